@@ -1,0 +1,36 @@
+# make fit    trains and evaluates the embedded example; make test runs lint, types and tests.
+# Needs Python 3.11 or newer; choose one with make PYTHON=python3.12 ...
+
+PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.13; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null \
+	&& echo $$python && break; done)
+BIN := .venv/bin
+
+.PHONY: install fit test clean
+
+install: .venv/.installed
+
+fit: install
+	$(BIN)/python -m zsl.fit --config shapes.yaml
+
+test: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+clean:
+	rm -rf .venv build dist *.egg-info
+
+.venv/bin/pip:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found; name one with make PYTHON=..." >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+
+# The stamps are written last, so an interrupted installation is taken up again.
+.venv/.installed: setup.cfg pyproject.toml | .venv/bin/pip
+	$(BIN)/pip install --disable-pip-version-check --quiet --progress-bar on -e '.[demo]'
+	@touch $@
+
+.venv/.installed-dev: setup.cfg pyproject.toml | .venv/.installed
+	$(BIN)/pip install --disable-pip-version-check --quiet --progress-bar on -e '.[demo,dev]'
+	@touch $@
