@@ -1,0 +1,40 @@
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # Read once, when huggingface_hub is imported.
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.fakes.table import write_table_dataset
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _environment(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["ZSL_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    torch.set_num_threads(2)
+
+
+@pytest.fixture
+def table_root(tmp_path: Path) -> Path:
+    """A miniature table dataset: 40 pictures, 8 labels."""
+    return write_table_dataset(tmp_path / "photos")
+
+
+@pytest.fixture
+def in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, empty."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data; the test is skipped where it is not at hand."""
+    folder = os.environ.get("ZSL_SHARED")
+    if not folder:
+        pytest.skip("ZSL_SHARED is not set")
+    return Path(folder)

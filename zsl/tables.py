@@ -1,0 +1,52 @@
+"""Tables that users write: reading them, and naming a place in them."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from pandas.errors import ParserWarning
+
+from zsl.errors import InputError, did_you_mean
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Reads columns of a CSV or Parquet file (by its suffix) as stripped strings.
+
+    Raises:
+        InputError: The file is missing, can't be read, has no rows or lacks a column.
+    """
+    if not path.is_file():
+        raise InputError(
+            f"The file {path} does not exist; expected a CSV or Parquet file with the columns "
+            f"{', '.join(columns)}."
+        )
+    try:
+        table = pd.read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
+    except (ValueError, OSError, ParserWarning) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{path} can't be read as a table: {reason}") from error
+    for column in columns:
+        if column not in table:
+            found = [str(name) for name in table.columns]
+            raise InputError(
+                f"{path} has no column {column!r} (found: {', '.join(found)}); expected "
+                f"{', '.join(columns)}." + did_you_mean(column, found)
+            )
+    if table.empty:
+        raise InputError(f"{path} has no rows below its header.")
+    return table[list(columns)].fillna("").astype(str).apply(lambda column: column.str.strip())
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    with warnings.catch_warnings():
+        # Rows longer than the header would lose their end.
+        warnings.simplefilter("error", ParserWarning)
+        return pd.read_csv(
+            path, dtype=str, keep_default_na=False, skip_blank_lines=False, index_col=False
+        )
+
+
+def place(path: Path, row: int) -> str:
+    """Names a row, counted from 0, as a reader finds it: `tags.csv, line 2` is the first."""
+    return f"{path}, row {row + 1}" if path.suffix == ".parquet" else f"{path}, line {row + 2}"
