@@ -1,0 +1,148 @@
+"""Ordered label names, each with the role it plays in zero-shot learning."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from pathlib import Path
+
+from zsl.errors import InputError, did_you_mean
+from zsl.tables import place, read_table
+
+
+class Role(StrEnum):
+    """What a label is used for.
+
+    `SEEN` labels are trained. `HELD_OUT` labels are seen labels kept from training, on which
+    checkpoints are selected. `UNSEEN` labels are met in the final test only.
+    """
+
+    SEEN = "seen"
+    HELD_OUT = "held_out"
+    UNSEEN = "unseen"
+
+
+class Vocabulary:
+    """Label names in a fixed order, each with a `Role`; the columns of every target matrix.
+
+    Args:
+        names: Label names, all different, none empty.
+        roles: The role of each name: `seen`, `held_out` or `unseen`.
+
+    Raises:
+        InputError: A name is empty or there twice, or a role is none of the three.
+    """
+
+    def __init__(self, names: Sequence[str], roles: Sequence[str]) -> None:
+        _check(names, roles, [f"label {position + 1}" for position in range(len(names))])
+        self.names = list(names)
+        self.roles = [Role(role) for role in roles]
+        self._position = {name: position for position, name in enumerate(self.names)}
+
+    @classmethod
+    def from_table(cls, path: str | Path) -> Vocabulary:
+        """Reads a class file: CSV or Parquet with the columns `name` and `role`.
+
+        The names are sorted, so that the order of the lines does not matter.
+
+        Raises:
+            InputError: The file is missing, lacks a column, or a line of it is wrong.
+        """
+        path = Path(path)
+        table = read_table(path, ("name", "role"))
+        names, roles = table["name"].tolist(), table["role"].tolist()
+        _check(names, roles, [place(path, row) for row in range(len(names))])
+        ordered = sorted(zip(names, roles, strict=True))
+        return cls([name for name, _ in ordered], [role for _, role in ordered])
+
+    def __contains__(self, name: object) -> bool:
+        """Whether the name is one of the labels."""
+        return name in self._position
+
+    def __len__(self) -> int:
+        """Number of labels."""
+        return len(self.names)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether names, order and roles are the same."""
+        if not isinstance(other, Vocabulary):
+            return NotImplemented
+        return self.names == other.names and self.roles == other.roles
+
+    def __repr__(self) -> str:
+        """Counts by role."""
+        counts = ", ".join(f"{len(self.select(role))} {role.value}" for role in Role)
+        return f"Vocabulary({len(self)} labels: {counts})"
+
+    def select(self, *roles: Role) -> list[str]:
+        """Names with one of the roles: by role as given, then in the vocabulary's order."""
+        return [
+            name
+            for wanted in roles
+            for name, role in zip(self.names, self.roles, strict=True)
+            if role is wanted
+        ]
+
+    def indices(self, names: Iterable[str]) -> list[int]:
+        """Positions of `names`.
+
+        Raises:
+            InputError: A name is not in the vocabulary; near matches are in the message.
+        """
+        return [self._index(name) for name in names]
+
+    def _index(self, name: str) -> int:
+        position = self._position.get(name)
+        if position is None:
+            raise InputError(
+                f"The label {name!r} is not in the vocabulary of {len(self)} labels."
+                + did_you_mean(name, self.names)
+            )
+        return position
+
+    def hold_out(self, candidates: Iterable[str], fraction: float, seed: int) -> Vocabulary:
+        """Returns a vocabulary in which a seeded part of the seen labels is held out.
+
+        Args:
+            candidates: Seen labels to draw from.
+            fraction: Part of all seen labels to hold out; at least one label is.
+            seed: Of the draw, which does not depend on the order of names.
+
+        Raises:
+            InputError: There is no candidate, or no label would remain to train.
+        """
+        seen, pool = self.select(Role.SEEN), sorted(candidates)
+        if len(seen) < 2 or not pool:
+            raise InputError(
+                f"Of {len(seen)} seen labels {len(pool)} can be held out for selection; at least "
+                "two seen labels are needed, one of them with an image in the val split."
+            )
+        count = min(max(1, round(fraction * len(seen))), len(pool), len(seen) - 1)
+        drawn = set(random.Random(seed).sample(pool, count))
+        roles = [
+            Role.HELD_OUT if name in drawn else role
+            for name, role in zip(self.names, self.roles, strict=True)
+        ]
+        return Vocabulary(self.names, roles)
+
+
+def _check(names: Sequence[str], roles: Sequence[str], places: Sequence[str]) -> None:
+    """Raises an `InputError` that begins with the place of the first wrong name or role."""
+    if len(names) != len(roles):
+        raise InputError(f"Found {len(names)} label names but {len(roles)} roles.")
+    first_place: dict[str, str] = {}
+    for name, role, where in zip(names, roles, places, strict=True):
+        if not name.strip():
+            raise InputError(f"{where}: the label name is empty.")
+        if name in first_place:
+            raise InputError(
+                f"{where}: the label {name!r} is there twice, first at {first_place[name]}; "
+                "keep one of them."
+            )
+        if role not in list(Role):
+            raise InputError(
+                f"{where}: the label {name!r} has the role {role!r}; expected one of "
+                f"{', '.join(Role)}." + did_you_mean(role, Role)
+            )
+        first_place[name] = where
