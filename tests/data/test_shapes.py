@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+import torch
+
+from zsl.data import ShapesDataModule, Split
+from zsl.data.shapes import COLOURS, SHAPES, ShapesDataset, shapes_vocabulary
+from zsl.data.transforms import evaluation_transform
+from zsl.labels import Role
+
+
+def make(split: Split, count: int = 60, seed: int = 0) -> ShapesDataset:
+    return ShapesDataset(split, count, seed, evaluation_transform(96))
+
+
+def test_120_labels_of_which_24_are_unseen_and_every_part_is_seen_often() -> None:
+    vocabulary = shapes_vocabulary()
+    assert len(vocabulary) == 120
+    assert len(vocabulary.select(Role.UNSEEN)) == 24
+    assert len(vocabulary.select(Role.HELD_OUT)) == 12
+    assert "purple star" in vocabulary.select(Role.UNSEEN)
+    seen = [name.split() for name in vocabulary.select(Role.SEEN)]
+    for colour in COLOURS:
+        assert sum(colour == part for part, _ in seen) >= 5
+    for shape in SHAPES:
+        assert sum(shape == part for _, part in seen) >= 5
+
+
+def test_a_scene_depends_on_seed_split_and_index_alone() -> None:
+    dataset = make(Split.TRAIN)
+    forwards = [dataset[index] for index in range(5)]
+    other = make(Split.TRAIN, count=10)
+    for index in reversed(range(5)):
+        sample = other[index]
+        assert sample["index"] == index
+        assert torch.equal(sample["image"], forwards[index]["image"])
+        assert torch.equal(sample["target"], forwards[index]["target"])
+    assert not torch.equal(make(Split.TEST)[0]["image"], forwards[0]["image"])
+    assert not torch.equal(make(Split.TRAIN, seed=1)[0]["image"], forwards[0]["image"])
+
+
+@pytest.mark.parametrize(
+    ("split", "roles"),
+    [
+        (Split.TRAIN, {Role.SEEN}),
+        (Split.VAL, {Role.SEEN, Role.HELD_OUT}),
+        (Split.TEST, {Role.SEEN, Role.HELD_OUT, Role.UNSEEN}),
+    ],
+)
+def test_splits_hold_their_roles_only(split: Split, roles: set[Role]) -> None:
+    dataset = make(split, 200)
+    targets = torch.stack([dataset.target(index) for index in range(len(dataset))])
+    assert targets.dtype == torch.int8
+    counts = targets.sum(dim=1)
+    assert counts.min() >= 1
+    assert counts.max() <= 4
+    present = targets.any(dim=0).nonzero().flatten().tolist()
+    assert {dataset.vocabulary.roles[label] for label in present} == roles
+
+
+def test_the_shape_of_the_label_is_in_the_picture() -> None:
+    dataset = make(Split.TRAIN, 100)
+    found = 0
+    for index in range(100):
+        names = [dataset.vocabulary.names[i] for i in dataset.target(index).nonzero().flatten()]
+        pixels = np.asarray(dataset.picture(index), dtype=float)
+        for name in names:
+            distance = np.abs(pixels - COLOURS[name.split()[0]]).max(axis=2)
+            found += (distance < 40).sum() > 40
+    total = sum(int(dataset.target(index).sum()) for index in range(100))
+    assert found > 0.95 * total
+
+
+def test_batches_and_recipe() -> None:
+    data = ShapesDataModule(num_train=10, num_val=4, num_test=4, batch_size=4, num_workers=0)
+    data.setup("fit")
+    batches = list(data.train_dataloader())
+    assert len(batches) == 2
+    batch = next(iter(data.val_dataloader()))
+    assert batch["image"].shape == (4, 3, 96, 96)
+    assert batch["image"].dtype == torch.uint8
+    assert batch["target"].shape == (4, 120)
+    assert batch["index"].tolist() == [0, 1, 2, 3]
+    arguments = {name: value for name, value in data.recipe.items() if name != "class"}
+    assert data.recipe["class"] == "ShapesDataModule"
+    assert ShapesDataModule(**arguments).fingerprint == data.fingerprint
+    assert ShapesDataModule(**arguments | {"seed": 1}).fingerprint != data.fingerprint
+
+
+def test_an_index_past_the_end_is_refused() -> None:
+    with pytest.raises(IndexError, match="scene 3 of 3"):
+        make(Split.VAL, 3)[3]

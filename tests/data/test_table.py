@@ -1,0 +1,187 @@
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from zsl.data import Split, TableDataModule
+from zsl.errors import InputError
+from zsl.labels import Role
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_images_and_targets_come_from_the_table(table_root: Path) -> None:
+    data = TableDataModule(str(table_root), image_size=16, batch_size=4, num_workers=0)
+    data.setup("fit")
+    data.setup("test")
+    assert [len(d) for d in (data.train_dataset, data.val_dataset, data.test_dataset)] == [
+        20,
+        10,
+        10,
+    ]
+    table = pd.read_csv(table_root / "labels.csv")
+    row = table[table["split"] == "test"].iloc[2]
+    sample = data.test_dataset[2]
+    assert sample["target"].dtype == torch.int8
+    names = {data.vocabulary.names[i] for i in sample["target"].nonzero().flatten()}
+    assert names == set(row["labels"].split("|"))
+    with Image.open(table_root / row["image"]) as image:
+        assert image.tobytes() == data.test_dataset.picture(2).tobytes()
+    batch = next(iter(data.train_dataloader()))
+    assert batch["image"].shape == (4, 3, 16, 16)
+    assert batch["target"].shape == (4, 8)
+
+
+def test_parquet_and_csv_are_the_same_data(table_root: Path) -> None:
+    csv = TableDataModule(str(table_root))
+    for name in ("labels", "classes"):
+        pd.read_csv(table_root / f"{name}.csv").to_parquet(table_root / f"{name}.parquet")
+    parquet = TableDataModule(str(table_root), "labels.parquet", "classes.parquet")
+    assert parquet.fingerprint == csv.fingerprint
+    edit(table_root / "labels.csv", ",train", ",val")
+    assert TableDataModule(str(table_root)).fingerprint != csv.fingerprint
+
+
+def test_blank_cell_is_an_image_without_labels(table_root: Path) -> None:
+    first = pd.read_csv(table_root / "labels.csv")["labels"][0]
+    edit(table_root / "labels.csv", first, "")
+    data = TableDataModule(str(table_root))
+    assert data.dataset(Split.TRAIN, data.evaluation_transform).target(0).sum() == 0
+
+
+def test_seen_labels_are_held_out_where_the_class_file_holds_out_none(table_root: Path) -> None:
+    path = table_root / "classes.csv"
+    path.write_text(path.read_text().replace("held_out", "seen"))
+    data = TableDataModule(str(table_root))
+    assert len(data.vocabulary.select(Role.HELD_OUT)) == 1
+    assert data.vocabulary == TableDataModule(str(table_root)).vocabulary
+
+
+def test_a_relative_root_is_kept_absolute(
+    table_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(table_root.parent)
+    assert TableDataModule("photos").recipe["root"] == str(table_root)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        (
+            "labels.csv",
+            ",train",
+            ",trian",
+            r"labels\.csv, line 2: the split is 'trian'.*mean 'train'",
+        ),
+        ("labels.csv", "|", "||", r"labels\.csv, line 2: an empty label in"),
+        (
+            "labels.csv",
+            "|",
+            "|gren|",
+            r"line 2: the label 'gren' is not in .*classes\.csv.*'green'",
+        ),
+        (
+            "labels.csv",
+            "images/1.png",
+            "images/0.png",
+            r"line 3: the image 'images/0.png' is there",
+        ),
+        ("labels.csv", "images/1.png", "", "line 3: the image path is empty"),
+        ("labels.csv", "|", ",", "can't be read as a table: Length of header"),
+        ("labels.csv", "labels", "tags", r"no column 'labels' \(found: image, tags, split\)"),
+        (
+            "classes.csv",
+            "red,seen",
+            "red,sene",
+            r"classes\.csv, line 2: the label 'red' has the role",
+        ),
+        ("classes.csv", "red,seen", ",seen", r"classes\.csv, line 2: the label name is empty"),
+        ("classes.csv", "green,seen", "red,seen", r"line 3: the label 'red' is there twice"),
+    ],
+)
+def test_wrong_lines_are_named(
+    table_root: Path, file: str, old: str, new: str, message: str
+) -> None:
+    edit(table_root / file, old, new)
+    with pytest.raises(InputError, match=message):
+        TableDataModule(str(table_root))
+
+
+@pytest.mark.parametrize("role", ["seen", "unseen"])
+def test_a_class_file_without_a_role_is_refused(table_root: Path, role: str) -> None:
+    path = table_root / "classes.csv"
+    path.write_text(path.read_text().replace(f",{role}\n", ",held_out\n"))
+    with pytest.raises(InputError, match=f"has no {role} label among its 8"):
+        TableDataModule(str(table_root))
+
+
+def test_missing_files_and_splits_are_named(table_root: Path) -> None:
+    with pytest.raises(InputError, match=r"The data folder .*nowhere does not exist"):
+        TableDataModule(str(table_root / "nowhere"))
+    with pytest.raises(InputError, match=r"The file .*tags\.csv does not exist"):
+        TableDataModule(str(table_root), table="tags.csv")
+    path = table_root / "labels.csv"
+    path.write_text(path.read_text().replace(",val", ",train"))
+    with pytest.raises(InputError, match=r"no row with the split 'val' \(found: test, train\)"):
+        TableDataModule(str(table_root)).setup("fit")
+
+
+def test_missing_and_alien_images_are_found_before_training(table_root: Path) -> None:
+    (table_root / "images" / "3.png").unlink()
+    (table_root / "images" / "7.png").unlink()
+    missing = r"2 of 10 test images are missing, the first is .*3\.png \(.*line 5"
+    with pytest.raises(InputError, match=missing):
+        TableDataModule(str(table_root)).setup("fit")
+    TableDataModule(str(table_root)).setup("validate")
+    for index in (3, 7):
+        (table_root / "images" / f"{index}.png").write_text("no image")
+    with pytest.raises(InputError, match=r"line 5: .*3\.png can't be read .*not an image"):
+        TableDataModule(str(table_root)).setup("fit")
+    (table_root / "images" / "3.png").unlink()
+    (table_root / "images" / "3.png").mkdir()
+    with pytest.raises(InputError, match=r"line 5: .*3\.png can't be read .*directory"):
+        TableDataModule(str(table_root)).setup("test")
+    (table_root / "images").rename(table_root / "pictures")
+    with pytest.raises(InputError, match=r"20 of 20 train .*; the folder .*images does not exist"):
+        TableDataModule(str(table_root)).setup("fit")
+
+
+def test_selection_needs_images_of_held_out_labels(table_root: Path) -> None:
+    path = table_root / "labels.csv"
+    path.write_text(path.read_text().replace("purple", "white").replace("orange", "white"))
+    with pytest.raises(InputError, match="has one of the 2 held-out labels, so no checkpoint"):
+        TableDataModule(str(table_root))
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_truncated_image_is_named(table_root: Path, num_workers: int) -> None:
+    path = table_root / "images" / "2.png"
+    path.write_bytes(path.read_bytes()[:70])
+    data = TableDataModule(str(table_root), image_size=16, num_workers=num_workers)
+    data.setup("fit")
+    with pytest.raises(InputError, match=r"The image .*2\.png can't be read"):
+        list(data.val_dataloader())
+
+
+@pytest.mark.parametrize(
+    ("name", "counts", "splits"),
+    [("fashion", (57, 6, 16), (6622, 946, 1893)), ("mosaics", (140, 20, 40), (6000, 1000, 2000))],
+)
+def test_real_data(
+    shared: Path, name: str, counts: tuple[int, ...], splits: tuple[int, ...]
+) -> None:
+    data = TableDataModule(str(shared / "data" / name), image_size=32, num_workers=0)
+    assert tuple(len(data.vocabulary.select(role)) for role in Role) == counts
+    data.setup("fit")
+    data.setup("test")
+    assert (
+        tuple(len(d) for d in (data.train_dataset, data.val_dataset, data.test_dataset)) == splits
+    )
+    assert data.test_dataset[0]["image"].shape == (3, 32, 32)
+    assert data.test_dataset[0]["target"].sum() > 0

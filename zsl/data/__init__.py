@@ -1,0 +1,14 @@
+"""Images with multi-label targets, split into train, val and test."""
+
+from zsl.data.module import Batch, MultiLabelDataModule, MultiLabelDataset, Split
+from zsl.data.shapes import ShapesDataModule
+from zsl.data.table import TableDataModule
+
+__all__ = [
+    "Batch",
+    "MultiLabelDataModule",
+    "MultiLabelDataset",
+    "ShapesDataModule",
+    "Split",
+    "TableDataModule",
+]
