@@ -1,0 +1,239 @@
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from zsl.data import ShapesDataModule, TableDataModule
+from zsl.errors import InputError
+from zsl.labels import Role, SentenceEncoder
+from zsl.tasks import ZeroShotTask, read_checkpoint
+
+NO_CHECKPOINTS: dict[str, Any] = {"callbacks": [], "enable_checkpointing": False}
+
+
+def make_data(**changes: Any) -> ShapesDataModule:
+    arguments = {"num_train": 24, "num_val": 12, "num_test": 12, "batch_size": 6, "image_size": 32}
+    return ShapesDataModule(**{**arguments, "num_workers": 0, **changes})
+
+
+def make_task(data: ShapesDataModule | TableDataModule, **changes: Any) -> ZeroShotTask:
+    pl.seed_everything(0)
+    arguments: dict[str, Any] = {
+        "backbone": "test_resnet",
+        "weights": None,
+        "stride": 16,
+        "embed_dim": 16,
+        "feedforward_dim": 16,
+        "learning_rate": 1e-2,
+    }
+    return ZeroShotTask(
+        data.vocabulary, data.image_size, SentenceEncoder(), **{**arguments, **changes}
+    )
+
+
+def make_trainer(folder: Path, **changes: Any) -> pl.Trainer:
+    arguments: dict[str, Any] = {
+        "max_epochs": 2,
+        "logger": False,
+        "callbacks": [ModelCheckpoint(folder, "best", monitor="val/zsl/mAP", mode="max")],
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "accelerator": "cpu",
+    }
+    return pl.Trainer(**{**arguments, **changes})
+
+
+def test_vectors_of_each_role_are_a_buffer() -> None:
+    data = make_data()
+    task = make_task(data)
+    assert task.get_buffer("seen_vectors").shape == (84, 384)
+    assert task.get_buffer("held_out_vectors").shape == (12, 384)
+    assert task.get_buffer("unseen_vectors").shape == (24, 384)
+    names = data.vocabulary.select(Role.UNSEEN, Role.SEEN)
+    expected = SentenceEncoder().encode(names)
+    torch.testing.assert_close(task.queries(Role.UNSEEN, Role.SEEN), expected)
+
+
+def test_training_never_asks_held_out_or_unseen_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = make_data()
+    task = make_task(data)
+    asked: list[tuple[int, ...]] = []
+    loss = task.loss.forward
+
+    def record(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        asked.append((*logits.shape, *targets.shape))
+        return loss(logits, targets)
+
+    monkeypatch.setattr(task.loss, "forward", record)
+    data.setup("fit")
+    batch = next(iter(data.train_dataloader()))
+    monkeypatch.setattr(task, "log", lambda *args, **kwargs: None)
+    first = task.training_step(batch)
+    assert asked == [(6, 84, 6, 84)]
+    others = [task.columns[Role.HELD_OUT], task.columns[Role.UNSEEN]]
+    batch["target"][:, [column for columns in others for column in columns]] = 1
+    torch.manual_seed(0)
+    second = task.eval().training_step(batch)
+    batch["target"][:, [column for columns in others for column in columns]] = 0
+    torch.testing.assert_close(task.eval().training_step(batch), second)
+    assert first.requires_grad
+
+
+def test_weight_decay_is_off_for_one_dimensional_parameters(tmp_path: Path) -> None:
+    data = make_data()
+    task = make_task(data, freeze_backbone=True, weight_decay=0.3)
+    trainer = make_trainer(tmp_path, fast_dev_run=1)
+    trainer.fit(task, data)
+    decayed, plain = trainer.optimizers[0].param_groups
+    assert decayed["weight_decay"] == 0.3
+    assert plain["weight_decay"] == 0
+    assert all(p.ndim > 1 for p in decayed["params"])
+    assert all(p.ndim <= 1 for p in plain["params"])
+    count = sum(p.numel() for group in (decayed, plain) for p in group["params"])
+    assert count == sum(p.numel() for p in task.tagger.decoder.parameters())
+
+
+@pytest.mark.parametrize("ema_decay", [None, 0.5])
+def test_a_checkpoint_is_self_contained_and_tests_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ema_decay: float | None
+) -> None:
+    data = make_data()
+    task = make_task(data, ema_decay=ema_decay, query_noise=0.1)
+    trainer = make_trainer(tmp_path)
+    trainer.fit(task, data)
+    logged = trainer.logged_metrics
+    assert {"val/zsl/mAP", "val/seen/mAP", "val/gzsl/F1@3", "val/harmonic_mAP"} <= set(logged)
+
+    def refuse(*args: Any) -> None:
+        raise AssertionError("an encoder or pretrained weights were read")
+
+    monkeypatch.setattr(SentenceEncoder, "_embed", refuse)
+    monkeypatch.setenv("ZSL_CACHE", str(tmp_path / "no_cache"))
+    restored = ZeroShotTask.from_checkpoint(tmp_path / "best.ckpt")
+    assert restored.vocabulary == data.vocabulary
+    assert restored.encoder.recipe == task.encoder.recipe
+    for role in Role:
+        assert torch.equal(restored.queries(role), task.queries(role).cpu()), role
+
+    # The validation of the restored weights gives the number by which they were chosen.
+    (metrics,) = make_trainer(tmp_path).validate(restored, data, verbose=False)
+    best = trainer.checkpoint_callback
+    assert isinstance(best, ModelCheckpoint)
+    assert best.best_model_score is not None
+    assert metrics["val/zsl/mAP"] == pytest.approx(best.best_model_score.item(), abs=1e-6)
+
+
+def test_resuming_gives_the_uninterrupted_run(tmp_path: Path) -> None:
+    class Stop(pl.Callback):
+        def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            trainer.should_stop = trainer.current_epoch == 0
+
+    data = make_data(num_train=6, horizontal_flip=False)
+
+    def fit(folder: Path, stop: bool) -> ZeroShotTask:
+        # One batch per epoch: the order of images can't differ.
+        task = make_task(data, dropout=0.0, ema_decay=0.5)
+        callbacks: list[pl.Callback] = [ModelCheckpoint(folder, save_last=True)]
+        trainer = make_trainer(folder, max_epochs=3, callbacks=callbacks + [Stop()] * stop)
+        last = folder / "last.ckpt"
+        trainer.fit(task, data, ckpt_path=last if last.exists() else None)
+        return task
+
+    whole = fit(tmp_path / "whole", stop=False)
+    fit(tmp_path / "parts", stop=True)
+    resumed = fit(tmp_path / "parts", stop=False)
+    images = torch.rand(4, 3, 32, 32)
+    expected, found = (
+        task.eval()(images, task.queries(*Role)).detach() for task in (whole, resumed)
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+    assert whole.trainer.global_step == resumed.trainer.global_step == 3
+
+
+def test_resuming_with_other_labels_is_refused(tmp_path: Path, table_root: Path) -> None:
+    data = make_data()
+    trainer = make_trainer(tmp_path, max_epochs=1)
+    trainer.fit(make_task(data), data)
+    other = TableDataModule(str(table_root), image_size=32, num_workers=0)
+    with pytest.raises(InputError, match="was trained with Vocabulary"):
+        make_trainer(tmp_path).fit(
+            make_task(other), other, ckpt_path=tmp_path / "best.ckpt", weights_only=True
+        )
+
+
+def test_unreadable_checkpoints_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        read_checkpoint(tmp_path / "none.ckpt")
+    for content in (b"", b"text", b"PK\x03\x04 half of a zip file"):
+        (tmp_path / "bad.ckpt").write_bytes(content)
+        with pytest.raises(InputError, match="damaged, incomplete, or no checkpoint"):
+            read_checkpoint(tmp_path / "bad.ckpt")
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    with pytest.raises(InputError, match="it holds no labels"):
+        read_checkpoint(tmp_path / "other.ckpt")
+    torch.save({"zsl": Path("code can hide in a pickle")}, tmp_path / "pickle.ckpt")
+    with pytest.raises(InputError, match="can't be read"):
+        read_checkpoint(tmp_path / "pickle.ckpt")
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    """Seen labels are fitted far beyond chance in seconds: the parts work together."""
+    data = make_data(num_train=48, num_val=12, batch_size=16, horizontal_flip=False)
+    task = make_task(data, learning_rate=3e-3, embed_dim=64, feedforward_dim=64, dropout=0.0)
+    trainer = make_trainer(tmp_path, max_epochs=25, limit_val_batches=0, **NO_CHECKPOINTS)
+    trainer.fit(task, data)
+    data.val_dataset = data.train_dataset
+    data.val_dataset.transform = data.evaluation_transform
+    (metrics,) = make_trainer(tmp_path, **NO_CHECKPOINTS).validate(
+        task, data.val_dataloader(), verbose=False
+    )
+    # Chance is .03; labels that no image has count as 0.
+    assert metrics["val/seen/mAP"] > 0.15
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 10])
+def test_the_schedule_fits_runs_of_any_length(tmp_path: Path, steps: int) -> None:
+    data = make_data(num_train=6)
+    trainer = make_trainer(tmp_path, max_epochs=steps, limit_val_batches=0, **NO_CHECKPOINTS)
+    trainer.fit(make_task(data), data)
+    assert trainer.global_step == steps
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_heads": 0}, "model.num_heads is 0"),
+        ({"dropout": 2.0}, "model.dropout is 2.0; expected 0 to below 1"),
+        ({"query_noise": -1.0}, "model.query_noise is -1.0"),
+        ({"learning_rate": 0.0}, "model.learning_rate is 0.0; expected above 0"),
+        ({"weight_decay": -1.0}, "model.weight_decay is -1.0"),
+        ({"warmup": 1.0}, "model.warmup is 1.0"),
+        ({"ema_decay": 1.0}, "model.ema_decay is 1.0"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(changes: dict[str, float], message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        make_task(make_data(), **changes)
+
+
+def test_the_moving_average_starts_short_and_keeps_the_vectors_exact(tmp_path: Path) -> None:
+    data = make_data(num_train=6)
+    task = make_task(data, ema_decay=0.9)
+    weights: list[torch.Tensor] = []
+
+    class Record(pl.Callback):
+        def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+            weights.append(task.tagger.decoder.readout.weight.detach().clone())
+
+    options: dict[str, Any] = {"callbacks": [Record()], "enable_checkpointing": False}
+    make_trainer(tmp_path, max_epochs=4, limit_val_batches=0, **options).fit(task, data)
+    expected = weights[0]
+    for count, weight in enumerate(weights[1:], start=1):
+        decay = min(0.9, (1 + count) / (10 + count))
+        expected = decay * expected + (1 - decay) * weight
+    torch.testing.assert_close(task.tagger.decoder.readout.weight.detach(), expected)
+    assert torch.equal(task.queries(Role.SEEN), make_task(data).queries(Role.SEEN))

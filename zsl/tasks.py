@@ -1,0 +1,307 @@
+"""The LightningModules: where labels, data, model, loss and metrics meet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, WeightAveraging
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+import zsl
+from zsl.data import Batch, MultiLabelDataModule
+from zsl.errors import InputError, require
+from zsl.labels import QueryAugmentation, Role, SentenceEncoder, Vocabulary, encoder_from_recipe
+from zsl.losses import AsymmetricLoss
+from zsl.metrics import Evaluation, Predictions, evaluate
+from zsl.models import Backbone, MLDecoder, Tagger
+
+
+class ZeroShotTask(pl.LightningModule):
+    """Trains a tagger on the seen labels; selects on held-out ones; tests on unseen ones.
+
+    Args:
+        vocabulary: Label names and roles, from the data.
+        image_size: Side of the square images in pixels, from the data.
+        encoder: Makes the label vectors.
+        backbone: A model name of timm.
+        weights: Backbone weights: `pretrained` (timm's), `packaged` (EfficientNet-Lite0 of the
+            demo extra), the path of a local file, or None for a random initialisation.
+        stride: Pixels per token along each side; None takes the backbone's final features.
+        freeze_backbone: Trains the head alone.
+        embed_dim: Width of the decoder.
+        num_heads: Attention heads of the decoder; divides `embed_dim`.
+        feedforward_dim: Hidden width of the decoder's feed-forward part.
+        dropout: Dropout rate in the decoder.
+        query_noise: Strength of the noise on the queries, relative to the label vectors' scale.
+        gamma_negative: Focusing of the asymmetric loss on absent labels.
+        gamma_positive: Focusing of the asymmetric loss on present labels.
+        clip: Probability below which an absent label costs nothing.
+        learning_rate: Peak of the one-cycle schedule.
+        weight_decay: AdamW's, not on biases and norms.
+        warmup: Part of the training in which the learning rate rises.
+        ema_decay: Decay per step of the moving average of the weights, which is what is
+            validated and saved; step n takes (1 + n) / (10 + n) where that is less. None turns
+            it off.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        image_size: int,
+        encoder: SentenceEncoder,
+        backbone: str = "resnet50",
+        weights: str | None = "pretrained",
+        stride: int | None = None,
+        freeze_backbone: bool = False,
+        embed_dim: int = 768,
+        num_heads: int = 8,
+        feedforward_dim: int = 2048,
+        dropout: float = 0.1,
+        query_noise: float = 0.0,
+        gamma_negative: float = 4.0,
+        gamma_positive: float = 0.0,
+        clip: float = 0.05,
+        learning_rate: float = 1e-4,
+        weight_decay: float = 1e-2,
+        warmup: float = 0.2,
+        ema_decay: float | None = None,
+    ) -> None:
+        super().__init__()
+        require(num_heads >= 1, f"model.num_heads is {num_heads}; expected 1 or more.")
+        require(0 <= dropout < 1, f"model.dropout is {dropout}; expected 0 to below 1.")
+        require(query_noise >= 0, f"model.query_noise is {query_noise}; expected 0 or more.")
+        require(learning_rate > 0, f"model.learning_rate is {learning_rate}; expected above 0.")
+        require(weight_decay >= 0, f"model.weight_decay is {weight_decay}; expected 0 or more.")
+        require(0 <= warmup < 1, f"model.warmup is {warmup}; expected 0 to below 1.")
+        require(
+            ema_decay is None or 0 < ema_decay < 1,
+            f"model.ema_decay is {ema_decay}; expected between 0 and 1, or null.",
+        )
+        self.save_hyperparameters(ignore=["vocabulary", "image_size", "encoder"])
+        self.vocabulary = vocabulary
+        self.image_size = image_size
+        self.encoder = encoder
+        self.configure_queries()
+        self.configure_model_parts()
+        self.configure_losses()
+        self.configure_metrics()
+
+    def configure_queries(self) -> None:
+        """Embeds the names; the vectors of each role are a buffer (L of that role, W)."""
+        self.query_dim = self.encoder.encode(self.vocabulary.names).shape[1]
+        self.columns: dict[Role, list[int]] = {}
+        for role in Role:
+            names = self.vocabulary.select(role)
+            self.columns[role] = self.vocabulary.indices(names)
+            vectors = self.encoder.encode(names) if names else torch.empty(0, self.query_dim)
+            self.register_buffer(f"{role}_vectors", vectors)
+        self.augmentation = QueryAugmentation(self.hparams["query_noise"])
+
+    def configure_model_parts(self) -> None:
+        """Makes backbone and head."""
+        hparams = self.hparams
+        backbone = Backbone(
+            hparams["backbone"],
+            hparams["weights"],
+            hparams["stride"],
+            self.image_size,
+            hparams["freeze_backbone"],
+        )
+        decoder = MLDecoder(
+            backbone.token_dim,
+            self.query_dim,
+            hparams["embed_dim"],
+            hparams["num_heads"],
+            hparams["feedforward_dim"],
+            hparams["dropout"],
+        )
+        self.tagger = Tagger(backbone, decoder)
+
+    def configure_losses(self) -> None:
+        """Makes the loss."""
+        names = ("gamma_negative", "gamma_positive", "clip")
+        self.loss = AsymmetricLoss(**{name: self.hparams[name] for name in names})
+
+    def configure_metrics(self) -> None:
+        """Makes the collector of scores."""
+        self.predictions = Predictions()
+
+    def queries(self, *roles: Role) -> Tensor:
+        """Returns the label vectors (L, W) of the roles, one role after the other."""
+        return torch.cat([self.get_buffer(f"{role}_vectors") for role in roles])
+
+    def forward(self, images: Tensor, queries: Tensor) -> Tensor:
+        """Returns logits (B, L) of images (B, 3, H, W) for queries (L, W)."""
+        return self.tagger(images, queries)
+
+    def training_step(self, batch: Batch) -> Tensor:
+        """The loss on the seen labels."""
+        targets = batch["target"][:, self.columns[Role.SEEN]]
+        queries, targets = self.augmentation(self.queries(Role.SEEN), targets)
+        loss = self.loss(self(batch["image"], queries), targets)
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Forgets the scores of the last epoch."""
+        self.predictions.reset()
+
+    def validation_step(self, batch: Batch) -> None:
+        """Scores seen and held-out labels; the unseen ones have no part in selection."""
+        self._predict(batch, Role.SEEN, Role.HELD_OUT)
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs `val/...`, where the held-out labels stand for the unseen ones."""
+        logged = self._evaluate(Role.SEEN, Role.HELD_OUT).logged("val")
+        self.log("val/zsl/mAP", logged.pop("val/zsl/mAP"), prog_bar=True, sync_dist=True)
+        self.log_dict(logged, sync_dist=True)
+
+    def on_test_epoch_start(self) -> None:
+        """Forgets earlier scores."""
+        self.predictions.reset()
+
+    def test_step(self, batch: Batch) -> None:
+        """Scores all labels."""
+        self._predict(batch, *Role)
+
+    def on_test_epoch_end(self) -> None:
+        """Logs `test/...`; keeps `predictions` and `evaluation` for the report."""
+        self.evaluation = self._evaluate(*Role)
+        self.log_dict(self.evaluation.logged("test"), sync_dist=True)
+
+    def _predict(self, batch: Batch, *roles: Role) -> None:
+        columns = [column for role in roles for column in self.columns[role]]
+        logits = self(batch["image"], self.queries(*roles))
+        self.predictions.update(batch["index"], logits, batch["target"][:, columns])
+
+    def _evaluate(self, *roles: Role) -> Evaluation:
+        """Ranks all labels asked (gzsl), those of the last role (zsl), those trained (seen)."""
+        _, scores, targets = self.predictions.compute()
+        num_asked = scores.shape[1]
+        groups = {
+            "zsl": list(range(num_asked - len(self.columns[roles[-1]]), num_asked)),
+            "gzsl": list(range(num_asked)),
+            "seen": list(range(len(self.columns[Role.SEEN]))),
+        }
+        return evaluate(scores, targets, groups)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW without decay on 1-d parameters, one-cycle schedule per step."""
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in parameters if p.ndim > 1]},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(
+            groups,
+            lr=self.hparams["learning_rate"],
+            weight_decay=self.hparams["weight_decay"],
+        )
+        steps = self._schedule_steps()
+        schedule = OneCycleLR(
+            optimizer,
+            max_lr=self.hparams["learning_rate"],
+            total_steps=steps,
+            # OneCycleLR divides by zero where the first phase is one step long.
+            pct_start=max(self.hparams["warmup"], 2 / steps),
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def _schedule_steps(self) -> int:
+        """Steps of the schedule: those of the run, but enough for a rise and a fall."""
+        return max(10, int(self.trainer.estimated_stepping_batches))
+
+    def configure_callbacks(self) -> list[Callback]:
+        """The moving average of the weights, shorter at first so that short runs gain too."""
+        decay = self.hparams["ema_decay"]
+        if not decay:
+            return []
+
+        def average(averaged: Any, current: Any, count: Any) -> None:
+            # The multi-tensor average leaves constant buffers such as label vectors exact.
+            get_ema_multi_avg_fn(min(decay, (1 + int(count)) / (10 + int(count))))(
+                averaged, current, count
+            )
+
+        return [WeightAveraging(multi_avg_fn=average)]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what makes the checkpoint self-contained, in plain values."""
+        datamodule: MultiLabelDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        checkpoint["zsl"] = {
+            "version": zsl.__version__,
+            "names": self.vocabulary.names,
+            "roles": [role.value for role in self.vocabulary.roles],
+            "image_size": self.image_size,
+            "encoder": self.encoder.recipe,
+            "data": datamodule.recipe,
+            "data_fingerprint": datamodule.fingerprint,
+            "precision": self.trainer.precision,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses to resume with other labels or another length of the schedule."""
+        found = Vocabulary(checkpoint["zsl"]["names"], checkpoint["zsl"]["roles"])
+        if found != self.vocabulary:
+            raise InputError(
+                f"The checkpoint was trained with {found!r}, but the data has "
+                f"{self.vocabulary!r}, or other names; resume with the data it was trained on."
+            )
+        (schedule,) = checkpoint["lr_schedulers"]
+        steps = self._schedule_steps()
+        if schedule["total_steps"] != steps:
+            raise InputError(
+                f"The checkpoint's one-cycle schedule has {schedule['total_steps']} steps, this "
+                f"run's has {steps}; resume with the same epochs, data and batch size."
+            )
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path) -> ZeroShotTask:
+        """Restores a task from its checkpoint alone; no encoder or pretrained weights are read.
+
+        Raises:
+            InputError: The file is missing, damaged, or no checkpoint of this product.
+        """
+        return cls.restore(read_checkpoint(path))
+
+    @classmethod
+    def restore(cls, checkpoint: dict[str, Any]) -> ZeroShotTask:
+        """Restores a task from what `read_checkpoint` returned."""
+        contents, state = checkpoint["zsl"], checkpoint["state_dict"]
+        vocabulary = Vocabulary(contents["names"], contents["roles"])
+        encoder = encoder_from_recipe(contents["encoder"])
+        for role in Role:
+            encoder.remember(vocabulary.select(role), state[f"{role}_vectors"])
+        hparams = checkpoint["hyper_parameters"] | {"weights": None}
+        task = cls(vocabulary, contents["image_size"], encoder, **hparams)
+        task.load_state_dict(state)
+        return task
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Reads a checkpoint onto the CPU without executing anything in it.
+
+    Raises:
+        InputError: The file is missing, damaged, or no checkpoint of this product.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"The checkpoint {path} does not exist; expected a .ckpt file of zsl.fit.")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # Bytes that are no checkpoint fail in many ways.
+        raise InputError(
+            f"The checkpoint {path} can't be read: it is damaged, incomplete, or no checkpoint."
+        ) from error
+    if not isinstance(checkpoint, dict) or "zsl" not in checkpoint:
+        raise InputError(f"{path} is no checkpoint of zsl.fit: it holds no labels.")
+    return checkpoint
