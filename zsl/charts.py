@@ -1,0 +1,138 @@
+"""Pictures of the report."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from PIL import Image
+from torch import Tensor
+
+from zsl.labels import Role
+
+COLOURS = {Role.SEEN: "#4477AA", Role.HELD_OUT: "#88BBCC", Role.UNSEEN: "#EE7733"}
+MAX_BARS = 48
+"""Labels named in a column of the AP chart; of more, the best and the worst are shown."""
+
+
+def per_class_ap(labels: pd.DataFrame) -> Figure:
+    """Bars of the AP of each label: unseen ones left, seen and held-out ones right.
+
+    Args:
+        labels: Columns `label`, `role`, `AP` (NaN without a positive), `chance`.
+    """
+    is_unseen = labels["role"] == Role.UNSEEN
+    panels = {
+        Role.UNSEEN: labels[is_unseen],
+        Role.SEEN: labels[~is_unseen],
+    }
+    bars = {role: _best_and_worst(panel) for role, panel in panels.items()}
+    height = 1.6 + 0.2 * max(len(panel) for panel in bars.values())
+    figure = Figure(figsize=(13, height), layout="constrained")
+    for axes, (role, panel) in zip(figure.subplots(1, 2), bars.items(), strict=True):
+        _draw_bars(axes, panel)
+        own = labels.loc[labels["role"] == role, "AP"].fillna(0)
+        axes.axvline(own.mean(), color="black", linewidth=1, linestyle="--")
+        notes = ["pale: held out for selection"] if role is Role.SEEN else []
+        if len(panel) < len(panels[role]):
+            notes.append(f"the {MAX_BARS // 2} best and the {MAX_BARS // 2} worst")
+        title = f"{len(own)} {role} labels, mAP {own.mean():.3f}"
+        axes.set_title("\n".join([title, "; ".join(notes)]), fontsize=11)
+    return figure
+
+
+def _best_and_worst(labels: pd.DataFrame) -> pd.DataFrame:
+    ordered = labels.sort_values("AP", na_position="first")
+    if len(ordered) <= MAX_BARS:
+        return ordered
+    return pd.concat([ordered.head(MAX_BARS // 2), ordered.tail(MAX_BARS // 2)])
+
+
+def _draw_bars(axes: Any, labels: pd.DataFrame) -> None:
+    rows = np.arange(len(labels))
+    colours = [COLOURS[Role(role)] for role in labels["role"]]
+    axes.barh(rows, labels["AP"].fillna(0), color=colours, height=0.75)
+    axes.plot(labels["chance"], rows, "|", color="black", markersize=6)
+    names = [
+        f"{name} (no positive)" if np.isnan(ap) else name
+        for name, ap in zip(labels["label"], labels["AP"], strict=True)
+    ]
+    axes.set_yticks(rows, names, fontsize=8, parse_math=False)
+    axes.set_ylim(-0.7, len(labels) - 0.3)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("average precision (tick: chance; dashed: mAP)", fontsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def predictions(
+    labels: pd.DataFrame, scores: Tensor, targets: Tensor, picture: Callable[[int], Image.Image]
+) -> Figure:
+    """A grid of test pictures with their true labels and best scores among all labels.
+
+    Args:
+        labels: Columns `label` and `role`, a row for each column of scores and targets.
+        scores: Logits (N, L).
+        targets: int8 (N, L).
+        picture: Gives the picture of a row.
+    """
+    columns, rows = 4, 3
+    shown = _pick(labels, targets, columns * rows)
+    figure = Figure(figsize=(4.3 * columns, 2.75 * rows + 0.5), layout="constrained")
+    figure.legend(
+        handles=[
+            Patch(color=COLOURS[role], label=f"{role.replace('_', ' ')} label") for role in Role
+        ],
+        loc="outside upper center",
+        ncols=3,
+        frameon=False,
+        title="The five highest scores among all labels; ✓ marks true labels",
+    )
+    cells = figure.subplots(rows, 2 * columns, width_ratios=[1, 0.8] * columns).reshape(-1, 2)
+    for cell, index in zip(cells, shown, strict=False):
+        _draw_prediction(cell, labels, scores[index], targets[index], picture(index))
+    for axes in cells[len(shown) :].flat:
+        axes.set_axis_off()
+    return figure
+
+
+def _pick(labels: pd.DataFrame, targets: Tensor, count: int) -> list[int]:
+    """Evenly spaced pictures with an unseen label; all pictures where there are too few."""
+    unseen = (labels["role"] == Role.UNSEEN).to_numpy()
+    candidates = np.flatnonzero((targets.numpy()[:, unseen] == 1).any(axis=1))
+    if len(candidates) < count:
+        candidates = np.arange(len(targets))
+    chosen = np.linspace(0, len(candidates) - 1, min(count, len(candidates)))
+    return [int(candidates[position]) for position in chosen.astype(int)]
+
+
+def _draw_prediction(
+    cell: Any, labels: pd.DataFrame, scores: Tensor, targets: Tensor, image: Image.Image
+) -> None:
+    image_axes, bar_axes = cell
+    image.thumbnail((400, 400))
+    image_axes.imshow(image)
+    image_axes.set_axis_off()
+    names, roles = labels["label"].tolist(), labels["role"].tolist()
+    true = [names[position] for position in (targets == 1).nonzero().flatten().tolist()]
+    title = ", ".join(true) or "no label"
+    image_axes.set_title(
+        "\n".join(textwrap.wrap(title, 34)), fontsize=8, loc="left", parse_math=False
+    )
+    best = scores.topk(min(5, len(scores)))
+    for row, (score, position) in enumerate(
+        zip(best.values.sigmoid().tolist(), best.indices.tolist(), strict=True)
+    ):
+        colour = COLOURS[Role(roles[position])]
+        mark = " ✓" if targets[position] == 1 else ""
+        bar_axes.barh(row, 1, color="#EEEEEE", height=0.45)
+        bar_axes.barh(row, score, color=colour, height=0.45)
+        text = f"{names[position]}{mark}"
+        bar_axes.text(0, row - 0.3, text, fontsize=8, va="bottom", parse_math=False)
+    bar_axes.set_xlim(0, 1)
+    bar_axes.set_ylim(4.6, -0.9)
+    bar_axes.set_axis_off()

@@ -1,0 +1,203 @@
+"""LightningCLI for this product: its parser, its links, its record of a run."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import os
+import re
+import shutil
+from argparse import ArgumentError
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from pytorch_lightning.loggers import WandbLogger
+
+from zsl.command import config_names, resolve_configs
+from zsl.data import MultiLabelDataModule
+from zsl.errors import InputError, did_you_mean
+from zsl.files import atomic_path, write_atomically
+from zsl.labels import SentenceEncoder
+from zsl.report import Report, versions
+from zsl.tasks import ZeroShotTask, read_checkpoint
+
+_log = logging.getLogger(__name__)
+
+
+class RecordRun(SaveConfigCallback):
+    """Writes `config.yaml` and `run.json` when a run starts; `latest` then points to the run."""
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Writes the config, then the record, once."""
+        is_first = not self.already_saved
+        super().setup(trainer, pl_module, stage)
+        # Asking for it is a collective operation: not for the first process alone.
+        folder = Path(trainer.log_dir or ".")
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger) and trainer.is_global_zero:
+                # Its summary would keep the last value.
+                logger.experiment.define_metric("val/zsl/mAP", summary="max")
+        if is_first and trainer.is_global_zero:
+            datamodule: MultiLabelDataModule = trainer.datamodule  # type: ignore[attr-defined]
+            record = {"versions": versions(), "data_fingerprint": datamodule.fingerprint}
+            write_atomically(folder / "run.json", json.dumps(record, indent=2).encode())
+            if trainer.loggers:
+                _point(folder.parent / "latest", folder.name)
+
+
+def _point(link: Path, target: str) -> None:
+    """Makes a symbolic link, in one step; not every file system has them."""
+    temporary = link.with_name(f".{link.name}.{os.getpid()}")
+    try:
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(target)
+        temporary.replace(link)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        _log.warning("%s can't be made to point to this run: %s", link, error)
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps the best checkpoint over a stop: a resumed run begins with that of the first."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes the best score over, and a copy of its checkpoint into the new run's folder."""
+        super().load_state_dict(state_dict)
+        best = Path(state_dict["best_model_path"])
+        if not best.is_file() or self.dirpath is None:
+            return
+        own = Path(self.dirpath) / best.name
+        if not own.exists():
+            with atomic_path(own) as temporary:
+                shutil.copyfile(best, temporary)
+        self.best_model_path = self.kth_best_model_path = str(own)
+        self.best_model_score = self.kth_value = state_dict["best_model_score"]
+        self.best_k_models = {str(own): state_dict["best_model_score"]}
+
+
+class FitCLI(LightningCLI):
+    """`zsl.fit`: one subcommand, best checkpoint by `val/zsl/mAP`, data linked to the model."""
+
+    def __init__(self, args: list[str]) -> None:
+        self.report = Report()
+        options = {"exit_on_error": False, "allow_abbrev": False}
+        super().__init__(
+            ZeroShotTask,
+            MultiLabelDataModule,
+            subclass_mode_data=True,
+            save_config_callback=RecordRun,
+            trainer_defaults={"callbacks": [self.report], "log_every_n_steps": 10},
+            seed_everything_default=0,
+            parser_kwargs={**options, "fit": options},
+            auto_configure_optimizers=False,
+            # What `__init__` receives is plain already, and so fit for a safe checkpoint.
+            load_from_checkpoint_support=False,
+            args=["fit", *resolve_configs(args)],
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses; says in one sentence what is wrong with the arguments or the checkpoint."""
+        try:
+            super().parse_arguments(parser, args)
+        except (ArgumentError, UnicodeDecodeError) as error:
+            raise InputError(_explain(str(error))) from error
+        checkpoint = self.config["fit"]["ckpt_path"]
+        if checkpoint not in (None, "last"):
+            read_checkpoint(checkpoint)
+
+    def instantiate_classes(self) -> None:
+        """Makes data, model and trainer; says in one sentence which part can't be made."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            if "given class_path" not in str(error):
+                raise
+            raise InputError(_explain(str(error))) from error
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """Makes the trainer, in bf16 where a GPU has it and no precision is set."""
+        trainer = self.config["fit"]["trainer"]
+        if trainer["precision"] is None and _has_bf16(trainer["accelerator"]):
+            kwargs["precision"] = "bf16-mixed"
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (MisconfigurationException, TypeError, ValueError) as error:
+            raise InputError(f"trainer: {error}") from error
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Only `fit`: parsers for the others would only slow the start."""
+        return {"fit": LightningCLI.subcommands()["fit"]}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Links the data's vocabulary to the model; keeps the best and the last checkpoint."""
+        parser.link_arguments("data.vocabulary", "model.vocabulary", apply_on="instantiate")
+        parser.link_arguments("data.image_size", "model.image_size", apply_on="instantiate")
+        parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
+        parser.set_defaults(
+            {
+                "checkpoint.filename": "best",
+                "checkpoint.monitor": "val/zsl/mAP",
+                "checkpoint.mode": "max",
+                "checkpoint.save_last": True,
+                "checkpoint.enable_version_counter": False,
+            }
+        )
+
+
+def _has_bf16(accelerator: Any) -> bool:
+    return (
+        accelerator in ("auto", "gpu", "cuda")
+        and torch.cuda.is_available()
+        and torch.cuda.is_bf16_supported(including_emulation=False)
+    )
+
+
+def _explain(message: str) -> str:
+    """Turns jsonargparse's message on many lines into one sentence, with near matches."""
+    text = " ".join(message.split())
+    section = re.search(r'Parser key "([^"]+)"', text)
+    unknown = (
+        re.search(r"unrecognized arguments: --([^ =]+)", text)
+        or re.search(r"does not accept option '([^']+)'", text)
+        or re.search(r"Option '([^']+)' is not accepted", text)
+    )
+    if unknown:
+        key = unknown[1].replace(".init_args", "")
+        key = f"{section[1]}.{key}" if section else key
+        return f"There is no argument {key}.{did_you_mean(key, _known_arguments())}"
+    if missing := re.search(r"arguments are required: ([\w.]+)", text):
+        key = f"{section[1]}.{missing[1]}" if section else missing[1]
+        return f"{key} is not set; add --{key} VALUE, or a --config that sets it."
+    if "MultiLabelDataModule is abstract" in text:
+        names = [name for name in config_names() if "/" not in name]
+        return f"No data is chosen; add a --config, one of {', '.join(names)}."
+    if problem := re.search(r"given class_path '([^']+)': (.+?)(?: - | Given value|$)", text):
+        return f"{problem[1]} can't be made ({problem[2]}); is its package installed?"
+    if section and (reason := re.search(r"Errors: - (.+?)(?: - Expected| Given value|$)", text)):
+        expected = re.search(r"Subtypes: \[(.+?)\]", text)
+        if expected and reason[1].startswith("Expected"):
+            value = re.search(r"Given value: (.*)", text)
+            types = " or ".join(re.findall(r"(\w+)'>", expected[1])).replace("NoneType", "null")
+            types = types or expected[1]
+            return f"{section[1]} is {value[1] if value else 'wrong'!r}; expected {types}."
+        return f"{section[1]}: {reason[1]}."
+    if wrong := re.search(r"Expected an? <class '(\w+)'>. Got value: (.*)", text):
+        return f"{section[1] if section else 'A value'} is {wrong[2]!r}; expected {wrong[1]}."
+    return text
+
+
+def _known_arguments() -> set[str]:
+    kinds = [("trainer", pl.Trainer), ("model", ZeroShotTask), ("model.encoder", SentenceEncoder)]
+    kinds += [("data", kind) for kind in MultiLabelDataModule.__subclasses__()]
+    return {
+        f"{section}.{name}"
+        for section, kind in kinds
+        for name in inspect.signature(kind).parameters
+    }

@@ -1,0 +1,161 @@
+"""What all commands share, quick to import: exit codes, configs by name, help."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import os
+import sys
+import textwrap
+import warnings
+from argparse import ArgumentError
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import docstring_parser
+
+from zsl.errors import InputError, did_you_mean
+
+_PACKAGE = Path(__file__).parent
+
+
+def exit_code(command: Callable[[list[str]], None], args: Sequence[str] | None) -> int:
+    """Runs a command; turns an `InputError` into one sentence on stderr and exit code 2.
+
+    Args:
+        command: Takes the arguments that follow the command's name.
+        args: These arguments; None takes those of the process.
+    """
+    _leave_out_chatter()
+    try:
+        command(list(sys.argv[1:] if args is None else args))
+    except Exception as error:
+        message = _user_message(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _user_message(error: BaseException | None) -> str | None:
+    """The message of the user's mistake that this error is or comes from."""
+    while error is not None:
+        if isinstance(error, InputError | ArgumentError):
+            # A loader process hands its error on as text, with a traceback before the message.
+            return str(error).rsplit("InputError: ", 1)[-1].strip()
+        if isinstance(error, PermissionError | NotADirectoryError):
+            return f"{error.filename}: {error.strerror}."
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def shipped_configs() -> Path:
+    """The folder of the configs that come with the package, installed or in a checkout."""
+    installed = _PACKAGE / "configs"
+    return installed if installed.is_dir() else _PACKAGE.parent / "configs"
+
+
+def config_names() -> list[str]:
+    """Names of the shipped configs, as `--config` takes them."""
+    folder = shipped_configs()
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.yaml"))
+
+
+def find_config(name: str) -> str:
+    """Finds a config in the working directory, else among the shipped ones.
+
+    Raises:
+        InputError: It is in neither; near matches are in the message.
+    """
+    if Path(name).is_file():
+        return name
+    shipped = shipped_configs() / name
+    if shipped.is_file():
+        return str(shipped)
+    raise InputError(
+        f"The config {name!r} is neither a file nor one of the shipped configs "
+        f"({', '.join(config_names())})." + did_you_mean(name, config_names())
+    )
+
+
+def resolve_configs(args: Sequence[str]) -> list[str]:
+    """Replaces the value of every `--config` by the path of that config."""
+    resolved: list[str] = []
+    for position, argument in enumerate(args):
+        flag, equals, value = argument.partition("=")
+        if flag in ("--config", "-c") and equals:
+            resolved.append(f"{flag}={find_config(value)}")
+        elif position and args[position - 1] in ("--config", "-c"):
+            resolved.append(find_config(argument))
+        else:
+            resolved.append(argument)
+    return resolved
+
+
+def fit_help() -> str:
+    """Help of `zsl.fit`, from the docstrings in the source: importing torch takes seconds."""
+    lines = [
+        "usage: python -m zsl.fit --config NAME.yaml [--config ...] [--SECTION.ARGUMENT VALUE ...]",
+        "",
+        "Trains a zero-shot tagger, tests the checkpoint with the best val/zsl/mAP, and writes",
+        "everything to runs/NAME/VERSION.",
+        "",
+        "configs, looked for in the working directory, then among the shipped ones:",
+    ]
+    for name in config_names():
+        first_line = (shipped_configs() / name).read_text().splitlines()[0]
+        lines.append(f"  {name:<22}{first_line.lstrip('# ')}")
+    lines += [
+        "",
+        "  --print_config        Print the resulting config with all defaults, and stop.",
+        "  --ckpt_path FILE      Resume the run of this checkpoint.",
+        "  --seed_everything N   Seed of all random draws (default: 0).",
+        "  --trainer.ARGUMENT    Arguments of Lightning's Trainer, e.g. --trainer.max_epochs 8.",
+        "  --help_all            Every argument, those of the Trainer included.",
+    ]
+    lines += _section("--model.ARGUMENT", "tasks.py", "ZeroShotTask")
+    lines += _section("--data.ARGUMENT of shapes.yaml", "data/shapes.py", "ShapesDataModule")
+    lines += _section("--data.ARGUMENT of table.yaml", "data/table.py", "TableDataModule")
+    return "\n".join(lines)
+
+
+def _section(title: str, file: str, class_name: str) -> list[str]:
+    tree = ast.parse((_PACKAGE / file).read_text(encoding="utf-8"))
+    (definition,) = (
+        node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == class_name
+    )
+    parameters = docstring_parser.parse(ast.get_docstring(definition) or "").params
+    lines = ["", f"{title}:"]
+    for parameter in parameters:
+        if parameter.arg_name in ("vocabulary", "image_size") and class_name == "ZeroShotTask":
+            continue  # Linked from the data.
+        text = " ".join((parameter.description or "").split())
+        first = f"  {parameter.arg_name:<22}"
+        lines += textwrap.wrap(text, 98, initial_indent=first, subsequent_indent=" " * 24)
+    return lines
+
+
+def _leave_out_chatter() -> None:
+    """Silences what a user can't act on."""
+    for message in (
+        "LightningCLI's args parameter is intended",
+        ".*does not have many workers",
+        ".*isinstance.treespec, LeafSpec.",
+        ".*smaller than the logging interval",
+        ".*module.s. in eval mode at the start of training",
+        # Repeated images are dropped before anything is measured.
+        ".*Using `DistributedSampler` with the dataloaders",
+    ):
+        warnings.filterwarnings("ignore", message)
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("zsl").setLevel(logging.INFO)
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(f"{name}.utilities.rank_zero").addFilter(_is_of_use)
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def _is_of_use(record: logging.LogRecord) -> bool:
+    chatter = ("Tip:", "Loading `train_dataloader`", "TPU available", "configure_callbacks")
+    return not any(phrase in record.getMessage() for phrase in chatter)

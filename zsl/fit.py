@@ -1,0 +1,37 @@
+"""`python -m zsl.fit --config shapes.yaml`: trains, then tests the best checkpoint."""
+
+import sys
+from collections.abc import Sequence
+
+from zsl.command import exit_code, fit_help
+
+
+def fit(args: list[str]) -> None:
+    """Trains as the config says and reports on the checkpoint with the best `val/zsl/mAP`."""
+    if not args or "-h" in args or "--help" in args:
+        print(fit_help())
+        return
+    # Imported here, so that the help comes at once.
+    from pytorch_lightning.callbacks import ModelCheckpoint
+
+    from zsl.cli import FitCLI
+    from zsl.tasks import ZeroShotTask
+
+    cli = FitCLI(["--help" if argument == "--help_all" else argument for argument in args])
+    checkpoints = cli.trainer.checkpoint_callback
+    if isinstance(checkpoints, ModelCheckpoint) and checkpoints.best_model_path:
+        # As zsl.evaluate does, so that both tell the same numbers.
+        task = ZeroShotTask.from_checkpoint(checkpoints.best_model_path)
+        cli.trainer.test(task, cli.datamodule, verbose=False)
+        cli.report.show()
+    elif not cli.config["fit"]["trainer"]["fast_dev_run"]:
+        print("Nothing was validated, so no checkpoint was selected; the test is left out.")
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    return exit_code(fit, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
