@@ -50,7 +50,7 @@ def test_fit_evaluates_reports_and_records(
     run = in_tmp_path / "runs" / "shapes" / "version_0"
     output = capsys.readouterr().out
     assert "ZSL, 24 unseen labels" in output
-    assert "Test: 16 images. Protocol all_images" in output
+    assert "Test on 16 images.\nProtocol all_images: every image counts" in output
     assert "Report: runs/shapes/version_0/report" in output
 
     results = json.loads((run / "results.json").read_text())
@@ -90,7 +90,7 @@ def test_evaluate_gives_the_same_numbers_from_the_checkpoint_alone(
     assert fit([*arguments, "--data.image_size=32", *TINY_MODEL, *QUICK]) == 0
     run = in_tmp_path / "runs" / "table" / "version_0"
     expected = json.loads((run / "results.json").read_text())
-    fitted_table = capsys.readouterr().out.split("Test:")[1].split("Report")[0]
+    fitted_table = capsys.readouterr().out.split("Test on")[1].split("Report")[0]
 
     checkpoint = run / "checkpoints" / "best.ckpt"
     moved = in_tmp_path / "elsewhere" / "model.ckpt"

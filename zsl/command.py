@@ -144,6 +144,7 @@ def _leave_out_chatter() -> None:
         ".*isinstance.treespec, LeafSpec.",
         ".*smaller than the logging interval",
         ".*module.s. in eval mode at the start of training",
+        ".*The dirpath has changed from",
         # Repeated images are dropped before anything is measured.
         ".*Using `DistributedSampler` with the dataloaders",
     ):

@@ -117,7 +117,8 @@ def table(evaluation: Evaluation) -> str:
         rows.append(["  chance", *(_number(result.chance.get(name)) for name in names)])
     width = max(len(row[0]) for row in rows)
     lines = [
-        f"Test: {evaluation.num_images:,} images. Protocol {PROTOCOL}: {PROTOCOL_TEXT}.",
+        f"Test on {evaluation.num_images:,} images.",
+        f"Protocol {PROTOCOL}: {PROTOCOL_TEXT}.",
         "",
         " " * width + "".join(f"{name:>8}" for name in names),
     ]

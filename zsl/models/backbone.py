@@ -78,9 +78,10 @@ class Backbone(nn.Module):
         Data-parallel training stops at a parameter without a gradient.
         """
         self.eval()
-        tokens = self(torch.zeros(1, 3, image_size, image_size))
         parameters = list(self.model.parameters())
-        gradients = torch.autograd.grad(tokens.sum(), parameters, allow_unused=True)
+        with torch.enable_grad():
+            tokens = self(torch.zeros(1, 3, image_size, image_size))
+            gradients = torch.autograd.grad(tokens.sum(), parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.requires_grad_(gradient is not None)
         self.train()
