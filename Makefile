@@ -28,9 +28,9 @@ clean:
 
 # The stamps are written last, so an interrupted installation is taken up again.
 .venv/.installed: setup.cfg pyproject.toml | .venv/bin/pip
-	$(BIN)/pip install --disable-pip-version-check --quiet --progress-bar on -e '.[demo]'
+	$(BIN)/pip install --disable-pip-version-check -e '.[demo]'
 	@touch $@
 
 .venv/.installed-dev: setup.cfg pyproject.toml | .venv/.installed
-	$(BIN)/pip install --disable-pip-version-check --quiet --progress-bar on -e '.[demo,dev]'
+	$(BIN)/pip install --disable-pip-version-check -e '.[demo,dev]'
 	@touch $@
