@@ -72,7 +72,7 @@ def _draw_bars(axes: Any, labels: pd.DataFrame) -> None:
 def predictions(
     labels: pd.DataFrame, scores: Tensor, targets: Tensor, picture: Callable[[int], Image.Image]
 ) -> Figure:
-    """A grid of test pictures with their true labels and best scores among all labels.
+    """A grid of test pictures with their true labels and their best guesses.
 
     Args:
         labels: Columns `label` and `role`, a row for each column of scores and targets.
@@ -90,7 +90,7 @@ def predictions(
         loc="outside upper center",
         ncols=3,
         frameon=False,
-        title="The five highest scores among all labels; ✓ marks true labels",
+        title="Top three of all labels, then top two of the other unseen ones; ✓: true label",
     )
     cells = figure.subplots(rows, 2 * columns, width_ratios=[1, 0.8] * columns).reshape(-1, 2)
     for cell, index in zip(cells, shown, strict=False):
@@ -123,10 +123,9 @@ def _draw_prediction(
     image_axes.set_title(
         "\n".join(textwrap.wrap(title, 34)), fontsize=8, loc="left", parse_math=False
     )
-    best = scores.topk(min(5, len(scores)))
-    for row, (score, position) in enumerate(
-        zip(best.values.sigmoid().tolist(), best.indices.tolist(), strict=True)
-    ):
+    probabilities = scores.sigmoid().tolist()
+    for row, position in enumerate(_shown_labels(scores, roles)):
+        score = probabilities[position]
         colour = COLOURS[Role(roles[position])]
         mark = " ✓" if targets[position] == 1 else ""
         bar_axes.barh(row, 1, color="#EEEEEE", height=0.45)
@@ -136,3 +135,10 @@ def _draw_prediction(
     bar_axes.set_xlim(0, 1)
     bar_axes.set_ylim(4.6, -0.9)
     bar_axes.set_axis_off()
+
+
+def _shown_labels(scores: Tensor, roles: list[str]) -> list[int]:
+    """The three best labels of all, then the two best unseen ones besides; best first."""
+    order = scores.argsort(descending=True).tolist()
+    unseen = [position for position in order[3:] if roles[position] == Role.UNSEEN]
+    return order[:3] + unseen[:2]
