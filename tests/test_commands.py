@@ -130,7 +130,8 @@ def test_a_run_is_resumed_from_its_last_checkpoint(capsys: pytest.CaptureFixture
     two_epochs = "--trainer.max_epochs=2"
     assert fit_shapes(two_epochs, *early_stop, "--trainer.callbacks.stopping_threshold=-1") == 0
     last = "runs/shapes/version_0/checkpoints/last.ckpt"
-    assert fit_shapes(two_epochs, f"--ckpt_path={last}") == 0
+    through_link = "runs/shapes/latest/checkpoints/last.ckpt"
+    assert fit_shapes(two_epochs, f"--ckpt_path={through_link}") == 0
     checkpoint = torch.load(
         "runs/shapes/version_1/checkpoints/last.ckpt", map_location="cpu", weights_only=True
     )

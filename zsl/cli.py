@@ -110,6 +110,8 @@ class FitCLI(LightningCLI):
         checkpoint = self.config["fit"]["ckpt_path"]
         if checkpoint not in (None, "last"):
             read_checkpoint(checkpoint)
+            # A path through `latest` would lead into this run as soon as it has begun.
+            self.config["fit"]["ckpt_path"] = str(Path(checkpoint).resolve())
 
     def instantiate_classes(self) -> None:
         """Makes data, model and trainer; says in one sentence which part can't be made."""
