@@ -10,7 +10,7 @@ from zsl.losses import AsymmetricLoss
 def naive_loss(
     logits: Tensor, targets: Tensor, gamma_negative: float, gamma_positive: float, clip: float
 ) -> float:
-    """Equations 4 to 7 of arXiv 2009.14119, one entry after the other."""
+    """The formula of arXiv 2009.14119, one entry after the other."""
     total = 0.0
     for row in range(len(logits)):
         for column in range(logits.shape[1]):

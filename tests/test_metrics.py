@@ -11,6 +11,7 @@ from zsl.metrics import (
     chance_level,
     evaluate,
     precision_recall_f1_at_k,
+    prevalence,
 )
 
 
@@ -82,6 +83,11 @@ def test_precision_recall_with_unknown_entries() -> None:
     targets = torch.tensor([[-1, 1, 0, 1], [-1, -1, -1, 1]], dtype=torch.int8)
     # Image 1: labels 1 and 2 are asked, one hit; image 2: only label 3 is known, a hit.
     assert precision_recall_f1_at_k(scores, targets, 2) == pytest.approx((2 / 3, 2 / 3, 2 / 3))
+
+
+def test_prevalence_counts_known_images_only() -> None:
+    targets = torch.tensor([[1, -1, -1], [0, 1, -1]], dtype=torch.int8)
+    assert prevalence(targets).tolist() == [0.5, 1.0, 0.0]
 
 
 def test_no_positive_at_all_gives_zeros() -> None:

@@ -46,8 +46,6 @@ def evaluate(args: list[str]) -> None:
     path = Path(options.checkpoint)
     checkpoint = read_checkpoint(path)
     contents = checkpoint["zsl"]
-    output = Path(options.output or f"{path.with_suffix('')}_evaluation")
-    output.mkdir(parents=True, exist_ok=True)
     datamodule = make_datamodule(contents["data"], options.data)
     task = ZeroShotTask.restore(checkpoint)
     if datamodule.vocabulary != task.vocabulary:
@@ -61,6 +59,9 @@ def evaluate(args: list[str]) -> None:
     )
     if datamodule.fingerprint != contents["data_fingerprint"]:
         print("note: the data's labels or splits have changed since the training.")
+    # Made now: a folder that can't be written should not be met after the test.
+    output = Path(options.output or f"{path.with_suffix('')}_evaluation")
+    output.mkdir(parents=True, exist_ok=True)
     report = Report()
     trainer = pl.Trainer(
         default_root_dir=output,

@@ -15,8 +15,7 @@ class AsymmetricLoss(nn.Module):
     The focusing weights count as constants in the gradient, as in the published training code
     of ML-Decoder. Costs are summed over labels and averaged over images.
 
-    Ben-Baruch et al., "Asymmetric Loss For Multi-Label Classification", arXiv 2009.14119,
-    equations 4 to 7.
+    Ben-Baruch et al., "Asymmetric Loss For Multi-Label Classification", arXiv 2009.14119.
 
     Args:
         gamma_negative: Focusing γ₋ of absent labels.

@@ -59,7 +59,7 @@ def precision_recall_f1_at_k(scores: Tensor, targets: Tensor, k: int) -> tuple[f
     """Micro-averaged precision, recall and F1 of each image's K best labels.
 
     `P = hits / labels asked`, `R = hits / positives`, over all images; K labels are asked of an
-    image, fewer where fewer are known. Gong et al., arXiv 1312.4894, section 4.2.
+    image, fewer where fewer are known. Gong et al., arXiv 1312.4894.
 
     Args:
         scores: (N, L).
@@ -77,8 +77,13 @@ def _precision_recall_f1(hits: float, asked: float, positives: float) -> tuple[f
     return hits / max(asked, 1), hits / max(positives, 1), 2 * hits / max(asked + positives, 1)
 
 
+def prevalence(targets: Tensor) -> Tensor:
+    """Part (L,) of the images with a known target int8 (N, L) that have the label."""
+    return (targets == 1).sum(dim=0) / (targets >= 0).sum(dim=0).clamp(min=1)
+
+
 def chance_level(targets: Tensor, ks: Sequence[int] = KS) -> dict[str, float]:
-    """MAP and P/R/F1@K to expect of scores that say nothing.
+    """Expected mAP and P/R/F1@K of scores that say nothing.
 
     A constant score has the label's prevalence as AP; K labels drawn at random hit in
     proportion to an image's positives.
@@ -87,8 +92,7 @@ def chance_level(targets: Tensor, ks: Sequence[int] = KS) -> dict[str, float]:
         targets: int8 (N, L).
         ks: The K of P/R/F1@K; one above L is left out.
     """
-    known = (targets >= 0).sum(dim=0).clamp(min=1)
-    result = {"mAP": ((targets == 1).sum(dim=0) / known).mean().item()}
+    result = {"mAP": prevalence(targets).mean().item()}
     for k in _possible(ks, targets.shape[1]):
         known_labels = (targets >= 0).sum(dim=1)
         asked = known_labels.clamp(max=k)

@@ -16,7 +16,7 @@ import zsl
 from zsl import charts
 from zsl.files import atomic_path, write_atomically
 from zsl.labels import Role
-from zsl.metrics import PROTOCOL, PROTOCOL_TEXT, Evaluation
+from zsl.metrics import PROTOCOL, PROTOCOL_TEXT, Evaluation, prevalence
 
 GROUPS = {
     "zsl": "ZSL, {} unseen labels",
@@ -50,14 +50,14 @@ class Report(Callback):
             "versions": versions(),
         }
         write_atomically(folder / "results.json", json.dumps(results, indent=2).encode())
-        index, scores, targets = (tensor.cpu() for tensor in task.predictions.compute())
+        index, scores, targets = task.predictions.compute()
         labels = pd.DataFrame(
             {
                 "label": task.vocabulary.select(*Role),
                 "role": [role.value for role in Role for _ in task.vocabulary.select(role)],
-                "AP": evaluation.average_precision.cpu().numpy(),
+                "AP": evaluation.average_precision.numpy(),
                 "positives": (targets == 1).sum(dim=0).numpy(),
-                "chance": (targets == 1).double().mean(dim=0).numpy(),
+                "chance": prevalence(targets).numpy(),
             }
         )
         report = folder / "report"

@@ -1,7 +1,7 @@
 """The ML-Decoder head, operated with word queries.
 
-Ridnik et al., "ML-Decoder: Scalable and Versatile Classification Head", arXiv 2111.12933,
-section 3.3 and figure 3. There is no self-attention between queries, so the logit of a label
+Ridnik et al., "ML-Decoder: Scalable and Versatile Classification Head", arXiv 2111.12933.
+There is no self-attention between queries, so the logit of a label
 does not depend on which other labels are asked, and all that concerns the queries alone is
 computed once per call and not once per image.
 """
