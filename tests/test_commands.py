@@ -186,6 +186,25 @@ def test_a_run_without_validation_says_that_it_is_not_tested(
     assert "Nothing was validated, so no checkpoint was selected" in capsys.readouterr().out
 
 
+def test_the_photographs_of_the_readme(in_tmp_path: Path) -> None:
+    photos = in_tmp_path / "photos"
+    for name in ("a/1.jpg", "a/2.jpg", "b/3.jpg"):
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (60, 40), "red").save(photos / name)
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    example = readme.split("photos/labels.csv    ")[1].split("```")[0]
+    tables = [line.split() for line in ("photos/ " + example).splitlines()]
+    labels, classes = [tables[0][1]], [tables[0][-1]]
+    for line in tables[1:]:
+        labels.append(line[0])
+        classes.append(line[1])
+    (photos / "labels.csv").write_text("\n".join(labels))
+    (photos / "classes.csv").write_text("\n".join(classes))
+    arguments = ["--config=table.yaml", "--data.root=photos", "--data.num_workers=0"]
+    assert fit([*arguments, "--data.image_size=32", *TINY_MODEL, *QUICK]) == 0
+    assert Path("runs/table/latest/report/predictions.png").is_file()
+
+
 @pytest.mark.usefixtures("in_tmp_path")
 def test_odd_label_names_are_drawn(table_root: Path) -> None:
     for path in table_root.glob("*.csv"):

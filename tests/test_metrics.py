@@ -139,8 +139,16 @@ def test_predictions_drop_repeated_images_and_keep_the_order() -> None:
     for batch in ([1, 3, 5], [0, 2, 4], [5, 0]):
         index = torch.tensor(batch)
         predictions.update(index, scores[index].bfloat16(), targets[index])
-    index, found_scores, found_targets = predictions.compute()
-    assert index.tolist() == [0, 1, 2, 3, 4, 5]
+    found_index, found_scores, found_targets = predictions.compute()
+    assert found_index == [0, 1, 2, 3, 4, 5]
     assert found_scores.dtype == torch.float32
     torch.testing.assert_close(found_scores, scores.bfloat16().float())
     assert torch.equal(found_targets, targets)
+
+
+def test_predictions_of_one_image_keep_their_shape() -> None:
+    predictions = Predictions()
+    predictions.update(torch.tensor([7]), torch.randn(1, 3), torch.zeros(1, 3, dtype=torch.int8))
+    index, scores, targets = predictions.compute()
+    assert index == [7]
+    assert scores.shape == targets.shape == (1, 3)

@@ -208,14 +208,15 @@ class Predictions(Metric):
         self.scores.append(scores.float())
         self.targets.append(targets)
 
-    def compute(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns index int64 (N,), ascending, scores float32 (N, L) and targets int8 (N, L).
+    def compute(self) -> tuple[list[int], Tensor, Tensor]:
+        """Returns N indices, ascending, scores float32 (N, L) and targets int8 (N, L).
 
-        All on the CPU, which has float64 and more memory than the device.
+        Tensors are on the CPU, which has float64 and more memory than the device. The indices
+        are a list, since torchmetrics makes a scalar of a tensor with one element.
         """
         index, order = dim_zero_cat(self.index).cpu().sort(stable=True)
         first = torch.ones_like(index, dtype=torch.bool)
         first[1:] = index[1:] != index[:-1]
         order = order[first]
         scores, targets = dim_zero_cat(self.scores).cpu(), dim_zero_cat(self.targets).cpu()
-        return index[first], scores[order], targets[order]
+        return index[first].tolist(), scores[order], targets[order]

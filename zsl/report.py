@@ -68,7 +68,7 @@ class Report(Callback):
             charts.per_class_ap(labels).savefig(path, dpi=110)
         with atomic_path(report / "predictions.png") as path:
             figure = charts.predictions(
-                labels, scores, targets, lambda row: data.test_dataset.picture(int(index[row]))
+                labels, scores, targets, lambda row: data.test_dataset.picture(index[row])
             )
             figure.savefig(path, dpi=110)
 
