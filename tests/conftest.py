@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.fakes.nuswide import FakeNUSWide
 from tests.fakes.table import write_table_dataset
 
 
@@ -20,6 +21,12 @@ def _environment(tmp_path_factory: pytest.TempPathFactory) -> None:
 def table_root(tmp_path: Path) -> Path:
     """A miniature table dataset: 40 pictures, 8 labels."""
     return write_table_dataset(tmp_path / "photos")
+
+
+@pytest.fixture
+def fake_nuswide(tmp_path: Path) -> FakeNUSWide:
+    """A miniature NUS-WIDE in the official layout: 40 pictures, 13 labels."""
+    return FakeNUSWide(tmp_path / "nuswide").write_official()
 
 
 @pytest.fixture

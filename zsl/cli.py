@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import re
-import shutil
 from argparse import ArgumentError
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,15 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import WandbLogger
 
+from zsl.checkpoints import BestCheckpoint, LastCheckpoint
 from zsl.command import config_names, resolve_configs
 from zsl.data import MultiLabelDataModule
 from zsl.errors import InputError, did_you_mean
-from zsl.files import atomic_path, write_atomically
-from zsl.labels import SentenceEncoder
+from zsl.files import write_atomically
+from zsl.labels import LabelEncoder
 from zsl.report import Report, versions
 from zsl.tasks import ZeroShotTask, read_checkpoint
 
@@ -61,24 +60,6 @@ def _point(link: Path, target: str) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         _log.warning("%s can't be made to point to this run: %s", link, error)
-
-
-class BestCheckpoint(ModelCheckpoint):
-    """Keeps the best checkpoint over a stop: a resumed run begins with that of the first."""
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes the best score over, and a copy of its checkpoint into the new run's folder."""
-        super().load_state_dict(state_dict)
-        best = Path(state_dict["best_model_path"])
-        if not best.is_file() or self.dirpath is None:
-            return
-        own = Path(self.dirpath) / best.name
-        if not own.exists():
-            with atomic_path(own) as temporary:
-                shutil.copyfile(best, temporary)
-        self.best_model_path = self.kth_best_model_path = str(own)
-        self.best_model_score = self.kth_value = state_dict["best_model_score"]
-        self.best_k_models = {str(own): state_dict["best_model_score"]}
 
 
 class FitCLI(LightningCLI):
@@ -142,12 +123,12 @@ class FitCLI(LightningCLI):
         parser.link_arguments("data.vocabulary", "model.vocabulary", apply_on="instantiate")
         parser.link_arguments("data.image_size", "model.image_size", apply_on="instantiate")
         parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.set_defaults(
             {
                 "checkpoint.filename": "best",
                 "checkpoint.monitor": "val/zsl/mAP",
                 "checkpoint.mode": "max",
-                "checkpoint.save_last": True,
                 "checkpoint.enable_version_counter": False,
             }
         )
@@ -196,7 +177,8 @@ def _explain(message: str) -> str:
 
 
 def _known_arguments() -> set[str]:
-    kinds = [("trainer", pl.Trainer), ("model", ZeroShotTask), ("model.encoder", SentenceEncoder)]
+    kinds: list[tuple[str, type]] = [("trainer", pl.Trainer), ("model", ZeroShotTask)]
+    kinds += [("model.encoder", kind) for kind in LabelEncoder.__subclasses__()]
     kinds += [("data", kind) for kind in MultiLabelDataModule.__subclasses__()]
     return {
         f"{section}.{name}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import errno
 import logging
 import os
+import re
 import sys
 import textwrap
 import warnings
@@ -17,6 +19,16 @@ import docstring_parser
 from zsl.errors import InputError, did_you_mean
 
 _PACKAGE = Path(__file__).parent
+
+_ARGUMENTS = (
+    ("--model.ARGUMENT", "tasks.py", "ZeroShotTask"),
+    ("--model.encoder.ARGUMENT of a SentenceEncoder", "labels/encoders.py", "SentenceEncoder"),
+    ("--model.encoder.ARGUMENT of WordVectors", "labels/word_vectors.py", "WordVectors"),
+    ("--data.ARGUMENT of shapes.yaml", "data/shapes.py", "ShapesDataModule"),
+    ("--data.ARGUMENT of table.yaml", "data/table.py", "TableDataModule"),
+    ("--data.ARGUMENT of nuswide...yaml", "data/nuswide/module.py", "NUSWideDataModule"),
+)
+"""What the help explains: a title, and the class whose docstring does."""
 
 
 def exit_code(command: Callable[[list[str]], None], args: Sequence[str] | None) -> int:
@@ -43,9 +55,17 @@ def _user_message(error: BaseException | None) -> str | None:
     while error is not None:
         if isinstance(error, InputError | ArgumentError):
             # A loader process hands its error on as text, with a traceback before the message.
-            return str(error).rsplit("InputError: ", 1)[-1].strip()
+            message = " ".join(str(error).rsplit("InputError: ", 1)[-1].split())
+            wrong = re.fullmatch(
+                r'Parser key "(.+)": Expected an? <class \'(\w+)\'>. Got value: (.*)', message
+            )
+            return f"--{wrong[1]} is {wrong[3]!r}; expected {wrong[2]}." if wrong else message
         if isinstance(error, PermissionError | NotADirectoryError):
             return f"{error.filename}: {error.strerror}."
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            return (
+                f"{error.filename or 'The disk'}: {error.strerror}; make room, or write elsewhere."
+            )
         error = error.__cause__ or error.__context__
     return None
 
@@ -105,7 +125,7 @@ def fit_help() -> str:
     ]
     for name in config_names():
         first_line = (shipped_configs() / name).read_text().splitlines()[0]
-        lines.append(f"  {name:<22}{first_line.lstrip('# ')}")
+        lines.append(f"  {name:<25}{first_line.lstrip('# ')}")
     lines += [
         "",
         "  --print_config        Print the resulting config with all defaults, and stop.",
@@ -114,9 +134,8 @@ def fit_help() -> str:
         "  --trainer.ARGUMENT    Arguments of Lightning's Trainer, e.g. --trainer.max_epochs 8.",
         "  --help_all            Every argument, those of the Trainer included.",
     ]
-    lines += _section("--model.ARGUMENT", "tasks.py", "ZeroShotTask")
-    lines += _section("--data.ARGUMENT of shapes.yaml", "data/shapes.py", "ShapesDataModule")
-    lines += _section("--data.ARGUMENT of table.yaml", "data/table.py", "TableDataModule")
+    for title, file, class_name in _ARGUMENTS:
+        lines += _section(title, file, class_name)
     return "\n".join(lines)
 
 
@@ -147,6 +166,8 @@ def _leave_out_chatter() -> None:
         ".*The dirpath has changed from",
         # Repeated images are dropped before anything is measured.
         ".*Using `DistributedSampler` with the dataloaders",
+        # The sampler resumes.
+        ".*your dataloader is not resumable",
     ):
         warnings.filterwarnings("ignore", message)
     logging.basicConfig(format="%(message)s")

@@ -14,6 +14,7 @@ from pytorch_lightning.callbacks import Callback
 
 import zsl
 from zsl import charts
+from zsl.data import Split
 from zsl.files import atomic_path, write_atomically
 from zsl.labels import Role
 from zsl.metrics import PROTOCOL, PROTOCOL_TEXT, Evaluation, prevalence
@@ -44,7 +45,8 @@ class Report(Callback):
         task: Any = pl_module
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         evaluation: Evaluation = task.evaluation
-        results = results_record(evaluation) | {
+        num_omitted = data.omitted(Split.TEST)
+        results = results_record(evaluation, num_omitted) | {
             "data_fingerprint": data.fingerprint,
             "precision": str(trainer.precision),
             "versions": versions(),
@@ -61,7 +63,7 @@ class Report(Callback):
             }
         )
         report = folder / "report"
-        self.text = f"\n{table(evaluation)}\n\nReport: {report}"
+        self.text = f"\n{table(evaluation, num_omitted)}\n\nReport: {report}"
         with atomic_path(report / "per_class_ap.csv") as path:
             labels.to_csv(path, index=False, float_format="%.6f")
         with atomic_path(report / "per_class_ap.png") as path:
@@ -80,7 +82,7 @@ def versions() -> dict[str, str]:
     return own | {name: version(name) for name in packages}
 
 
-def results_record(evaluation: Evaluation) -> dict[str, Any]:
+def results_record(evaluation: Evaluation, num_omitted: int) -> dict[str, Any]:
     """The figures under their logged names, with their protocol and N."""
     groups = evaluation.groups
     return {
@@ -88,6 +90,7 @@ def results_record(evaluation: Evaluation) -> dict[str, Any]:
             "name": PROTOCOL,
             "definition": PROTOCOL_TEXT,
             "num_images": evaluation.num_images,
+            "num_images_left_out": num_omitted,
             "num_labels": {name: result.num_labels for name, result in groups.items()},
             "num_labels_without_positive": {
                 name: result.num_empty for name, result in groups.items()
@@ -102,7 +105,7 @@ def results_record(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def table(evaluation: Evaluation) -> str:
+def table(evaluation: Evaluation, num_omitted: int) -> str:
     """The headline figures as text, each line beside its chance level."""
     rows: list[list[str]] = []
     names = list(evaluation.groups["gzsl"].metrics)
@@ -116,8 +119,9 @@ def table(evaluation: Evaluation) -> str:
         )
         rows.append(["  chance", *(_number(result.chance.get(name)) for name in names)])
     width = max(len(row[0]) for row in rows)
+    omitted = f"; {num_omitted:,} listed ones are missing or unreadable" if num_omitted else ""
     lines = [
-        f"Test on {evaluation.num_images:,} images.",
+        f"Test on {evaluation.num_images:,} images{omitted}.",
         f"Protocol {PROTOCOL}: {PROTOCOL_TEXT}.",
         "",
         " " * width + "".join(f"{name:>8}" for name in names),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -16,7 +16,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 import zsl
 from zsl.data import Batch, MultiLabelDataModule
 from zsl.errors import InputError, require
-from zsl.labels import QueryAugmentation, Role, SentenceEncoder, Vocabulary, encoder_from_recipe
+from zsl.labels import LabelEncoder, QueryAugmentation, Role, Vocabulary, encoder_from_recipe
 from zsl.losses import AsymmetricLoss
 from zsl.metrics import Evaluation, Predictions, evaluate
 from zsl.models import Backbone, MLDecoder, Tagger
@@ -43,7 +43,8 @@ class ZeroShotTask(pl.LightningModule):
         gamma_positive: Focusing of the asymmetric loss on present labels.
         clip: Probability below which an absent label costs nothing.
         learning_rate: Peak of the one-cycle schedule.
-        weight_decay: AdamW's, not on biases and norms.
+        optimizer: `adamw`, or `adam`, which adds the weight decay to the gradient.
+        weight_decay: Not on biases and norms.
         warmup: Part of the training in which the learning rate rises.
         ema_decay: Decay per step of the moving average of the weights, which is what is
             validated and saved; step n takes (1 + n) / (10 + n) where that is less. None turns
@@ -54,7 +55,7 @@ class ZeroShotTask(pl.LightningModule):
         self,
         vocabulary: Vocabulary,
         image_size: int,
-        encoder: SentenceEncoder,
+        encoder: LabelEncoder,
         backbone: str = "resnet50",
         weights: str | None = "pretrained",
         stride: int | None = None,
@@ -68,6 +69,7 @@ class ZeroShotTask(pl.LightningModule):
         gamma_positive: float = 0.0,
         clip: float = 0.05,
         learning_rate: float = 1e-4,
+        optimizer: Literal["adamw", "adam"] = "adamw",
         weight_decay: float = 1e-2,
         warmup: float = 0.2,
         ema_decay: float | None = None,
@@ -87,6 +89,7 @@ class ZeroShotTask(pl.LightningModule):
         self.vocabulary = vocabulary
         self.image_size = image_size
         self.encoder = encoder
+        self._resumed_steps: int | None = None
         self.configure_queries()
         self.configure_model_parts()
         self.configure_losses()
@@ -192,13 +195,14 @@ class ZeroShotTask(pl.LightningModule):
         return evaluate(scores, targets, groups)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW without decay on 1-d parameters, one-cycle schedule per step."""
+        """The optimizer, without decay on 1-d parameters, and its one-cycle schedule per step."""
         parameters = [p for p in self.parameters() if p.requires_grad]
         groups: list[dict[str, Any]] = [
             {"params": [p for p in parameters if p.ndim > 1]},
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(
+        kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[self.hparams["optimizer"]]
+        optimizer = kind(
             groups,
             lr=self.hparams["learning_rate"],
             weight_decay=self.hparams["weight_decay"],
@@ -217,8 +221,18 @@ class ZeroShotTask(pl.LightningModule):
         }
 
     def _schedule_steps(self) -> int:
-        """Steps of the schedule: those of the run, but enough for a rise and a fall."""
-        return max(10, int(self.trainer.estimated_stepping_batches))
+        """Steps of the schedule: those of the run, but enough for a rise and a fall.
+
+        Raises:
+            InputError: The run is resumed from one with another number.
+        """
+        steps = max(10, int(self.trainer.estimated_stepping_batches))
+        if self._resumed_steps not in (None, steps):
+            raise InputError(
+                f"The checkpoint's one-cycle schedule has {self._resumed_steps} steps, this run's "
+                f"has {steps}; resume with the same epochs, data and batch size."
+            )
+        return steps
 
     def configure_callbacks(self) -> list[Callback]:
         """The moving average of the weights, shorter at first so that short runs gain too."""
@@ -249,7 +263,7 @@ class ZeroShotTask(pl.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses to resume with other labels or another length of the schedule."""
+        """Refuses to resume with other labels."""
         found = Vocabulary(checkpoint["zsl"]["names"], checkpoint["zsl"]["roles"])
         if found != self.vocabulary:
             raise InputError(
@@ -257,12 +271,8 @@ class ZeroShotTask(pl.LightningModule):
                 f"{self.vocabulary!r}, or other names; resume with the data it was trained on."
             )
         (schedule,) = checkpoint["lr_schedulers"]
-        steps = self._schedule_steps()
-        if schedule["total_steps"] != steps:
-            raise InputError(
-                f"The checkpoint's one-cycle schedule has {schedule['total_steps']} steps, this "
-                f"run's has {steps}; resume with the same epochs, data and batch size."
-            )
+        # To compare now would make the loaders before the data module knows where to begin.
+        self._resumed_steps = schedule["total_steps"]
 
     @classmethod
     def from_checkpoint(cls, path: str | Path) -> ZeroShotTask:

@@ -238,6 +238,7 @@ class ShapesDataModule(MultiLabelDataModule):
         min_crop: Least part of a training scene's area that a random crop keeps; 1 for all of
             it, since a crop can cut a labelled shape off.
         horizontal_flip: Mirrors half of the training scenes.
+        cutout: Side of a rectangle painted over each training scene, relative to its own.
         rand_augment: Applies RandAugment, which changes colours, to training scenes.
     """
 
@@ -252,10 +253,11 @@ class ShapesDataModule(MultiLabelDataModule):
         num_workers: int | None = None,
         min_crop: float = 1.0,
         horizontal_flip: bool = True,
+        cutout: float = 0.0,
         rand_augment: bool = False,
     ) -> None:
         super().__init__(
-            image_size, batch_size, num_workers, min_crop, horizontal_flip, rand_augment
+            image_size, batch_size, num_workers, min_crop, horizontal_flip, cutout, rand_augment
         )
         self.save_hyperparameters()
         self.num_scenes = {Split.TRAIN: num_train, Split.VAL: num_val, Split.TEST: num_test}

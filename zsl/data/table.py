@@ -9,14 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from zsl.data.module import MultiLabelDataModule, MultiLabelDataset, Split
-from zsl.data.transforms import ImageTransform, to_rgb
+from zsl.data.module import ImageFileDataset, MultiLabelDataModule, Split
+from zsl.data.transforms import ImageTransform
 from zsl.errors import InputError, did_you_mean, require
 from zsl.labels import Role, Vocabulary
+from zsl.pictures import unreadable
 from zsl.tables import place, read_table
 
 _log = logging.getLogger(__name__)
@@ -24,14 +25,14 @@ _log = logging.getLogger(__name__)
 _SPLIT_OF_STAGE = {"validate": Split.VAL, "test": Split.TEST}
 
 
-class TableDataset(MultiLabelDataset):
+class TableDataset(ImageFileDataset):
     """The images of some rows.
 
     Args:
         paths: Image files.
         label_lists: For each image the positions of its labels in the vocabulary.
         num_labels: Length L of the vocabulary.
-        transform: From picture to tensor.
+        transform: From pixels to those of the batch.
     """
 
     def __init__(
@@ -50,21 +51,9 @@ class TableDataset(MultiLabelDataset):
         """Number of images."""
         return len(self.paths)
 
-    def picture(self, index: int) -> Image.Image:
-        """Reads the image file.
-
-        Raises:
-            InputError: It is no image that Pillow can read.
-        """
-        path = self.paths[index]
-        try:
-            with Image.open(path) as image:
-                return to_rgb(image)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise InputError(
-                f"The image {path} can't be read ({_reason(error)}); replace it or take its row "
-                "out of the table."
-            ) from error
+    def path(self, index: int) -> Path:
+        """The file of an image."""
+        return self.paths[index]
 
     def target(self, index: int) -> Tensor:
         """Returns the int8 (L,) target."""
@@ -92,6 +81,7 @@ class TableDataModule(MultiLabelDataModule):
         num_workers: Processes that load images; None takes one per core but one, at most 8.
         min_crop: Least part of a training image's area that a random crop keeps; 1 squashes.
         horizontal_flip: Mirrors half of the training images.
+        cutout: Side of a rectangle painted over each training image, relative to its own.
         rand_augment: Applies RandAugment to training images.
 
     Raises:
@@ -110,10 +100,11 @@ class TableDataModule(MultiLabelDataModule):
         num_workers: int | None = None,
         min_crop: float = 0.6,
         horizontal_flip: bool = True,
+        cutout: float = 0.0,
         rand_augment: bool = False,
     ) -> None:
         super().__init__(
-            image_size, batch_size, num_workers, min_crop, horizontal_flip, rand_augment
+            image_size, batch_size, num_workers, min_crop, horizontal_flip, cutout, rand_augment
         )
         # A checkpoint must find the data again from any working directory.
         root = str(Path(root).expanduser().resolve())
@@ -220,8 +211,7 @@ class TableDataModule(MultiLabelDataModule):
                 missing.append(row)
             except (OSError, SyntaxError, Image.DecompressionBombError) as error:
                 raise InputError(
-                    f"{place(self.table_path, row)}: {path} can't be read as an image "
-                    f"({_reason(error)}); replace it or take the row out."
+                    f"{place(self.table_path, row)}: {unreadable(path, error)}"
                 ) from error
         if missing:
             path = self.root / self.images[missing[0]]
@@ -242,10 +232,6 @@ def _read_classes(path: Path) -> Vocabulary:
                 f"trains on seen labels and tests on unseen ones, so give some the role {role}."
             )
     return vocabulary
-
-
-def _reason(error: Exception) -> str:
-    return "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
 def _check_rows(images: list[str], splits: list[str], path: Path) -> None:

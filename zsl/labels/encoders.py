@@ -1,4 +1,4 @@
-"""Label names to label vectors."""
+"""Label names to label vectors, by a text encoder."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from typing import Any
 import torch
 
 from zsl.errors import InputError
-from zsl.labels.cache import cached_vectors
+from zsl.labels.label_encoder import LabelEncoder
+from zsl.labels.word_vectors import WordVectors
 
 PACKAGED_MODEL = "all-MiniLM-L6-v2"
 
 
-class SentenceEncoder:
+class SentenceEncoder(LabelEncoder):
     """Embeds label names with a text encoder of sentence-transformers.
 
     The encoder is loaded on the first name that is neither in memory nor in the cache on disk.
@@ -32,6 +33,7 @@ class SentenceEncoder:
     """
 
     def __init__(self, model: str = PACKAGED_MODEL, template: str = "{}") -> None:
+        super().__init__()
         if template.count("{}") != 1:
             raise InputError(
                 f"The template {template!r} must hold {{}} once, where the label name goes, "
@@ -39,7 +41,6 @@ class SentenceEncoder:
             )
         self.model = model
         self.template = template
-        self._known: dict[str, torch.Tensor] = {}
 
     @cached_property
     def recipe(self) -> dict[str, str]:
@@ -49,21 +50,6 @@ class SentenceEncoder:
             recipe["model"] = str(Path(self.model).resolve())
             recipe["sha256"] = _folder_digest(Path(self.model))
         return recipe
-
-    def remember(self, names: Sequence[str], vectors: torch.Tensor) -> None:
-        """Makes `encode` return these float32 (L, W) vectors for these names."""
-        self._known.update(zip(names, vectors, strict=True))
-
-    def encode(self, names: Sequence[str]) -> torch.Tensor:
-        """Returns the float32 (L, W) vectors of L names, in their order.
-
-        Raises:
-            InputError: The model can be found neither locally nor on the hub.
-        """
-        new = [name for name in dict.fromkeys(names) if name not in self._known]
-        if new:
-            self.remember(new, cached_vectors(self.recipe, new, lambda: self._embed(new)))
-        return torch.stack([self._known[name] for name in names])
 
     def _embed(self, names: Sequence[str]) -> torch.Tensor:
         sentences = [self.template.replace("{}", name) for name in names]
@@ -97,8 +83,10 @@ class SentenceEncoder:
             ) from error
 
 
-def encoder_from_recipe(recipe: dict[str, str]) -> SentenceEncoder:
+def encoder_from_recipe(recipe: dict[str, str]) -> LabelEncoder:
     """Makes the encoder of a checkpoint, to embed new names like the old ones."""
+    if recipe["encoder"] == "WordVectors":
+        return WordVectors(recipe["source"])
     return SentenceEncoder(recipe["model"], recipe["template"])
 
 

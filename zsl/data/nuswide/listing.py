@@ -1,0 +1,70 @@
+"""What a NUS-WIDE folder says, whatever its layout."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+CONCEPTS = "ConceptsList/Concepts81.txt"
+TRAIN_LIST = "ImageList/TrainImagelist.txt"
+TEST_LIST = "ImageList/TestImagelist.txt"
+
+
+@dataclass
+class Listing:
+    """All images with all their labels."""
+
+    images: list[str]
+    """Names as listed, with `/` as separator."""
+    is_test: np.ndarray
+    """bool (N,)."""
+    names: list[str]
+    """The L labels, sorted."""
+    unseen: list[str]
+    """Those of the published split, where the files tell."""
+    targets: csr_matrix
+    """int8 (N, L): 1 present, 0 absent, -1 unknown."""
+    notes: list[str]
+    """What differs from the NUS-WIDE of the publications, a sentence each."""
+    unmatched: list[str] = field(default_factory=list)
+    """Rows that are of no image of the official lists."""
+
+
+@dataclass(frozen=True)
+class FileStatus:
+    """A line of the table of files."""
+
+    name: str
+    found: str
+    """`found`, `missing` or `81 of 81`."""
+    use: str
+
+
+class Layout(ABC):
+    """The files of one layout below a root."""
+
+    name: str
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.sources: list[Path] = []
+        """All files that matter, there or not."""
+        self.files: list[FileStatus] = []
+        self.problem: str | None = None
+        """Why it can't be read."""
+
+    @abstractmethod
+    def read(self) -> Listing:
+        """Reads everything; raises an `InputError` where a file is wrong."""
+
+    def find(self, name: str, use: str) -> Path | None:
+        """Looks for a file in its place, then in the root; notes what it found."""
+        candidates = [self.root / name, self.root / Path(name).name]
+        self.sources += candidates
+        path = next((path for path in candidates if path.is_file()), None)
+        self.files.append(FileStatus(name, "found" if path else "missing", use))
+        return path

@@ -1,0 +1,36 @@
+"""The order of training images, from which a stopped epoch can be taken up again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from torch.utils.data import Dataset
+from torch.utils.data.distributed import DistributedSampler
+
+
+class ResumableSampler(DistributedSampler):
+    """A random order for each epoch that depends on seed and epoch alone.
+
+    Lightning sets the epoch, in a single process too.
+
+    Args:
+        dataset: What is sampled.
+        num_processes: Processes that share each epoch.
+        rank: Which of them this is.
+        seed: Of all orders.
+        epoch: The epoch to begin with.
+        start: Images of that epoch, of this process, that are left out: they had their turn.
+    """
+
+    def __init__(
+        self, dataset: Dataset, num_processes: int, rank: int, seed: int, epoch: int, start: int
+    ) -> None:
+        super().__init__(dataset, num_processes, rank, seed=seed)
+        self.set_epoch(epoch)
+        self.start = start
+
+    def __iter__(self) -> Iterator[int]:
+        """Indices of an epoch."""
+        start, self.start = self.start, 0
+        return islice(super().__iter__(), start, None)
