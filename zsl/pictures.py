@@ -130,7 +130,7 @@ def check_picture(path: Path, shrunken: Path | None, side: int) -> PictureCheck:
     if shrunken is not None:
         with atomic_path(shrunken) as temporary:
             small = image.resize((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
-            small.save(temporary, "JPEG", quality=90)
+            small.save(temporary, "JPEG", quality=85)
             os.utime(temporary, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     is_flat = image.getcolors(maxcolors=1) is not None
     return PictureCheck(stat.st_size, stat.st_mtime_ns, content, is_flat, "")

@@ -119,9 +119,12 @@ def table(evaluation: Evaluation, num_omitted: int) -> str:
         )
         rows.append(["  chance", *(_number(result.chance.get(name)) for name in names)])
     width = max(len(row[0]) for row in rows)
-    omitted = f"; {num_omitted:,} listed ones are missing or unreadable" if num_omitted else ""
+    images = f"{evaluation.num_images:,} images"
+    if num_omitted:
+        num_listed = evaluation.num_images + num_omitted
+        images = f"{evaluation.num_images:,} of {num_listed:,} listed images, the others missing"
     lines = [
-        f"Test on {evaluation.num_images:,} images{omitted}.",
+        f"Test on {images}.",
         f"Protocol {PROTOCOL}: {PROTOCOL_TEXT}.",
         "",
         " " * width + "".join(f"{name:>8}" for name in names),

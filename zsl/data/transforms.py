@@ -94,9 +94,9 @@ class Cutout:
     def __call__(self, image: Tensor) -> Tensor:
         """Paints into an image uint8 (3, H, W) and returns it."""
         row, column, *colour = torch.rand(5).tolist()
-        image[:, self._span(row, image.shape[1]), self._span(column, image.shape[2])] = (
-            torch.tensor([int(256 * part) for part in colour], dtype=torch.uint8).view(3, 1, 1)
-        )
+        hole = image[:, self._span(row, image.shape[1]), self._span(column, image.shape[2])]
+        for channel, part in zip(hole, colour, strict=True):
+            channel.fill_(int(256 * part))
         return image
 
     def _span(self, centre: float, side: int) -> slice:
