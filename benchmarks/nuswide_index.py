@@ -27,10 +27,10 @@ def names() -> tuple[list[str], list[str]]:
     """The 1000 tags and 81 concepts."""
     if folder := os.environ.get("ZSL_SHARED"):
         data = Path(folder) / "data" / "nuswide"
-        tags, concepts = (data / f"{name}.txt" for name in ("TagList1k", "Concepts81"))
-        return tags.read_text().split(), concepts.read_text().split()
-    tags = [f"tag{number:04d}" for number in range(1000)]
-    return tags, [*tags[:75], *(f"concept{number}" for number in range(6))]
+        tags, concepts = ((data / f"{f}.txt").read_text() for f in ("TagList1k", "Concepts81"))
+        return tags.split(), concepts.split()
+    drawn = [f"tag{number:04d}" for number in range(1000)]
+    return drawn, [*drawn[:75], *(f"concept{number}" for number in range(6))]
 
 
 def concept_labels(split: str, count: int, random: np.random.Generator) -> np.ndarray:

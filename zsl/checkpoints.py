@@ -53,7 +53,7 @@ class LastCheckpoint(Checkpoint):
         if not isinstance(best, BestCheckpoint) or not best.dirpath:
             return None
         path = Path(best.dirpath) / "last.ckpt"
-        trainer.save_checkpoint(path)
+        trainer.save_checkpoint(path, weights_only=False)
         self._saved_at = time.monotonic()
         return path
 

@@ -130,6 +130,7 @@ def fit_help() -> str:
         "",
         "  --print_config        Print the resulting config with all defaults, and stop.",
         "  --ckpt_path FILE      Resume the run of this checkpoint.",
+        "  --last_checkpoint.minutes N  Time between two saves of it in mid-epoch (default: 10).",
         "  --seed_everything N   Seed of all random draws (default: 0).",
         "  --trainer.ARGUMENT    Arguments of Lightning's Trainer, e.g. --trainer.max_epochs 8.",
         "  --help_all            Every argument, those of the Trainer included.",

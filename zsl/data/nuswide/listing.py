@@ -62,8 +62,8 @@ class Layout(ABC):
         """Reads everything; raises an `InputError` where a file is wrong."""
 
     def find(self, name: str, use: str) -> Path | None:
-        """Looks for a file in its place, then in the root; notes what it found."""
-        candidates = [self.root / name, self.root / Path(name).name]
+        """Looks for a file in its place, also below a folder NUS-WIDE, then in the root."""
+        candidates = [self.root / name, self.root / "NUS-WIDE" / name, self.root / Path(name).name]
         self.sources += candidates
         path = next((path for path in candidates if path.is_file()), None)
         self.files.append(FileStatus(name, "found" if path else "missing", use))

@@ -67,8 +67,9 @@ class OfficialLayout(Layout):
     def _concept_files(self, folder: str, suffix: str, images: str) -> list[Path]:
         """The ground truth's files, in the concepts' order; none unless all are there."""
         paths = []
-        for parent in (self.root / "Groundtruth" / folder, self.root / folder):
-            candidates = [parent / f"Labels_{name}{suffix}.txt" for name in self.concepts]
+        for parent in ("Groundtruth", "NUS-WIDE/Groundtruth", "."):
+            place = self.root / parent / folder
+            candidates = [place / f"Labels_{name}{suffix}.txt" for name in self.concepts]
             self.sources += candidates
             paths = [path for path in candidates if path.is_file()]
             if paths:
