@@ -155,6 +155,12 @@ def _explain(message: str) -> str:
         key = unknown[1].replace(".init_args", "")
         key = f"{section[1]}.{key}" if section else key
         return f"There is no argument {key}.{did_you_mean(key, _known_arguments())}"
+    if section and (inner := re.search(r"given class_path '[^']+': (Parser key \".+)", text)):
+        # The rest is about the class, this about its argument.
+        own = inner[1].split(" - Expected a <class 'NoneType'> Given value type: <class 'json")[0]
+        return _explain(own.replace('Parser key "', f'Parser key "{section[1]}.', 1))
+    if section and (choice := re.search(r"Literal\[(.+?)\]\. Got value: (.*)", text)):
+        return f"{section[1]} is {choice[2]!r}; expected {choice[1].replace(chr(39), '')}."
     if missing := re.search(r"arguments are required: ([\w.]+)", text):
         key = f"{section[1]}.{missing[1]}" if section else missing[1]
         return f"{key} is not set; add --{key} VALUE, or a --config that sets it."
@@ -164,11 +170,11 @@ def _explain(message: str) -> str:
     if problem := re.search(r"given class_path '([^']+)': (.+?)(?: - | Given value|$)", text):
         return f"{problem[1]} can't be made ({problem[2]}); is its package installed?"
     if section and (reason := re.search(r"Errors: - (.+?)(?: - Expected| Given value|$)", text)):
-        expected = re.search(r"Subtypes: \[(.+?)\]", text)
+        expected = re.search(r"Subtypes: \[(.+?)\] Errors", text)
         if expected and reason[1].startswith("Expected"):
             value = re.search(r"Given value: (.*)", text)
-            types = " or ".join(re.findall(r"(\w+)'>", expected[1])).replace("NoneType", "null")
-            types = types or expected[1]
+            types = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", expected[1])
+            types = types.replace("NoneType", "null").replace(", ", " or ")
             return f"{section[1]} is {value[1] if value else 'wrong'!r}; expected {types}."
         return f"{section[1]}: {reason[1]}."
     if wrong := re.search(r"Expected an? <class '(\w+)'>. Got value: (.*)", text):

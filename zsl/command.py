@@ -175,6 +175,8 @@ def _leave_out_chatter() -> None:
     logging.getLogger("zsl").setLevel(logging.INFO)
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(f"{name}.utilities.rank_zero").addFilter(_is_of_use)
+    # It logs a traceback before it raises what is explained to the user.
+    logging.getLogger("gensim").setLevel(logging.CRITICAL)
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
