@@ -15,7 +15,8 @@ from zsl.errors import require
 from zsl.files import atomic_path, write_atomically
 
 if TYPE_CHECKING:
-    from zsl.data.nuswide.index import Folders, NUSWideIndex
+    from zsl.data.nuswide.folders import Folders
+    from zsl.data.nuswide.index import NUSWideIndex
 
 
 def prepare(args: list[str]) -> None:
@@ -43,7 +44,8 @@ def prepare(args: list[str]) -> None:
     )
     # Imported here, so that the help comes at once.
     from zsl.data.nuswide import summary
-    from zsl.data.nuswide.index import Folders, open_index
+    from zsl.data.nuswide.folders import Folders
+    from zsl.data.nuswide.indexing import open_index
     from zsl.data.nuswide.layouts import find_layout
     from zsl.data.nuswide.shrink import check_images, finish_shrunken
 

@@ -13,7 +13,9 @@ import numpy as np
 from torch import Tensor
 
 from zsl.data.module import ImageFileDataset, MultiLabelDataModule, Split
-from zsl.data.nuswide.index import Folders, NUSWideIndex, State, open_index
+from zsl.data.nuswide.folders import Folders
+from zsl.data.nuswide.index import NUSWideIndex, State
+from zsl.data.nuswide.indexing import open_index
 from zsl.data.nuswide.shrink import check_shrunken
 from zsl.data.transforms import ImageTransform
 from zsl.errors import InputError, did_you_mean, require

@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from zsl.data.nuswide.index import Folders, NUSWideIndex, State
+from zsl.data.nuswide.folders import Folders
+from zsl.data.nuswide.index import NUSWideIndex, State
 from zsl.errors import InputError
 from zsl.files import atomic_path, write_atomically
 from zsl.pictures import PictureCheck, check_picture

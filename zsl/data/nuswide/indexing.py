@@ -1,0 +1,209 @@
+"""Making the index of a copy of NUS-WIDE, and knowing when to make it again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from filelock import FileLock
+from pyarrow import ipc
+from scipy.sparse import csr_matrix
+
+from zsl.data.nuswide.folders import Folders
+from zsl.data.nuswide.index import NUSWideIndex, State
+from zsl.data.nuswide.layouts import find_layout
+from zsl.data.nuswide.listing import Layout, Listing
+from zsl.data.nuswide.matching import match
+from zsl.errors import InputError
+from zsl.files import atomic_path, write_atomically
+
+_log = logging.getLogger(__name__)
+
+_VERSION = 1
+_SUFFIXES = {".jpg", ".jpeg", ".png"}
+_EXPECTED = {"training images": 161_789, "test images": 107_859, "labels": 1006}
+
+
+def open_index(folders: Folders, table: str | None) -> NUSWideIndex:
+    """Opens the index of a copy of NUS-WIDE; makes it where it is missing or out of date.
+
+    Args:
+        folders: Where things are.
+        table: A CSV to take the labels from instead of the official files.
+
+    Raises:
+        InputError: A file is missing or wrong, or the index can't be written.
+    """
+    layout = find_layout(folders.root, table)
+    if layout.problem:
+        raise InputError(layout.problem)
+    path = index_path(folders, table)
+    index = _open_current(path, layout, folders)
+    if index is not None:
+        return index
+    try:
+        folders.prepared.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            # Another process may have made it meanwhile.
+            index = _open_current(path, layout, folders)
+            if index is None:
+                _log.info("Indexing %s (%s) ...", folders.root, layout.name)
+                _build(path, layout, folders)
+                index = NUSWideIndex(path)
+    except PermissionError as error:
+        raise InputError(
+            f"{folders.prepared} can't be written; set data.prepared to a folder that can."
+        ) from error
+    return index
+
+
+def index_path(folders: Folders, table: str | None) -> Path:
+    """The index's file: one for each choice of labels and images."""
+    settings = json.dumps([os.path.relpath(folders.images, folders.root), table])
+    return folders.prepared / f"index-{hashlib.sha256(settings.encode()).hexdigest()[:8]}.arrow"
+
+
+def _open_current(path: Path, layout: Layout, folders: Folders) -> NUSWideIndex | None:
+    """Opens the index if nothing that it was made from has changed."""
+    if not path.is_file():
+        return None
+    try:
+        index = NUSWideIndex(path)
+    except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError):
+        return None  # Damaged, or another version's.
+    if index.info.get("version") != _VERSION:
+        return None
+    image_folders = {name: _mtime(folders.images / name) for name in index.info["image_folders"]}
+    current = {"sources": _stamps(layout, folders), "image_folders": image_folders}
+    return index if all(index.info[name] == value for name, value in current.items()) else None
+
+
+def _stamps(layout: Layout, folders: Folders) -> dict[str, list[int] | None]:
+    """Size and time of change of each file that the index depends on, None where it is not."""
+    stamps: dict[str, list[int] | None] = {}
+    for path in [*layout.sources, folders.checks]:
+        stat = path.stat() if path.is_file() else None
+        stamps[os.path.relpath(path, folders.root)] = stat and [stat.st_size, stat.st_mtime_ns]
+    return stamps
+
+
+def _mtime(folder: Path) -> int | None:
+    return folder.stat().st_mtime_ns if folder.is_dir() else None
+
+
+def scan(folders: Folders) -> tuple[list[str], dict[str, int | None]]:
+    """Lists the image files, and when each of their folders changed last."""
+    files: list[str] = []
+    image_folders: dict[str, int | None] = {}
+    for name, subfolders, names in os.walk(folders.images):
+        folder = Path(name)
+        relative = folder.relative_to(folders.images)
+        image_folders[str(relative)] = _mtime(folder)
+        subfolders[:] = sorted(
+            sub for sub in subfolders if sub[0] != "." and folder / sub != folders.prepared
+        )
+        files += [
+            (relative / file).as_posix()
+            for file in sorted(names)
+            if os.path.splitext(file)[1].lower() in _SUFFIXES and file[0] != "."
+        ]
+    return files, image_folders
+
+
+def _build(path: Path, layout: Layout, folders: Folders) -> None:
+    sources = _stamps(layout, folders)
+    listing = layout.read()
+    files, image_folders = scan(folders)
+    prefix = f"{os.path.relpath(folders.images, folders.root)}/"
+    found = match([name.removeprefix(prefix) for name in listing.images], files)
+    images = [
+        files[position] if position >= 0 else name
+        for name, position in zip(listing.images, found.position, strict=True)
+    ]
+    state = np.where(found.position >= 0, State.PRESENT, State.MISSING).astype(np.int8)
+    unreadable = _unreadable(folders)
+    state[[row for row, name in enumerate(images) if name in unreadable]] = State.UNREADABLE
+    info = {
+        "version": _VERSION,
+        "layout": layout.name,
+        "names": listing.names,
+        "unseen": listing.unseen,
+        "notes": listing.notes + _deviations(listing, found.num_ambiguous),
+        "num_unlisted_files": len(files) - int((found.position >= 0).sum()),
+        "fingerprint": _fingerprint(listing, images, state),
+        "files": digest(images[row] for row in np.flatnonzero(state == State.PRESENT)),
+        "sources": sources,
+        "image_folders": image_folders,
+    }
+    table = pa.table(
+        {
+            "image": images,
+            "is_test": pa.array(listing.is_test.astype(np.int8)),
+            "state": pa.array(state),
+            "present": _to_list_column(listing.targets, 1),
+            "unknown": _to_list_column(listing.targets, -1),
+        },
+        metadata={"zsl": json.dumps(info)},
+    )
+    with atomic_path(path) as temporary, ipc.new_file(str(temporary), table.schema) as writer:
+        writer.write_table(table)
+    lost = [f"{images[row]}\t{State(state[row]).name.lower()}" for row in np.flatnonzero(state)]
+    lost += [f"{name}\tin no official list" for name in listing.unmatched]
+    write_atomically(folders.lost, "".join(f"{line}\n" for line in lost).encode())
+
+
+def _unreadable(folders: Folders) -> set[str]:
+    """Files that `zsl.prepare` could not read and that are still the same."""
+    if not folders.checks.is_file():
+        return set()
+    checks = pd.read_parquet(folders.checks)
+    names = set()
+    for check in checks[checks["problem"] != ""].itertuples():
+        path = folders.images / str(check.file)
+        if path.is_file() and path.stat().st_mtime_ns == check.mtime_ns:
+            names.add(str(check.file))
+    return names
+
+
+def _deviations(listing: Listing, num_ambiguous: int) -> list[str]:
+    num_test = int(listing.is_test.sum())
+    found = (len(listing.images) - num_test, num_test, len(listing.names))
+    notes = [
+        f"{number:,} {what} instead of NUS-WIDE's {expected:,}."
+        for number, (what, expected) in zip(found, _EXPECTED.items(), strict=True)
+        if number != expected
+    ]
+    if num_ambiguous:
+        notes.append(
+            f"{num_ambiguous:,} listed images count as missing, since several files or lines have "
+            "their Flickr id or file name."
+        )
+    return notes
+
+
+def digest(names: Iterable[str]) -> str:
+    """A digest of file names in their order."""
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+
+
+def _fingerprint(listing: Listing, images: list[str], state: np.ndarray) -> str:
+    targets = listing.targets.sorted_indices()
+    own = hashlib.sha256(json.dumps([listing.names, images]).encode())
+    for array in (listing.is_test, state, targets.indptr, targets.indices, targets.data):
+        own.update(np.ascontiguousarray(array, dtype=np.int32).tobytes())
+    return own.hexdigest()[:16]
+
+
+def _to_list_column(targets: csr_matrix, value: int) -> pa.ListArray:
+    """The columns of each row in which the value stands."""
+    chosen = targets.data == value
+    offsets = np.concatenate([[0], np.cumsum(chosen)])[targets.indptr]
+    columns = targets.indices[chosen].astype(np.int16)
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(columns))
