@@ -1,8 +1,12 @@
 """What a stopped run leaves, and how it goes on."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from tests.test_commands import fit_shapes
 from zsl.data import ShapesDataModule, Split
@@ -41,7 +45,7 @@ def interrupt(step: int, when: str) -> list[str]:
 @pytest.mark.usefixtures("in_tmp_path")
 @pytest.mark.parametrize(
     ("step", "when", "num_workers"),
-    [(7, "after", 0), (7, "before", 1), (5, "after", 0), (10, "before", 0), (3, "after", 1)],
+    [(7, "after", 0), (7, "before", 1), (5, "before", 0), (10, "before", 0), (3, "after", 1)],
 )
 def test_a_resumed_epoch_trains_every_image_once(
     step: int, when: str, num_workers: int, caplog: pytest.LogCaptureFixture
@@ -74,7 +78,66 @@ def test_the_state_is_saved_in_mid_epoch_every_so_often(monkeypatch: pytest.Monk
 def test_the_last_checkpoint_is_the_last_though_it_is_not_the_best() -> None:
     assert fit_shapes(*THREE_EPOCHS, "--trainer.limit_train_batches=3") == 0
     assert torch.load(LAST, weights_only=True)["global_step"] == 9
-    assert torch.load(LAST, weights_only=True)["ShapesDataModule"] == {"num_batches_done": 9}
+    assert torch.load(LAST, weights_only=True)["ShapesDataModule"]["num_batches_done"] == 9
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+def test_a_stop_after_the_last_batch_leaves_no_validation_out() -> None:
+    """A resume from there would begin with the next epoch."""
+    Interrupt.trained = []
+    with pytest.raises(SystemExit):
+        fit_shapes(*THREE_EPOCHS, *interrupt(5, "after"), "--last_checkpoint.minutes=1e-9")
+    assert torch.load(LAST, weights_only=True)["global_step"] == 4
+    assert fit_shapes(*THREE_EPOCHS, f"--ckpt_path={LAST}") == 0
+    text = Path("runs/shapes/latest/metrics.csv").read_text()
+    column = text.splitlines()[0].split(",").index("val/zsl/mAP")
+    assert sum(bool(line.split(",")[column]) for line in text.splitlines()[1:]) == 3
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+def test_a_resume_keeps_the_order_or_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    Interrupt.trained = []
+    with pytest.raises(SystemExit):
+        fit_shapes(*THREE_EPOCHS, *interrupt(7, "after"))
+    resume = [*THREE_EPOCHS, f"--ckpt_path={Path(LAST).resolve()}"]
+    for change, message in (
+        ("--data.seed=1", "was trained with data"),
+        ("--trainer.max_epochs=4", "schedule has 15 steps"),
+    ):
+        assert fit_shapes(*resume, change) == 2
+        assert message in capsys.readouterr().err
+    # Seven batches of eight make as many steps as of nine would: the size tells.
+    assert fit_shapes(*resume, "--data.num_train=44") == 2
+    assert "was trained with data" in capsys.readouterr().err
+    assert fit_shapes(*resume, *interrupt(-1, "never"), "--seed_everything=5") == 0
+    assert sorted(Interrupt.trained) == [(epoch, i) for epoch in range(3) for i in range(40)]
+
+
+def test_the_length_of_an_epoch_is_the_loaders_among_processes() -> None:
+    for count in range(1, 40):
+        for processes in (1, 2, 3):
+            data = ShapesDataModule(num_train=count, batch_size=2, num_workers=0)
+            data.trainer = SimpleNamespace(  # type: ignore[assignment]
+                world_size=processes, global_rank=0, limit_train_batches=1.0
+            )
+            data.setup("fit")
+            length = len(data.train_dataloader())
+            data._num_batches_done = 3 * length
+            sampler = data.train_dataloader().sampler
+            assert isinstance(sampler, ResumableSampler)
+            assert (sampler.epoch, sampler.start) == (3, 0)
+
+
+def test_a_terminated_run_does_not_end_as_if_all_were_well(
+    monkeypatch: pytest.MonkeyPatch, in_tmp_path: Path
+) -> None:
+    def terminate(*_: object) -> None:
+        raise SIGTERMException
+
+    monkeypatch.setattr(Interrupt, "on_train_batch_start", terminate)
+    with pytest.raises(SystemExit) as stopped:
+        fit_shapes(*interrupt(-1, "never"))
+    assert stopped.value.code == 143
 
 
 def test_orders_depend_on_seed_and_epoch_and_are_shared_out() -> None:

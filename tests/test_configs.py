@@ -89,7 +89,7 @@ def test_missing_images_are_in_the_protocol_of_the_results(
     assert fit(arguments) == 2
     assert "1 of 40 listed images are missing or unreadable" in capsys.readouterr().err
     assert fit([*arguments, "--data.missing=skip"]) == 0
-    line = "Test on 15 of 16 listed images, the others missing."
+    line = "Test on 15 images. Listed, but missing or unreadable: 1."
     assert line in capsys.readouterr().out
     protocol = json.loads(Path("runs/nuswide/latest/results.json").read_text())["protocol"]
     assert protocol["num_images"] == 15

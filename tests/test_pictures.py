@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, features
 
 from zsl.errors import InputError
-from zsl.pictures import read_picture, read_pixels, to_rgb
+from zsl.pictures import check_picture, read_picture, read_pixels, to_rgb
 
 
 def half_red(width: int = 40, height: int = 20) -> Image.Image:
@@ -97,3 +97,20 @@ def test_what_is_no_image_is_named(tmp_path: Path) -> None:
                 read(path)
     with pytest.raises(InputError, match=r"none\.jpg can't be read .*No such file"):
         read_pixels(tmp_path / "none.jpg", 8)
+
+
+def test_damaged_exif_data_says_nothing_about_the_pixels(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x8769] = 1, "a camera", {0x9000: b"0230"}
+    path = tmp_path / "a.jpg"
+    smooth(24, 16).save(path, exif=exif)
+    whole = path.read_bytes()
+    start = whole.index(b"Exif")
+    for position in range(start + 6, start + 110):
+        for value in (0, 3, 255):
+            path.write_bytes(whole[:position] + bytes([value]) + whole[position + 1 :])
+            check = check_picture(path, None, 0)
+            if not check.problem:
+                height, width, _ = read_pixels(path, 8).shape
+                picture = read_picture(path)
+                assert (height > width) == (picture.height > picture.width)

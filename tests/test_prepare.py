@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from PIL import Image
 from tests.fakes.nuswide import CONCEPTS, NAMES, FakeNUSWide
 from zsl.data import NUSWideDataModule, Split
 from zsl.data.nuswide import shrink
+from zsl.errors import InputError
 from zsl.fit import main as fit
+from zsl.pictures import check_picture
 from zsl.prepare import main as prepare
 
 
@@ -53,7 +56,8 @@ def test_a_copy_is_checked_and_reported(
         f"zsl.fit --config nuswide.yaml --data.root {fake_nuswide.root} --data.missing skip"
     )
     prepared = fake_nuswide.root / "zsl"
-    assert (prepared / "missing.txt").read_text().splitlines() == [
+    (lost,) = prepared.glob("missing-*.txt")
+    assert lost.read_text().splitlines() == [
         f"{fake_nuswide.images[0]}\tmissing",
         f"{fake_nuswide.images[1]}\tunreadable",
     ]
@@ -91,7 +95,7 @@ def test_a_copy_is_checked_and_reported(
     assert prepare(["nuswide", f"--root={fake_nuswide.root}"]) == 0
     text = capsys.readouterr().out
     assert "missing or unreadable" not in text
-    assert (prepared / "missing.txt").read_text() == ""
+    assert lost.read_text() == ""
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
@@ -131,11 +135,18 @@ def test_shrunken_copies_are_whole_and_used(
     changed = {path for path in after if after[path] != before[path]}
     assert changed == {folder / fake_nuswide.images[3], folder / fake_nuswide.images[4]}
 
+    # No copy of another image is taken for that of this one.
+    Image.new("RGB", (50, 50), "blue").save(fake_nuswide.root / "Flickr" / fake_nuswide.images[5])
+    message = f"does not hold a copy of {fake_nuswide.images[5]} as it is now"
+    with pytest.raises(InputError, match=message):
+        NUSWideDataModule(str(fake_nuswide.root), resized=16, val_fraction=0.1)
+
 
 _SLOW = """
 import sys, time
 import zsl.pictures
 from zsl.data.nuswide import shrink
+from zsl.errors import InputError
 from zsl.prepare import main
 original = shrink.check_picture
 def slow(*job):
@@ -168,7 +179,7 @@ def test_a_killed_run_is_taken_up_where_it_was(
     (folder / ".partial-left.jpg").write_bytes(b"half")
     data = ["--config=nuswide.yaml", f"--data.root={fake_nuswide.root}", "--data.resized=16"]
     assert fit(data) == 2
-    assert "images-16 does not hold copies of all images" in capsys.readouterr().err
+    assert "images-16 does not hold a copy of" in capsys.readouterr().err
     assert prepare(arguments) == 0
     after = {path: path.stat().st_ctime_ns for path in folder.rglob("*.jpg")}
     assert len(after) == len(fake_nuswide.images)
@@ -183,6 +194,7 @@ def test_processes_end_with_a_killed_parent(fake_nuswide: FakeNUSWide) -> None:
     script = """
 import os, sys
 from zsl.data.nuswide import shrink
+from zsl.errors import InputError
 from zsl.pictures import check_picture
 if __name__ == "__main__":
     with shrink._pool(2) as do:
@@ -215,6 +227,48 @@ def is_running(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"  # Ended; nobody asked for its exit code yet.
+
+
+def test_an_image_that_comes_meanwhile_is_not_taken_for_done(
+    fake_nuswide: FakeNUSWide,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    late = fake_nuswide.root / "Flickr" / fake_nuswide.images[0]
+    content = late.read_bytes()
+    late.unlink()
+    original = shrink._check_files
+
+    def check(*arguments: Any) -> Any:
+        late.write_bytes(content)
+        return original(*arguments)
+
+    monkeypatch.setattr(shrink, "_check_files", check)
+    assert prepare(["nuswide", f"--root={fake_nuswide.root}", "--resize=16"]) == 2
+    assert f"does not hold a copy of {fake_nuswide.images[0]}" in capsys.readouterr().err
+    assert prepare(["nuswide", f"--root={fake_nuswide.root}", "--resize=16"]) == 0
+
+
+def test_ctrl_c_keeps_what_was_done(
+    fake_nuswide: FakeNUSWide,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    count = 0
+
+    def check(*job: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == 10:
+            raise KeyboardInterrupt
+        return check_picture(*job)
+
+    monkeypatch.setattr(shrink, "check_picture", check)
+    assert prepare(["nuswide", f"--root={fake_nuswide.root}"]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "Stopped."
+    count = 100
+    assert prepare(["nuswide", f"--root={fake_nuswide.root}"]) == 0
+    assert count == 100 + len(fake_nuswide.images) - 9
 
 
 def test_mistakes_are_one_sentence(

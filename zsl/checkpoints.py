@@ -63,6 +63,8 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Saves where it is time to."""
+        if trainer.is_last_batch:
+            return  # A resume from here would leave the validation out; a save follows it.
         is_due = time.monotonic() - self._saved_at > self.seconds
         if trainer.strategy.broadcast(is_due):
             self._save(trainer)
@@ -79,6 +81,10 @@ class LastCheckpoint(Checkpoint):
         One of several processes must not wait for others that go on; while the model is validated,
         its averaged weights stand in its place.
         """
-        if trainer.world_size == 1 and trainer.training and trainer.global_step:
+        if trainer.world_size > 1 or not trainer.training or not trainer.global_step:
+            return
+        # After the last batch a resume would leave the validation out.
+        progress = trainer.fit_loop.epoch_loop.batch_progress.current
+        if progress.state_dict()["processed"] < trainer.num_training_batches:
             path = self._save(trainer)
             _log.info("Stopped at step %d; resume with --ckpt_path %s", trainer.global_step, path)

@@ -41,6 +41,9 @@ def exit_code(command: Callable[[list[str]], None], args: Sequence[str] | None) 
     _leave_out_chatter()
     try:
         command(list(sys.argv[1:] if args is None else args))
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
     except Exception as error:
         message = _user_message(error)
         if message is None:

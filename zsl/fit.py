@@ -1,5 +1,6 @@
 """`python -m zsl.fit --config shapes.yaml`: trains, then tests the best checkpoint."""
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -13,11 +14,15 @@ def fit(args: list[str]) -> None:
         return
     # Imported here, so that the help comes at once.
     from pytorch_lightning.callbacks import ModelCheckpoint
+    from pytorch_lightning.utilities.exceptions import SIGTERMException
 
     from zsl.cli import FitCLI
     from zsl.tasks import ZeroShotTask
 
-    cli = FitCLI(["--help" if argument == "--help_all" else argument for argument in args])
+    try:
+        cli = FitCLI(["--help" if argument == "--help_all" else argument for argument in args])
+    except SIGTERMException:
+        sys.exit(128 + signal.SIGTERM)  # Its own code would say that all went well.
     checkpoints = cli.trainer.checkpoint_callback
     if isinstance(checkpoints, ModelCheckpoint) and checkpoints.best_model_path:
         # As zsl.evaluate does, so that both tell the same numbers.

@@ -66,7 +66,15 @@ def _is_upright(jpeg: bytes) -> bool:
     if jpeg.find(b"Exif\0\0", 0, 65536) < 0:
         return True
     with Image.open(BytesIO(jpeg)) as image:
-        return image.getexif().get(ExifTags.Base.Orientation, 1) <= 1
+        return not _is_turned(image)
+
+
+def _is_turned(image: Image.Image) -> bool:
+    """Whether the EXIF data says so; damaged data says nothing."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+    except Exception:
+        return False
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -74,7 +82,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
     Turned as its EXIF data says, 16-bit grey values scaled, transparency laid on white.
     """
-    image = ImageOps.exif_transpose(image)
+    if _is_turned(image):
+        image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
         values = np.asarray(image, dtype=np.float64) / 257
         image = Image.fromarray(values.clip(0, 255).round().astype(np.uint8))
@@ -118,14 +127,17 @@ def check_picture(path: Path, shrunken: Path | None, side: int) -> PictureCheck:
         shrunken: Where the copy goes; None makes none.
         side: Pixels of the copy's sides.
     """
-    stat = path.stat()
-    data = path.read_bytes()
+    try:
+        stat = path.stat()
+        data = path.read_bytes()
+    except OSError as error:
+        return PictureCheck(0, 0, "", False, str(error))
     content = hashlib.sha256(data).hexdigest()[:16]
     try:
         with Image.open(BytesIO(data)) as opened:
             image = to_rgb(opened)
-    except _UNREADABLE as error:
-        problem = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
+    except Exception as error:  # Damaged files fail in many ways; none may stop the others.
+        problem = "not an image" if isinstance(error, UnidentifiedImageError) else repr(error)
         return PictureCheck(stat.st_size, stat.st_mtime_ns, content, False, problem)
     if shrunken is not None:
         with atomic_path(shrunken) as temporary:

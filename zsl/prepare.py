@@ -45,9 +45,9 @@ def prepare(args: list[str]) -> None:
     # Imported here, so that the help comes at once.
     from zsl.data.nuswide import summary
     from zsl.data.nuswide.folders import Folders
-    from zsl.data.nuswide.indexing import open_index
+    from zsl.data.nuswide.indexing import lost_path, open_index
     from zsl.data.nuswide.layouts import find_layout
-    from zsl.data.nuswide.shrink import check_images, finish_shrunken
+    from zsl.data.nuswide.shrink import check_images, check_shrunken
 
     root = Path(options.root).expanduser().resolve()
     layout = find_layout(root, options.table)
@@ -59,7 +59,8 @@ def prepare(args: list[str]) -> None:
     # What was found in the images becomes part of the index.
     index = open_index(folders, options.table)
     if options.resize:
-        finish_shrunken(folders, index, options.resize)
+        # Images may have come while the others were read.
+        check_shrunken(folders, index, options.resize)
     suspicious = summary.suspicious_files(checks)
     counts = summary.class_counts(index)
     with atomic_path(folders.prepared / "classes.csv") as path:
@@ -69,11 +70,11 @@ def prepare(args: list[str]) -> None:
     print(f"\n{summary.labels_table(index, counts)}\n\n{summary.extremes(counts)}\n")
     for note in index.info["notes"]:
         print(f"note: {note}")
-    _print_advice(options, folders, index, suspicious)
+    _print_advice(options, folders, index, lost_path(index.path), suspicious)
 
 
 def _print_advice(
-    options: Namespace, folders: Folders, index: NUSWideIndex, suspicious: list[str]
+    options: Namespace, folders: Folders, index: NUSWideIndex, lost: Path, suspicious: list[str]
 ) -> None:
     """Says what to do about the images, where the rest is, and how to go on."""
     arguments = [
@@ -81,12 +82,19 @@ def _print_advice(
         for name in ("images", "table", "prepared")
         if getattr(options, name)
     ]
+    if absent := index.info["unseen_without_column"]:
+        print(
+            f"note: {len(absent)} published unseen labels are no labels of the table, the first is "
+            f"{absent[0]}; correct their names there, or set data.unseen."
+        )
+    elif not index.unseen:
+        print("note: nothing tells which labels are unseen; set data.unseen.")
     if index.info["num_unlisted_files"]:
         print(f"note: {index.info['num_unlisted_files']:,} image files are in no list.")
     if index.state.any():
         print(
             f"note: {int((index.state != 0).sum()):,} listed images are missing or unreadable "
-            f"({folders.lost} names them); complete the copy, or leave them out with data.missing "
+            f"({lost} names them); complete the copy, or leave them out with data.missing "
             "skip."
         )
         arguments.append("--data.missing skip")
@@ -99,7 +107,7 @@ def _print_advice(
     if options.resize:
         arguments.append(f"--data.resized {options.resize}")
     size = index.path.stat().st_size / 1e6
-    print(f"\nWritten to {folders.prepared}: the index ({size:.1f} MB), classes.csv, missing.txt.")
+    print(f"\nWritten to {folders.prepared}: the index ({size:.1f} MB), classes.csv, {lost.name}.")
     command = f"python -m zsl.fit --config nuswide.yaml --data.root {folders.root}"
     print(" ".join(["Next:", command, *arguments]))
 

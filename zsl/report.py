@@ -119,12 +119,9 @@ def table(evaluation: Evaluation, num_omitted: int) -> str:
         )
         rows.append(["  chance", *(_number(result.chance.get(name)) for name in names)])
     width = max(len(row[0]) for row in rows)
-    images = f"{evaluation.num_images:,} images"
-    if num_omitted:
-        num_listed = evaluation.num_images + num_omitted
-        images = f"{evaluation.num_images:,} of {num_listed:,} listed images, the others missing"
+    omitted = f" Listed, but missing or unreadable: {num_omitted:,}." if num_omitted else ""
     lines = [
-        f"Test on {images}.",
+        f"Test on {evaluation.num_images:,} images.{omitted}",
         f"Protocol {PROTOCOL}: {PROTOCOL_TEXT}.",
         "",
         " " * width + "".join(f"{name:>8}" for name in names),

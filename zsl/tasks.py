@@ -268,7 +268,8 @@ class ZeroShotTask(pl.LightningModule):
         if found != self.vocabulary:
             raise InputError(
                 f"The checkpoint was trained with {found!r}, but the data has "
-                f"{self.vocabulary!r}, or other names; resume with the data it was trained on."
+                f"{self.vocabulary!r}, or other names; resume with the data it was trained on, and "
+                "with the same labels held out."
             )
         (schedule,) = checkpoint["lr_schedulers"]
         # To compare now would make the loaders before the data module knows where to begin.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from abc import ABC, abstractmethod
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -17,7 +19,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from zsl.data.sampler import ResumableSampler
 from zsl.data.transforms import ImageTransform, evaluation_transform, training_transform
-from zsl.errors import require
+from zsl.errors import InputError, require
 from zsl.labels import Vocabulary
 from zsl.pictures import read_picture, read_pixels
 
@@ -189,13 +191,14 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         """
         trainer = self.trainer
         processes, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
-        num_batches = len(self.train_dataset) // (self.batch_size * processes)
+        # Each process has its part, one image more where they don't divide evenly.
+        num_batches = math.ceil(len(self.train_dataset) / processes) // self.batch_size
         epoch, batch = divmod(self._num_batches_done, self._limited(max(1, num_batches)))
         sampler = ResumableSampler(
             self.train_dataset,
             processes,
             rank,
-            int(os.environ.get("PL_GLOBAL_SEED", 0)),
+            self._order["seed"],
             epoch,
             batch * self.batch_size,
         )
@@ -208,14 +211,37 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
             1, min(num_batches, limit if isinstance(limit, int) else int(num_batches * limit))
         )
 
-    def state_dict(self) -> dict[str, int]:
-        """How far the training is."""
+    @cached_property
+    def _order(self) -> dict[str, Any]:
+        """What the order of the training images depends on."""
+        return {
+            "seed": int(os.environ.get("PL_GLOBAL_SEED", 0)),
+            "batch_size": self.batch_size,
+            "processes": self.trainer.world_size if self.trainer else 1,
+            "data": self.fingerprint,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the training is, and in which order."""
         assert self.trainer
         progress = self.trainer.fit_loop.epoch_loop.batch_progress.total
-        return {"num_batches_done": progress.state_dict()["processed"]}
+        return {"num_batches_done": progress.state_dict()["processed"], "order": self._order}
 
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Begins where a stopped training was."""
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Begins where a stopped training was, in its order.
+
+        Raises:
+            InputError: With this data, batch size or number of processes there is no such order.
+        """
+        order = state_dict["order"]
+        own = self._order | {"seed": order["seed"]}
+        for name, value in order.items():
+            if own[name] != value:
+                raise InputError(
+                    f"The checkpoint was trained with {name.replace('_', ' ')} {value}, this run "
+                    f"has {own[name]}; resume with the same data, batch size and processes."
+                )
+        self._order = order
         self._num_batches_done = state_dict["num_batches_done"]
         # A resumed run would otherwise repeat the augmentation of its beginning.
         torch.manual_seed(torch.initial_seed() + self._num_batches_done)

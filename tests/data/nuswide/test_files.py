@@ -72,11 +72,14 @@ def test_all_lines_with_an_extra_value_are_not_taken_for_ids(tmp_path: Path) -> 
         read_labels(path, 3, IMAGES[:2], "a list")
 
 
-def test_zero_means_unknown_where_annotators_said_absent(tmp_path: Path) -> None:
+def test_zero_means_unknown_where_annotators_said_absent() -> None:
+    notes: list[str] = []
     values = csr_matrix(np.array([[1, 0, 0], [0, 1, 1]], dtype=np.int8))
-    assert (as_targets(values) != values).nnz == 0
-    with_absent = np.array([[1, 0, -1], [0, -1, 1]], dtype=np.int8)
-    assert as_targets(csr_matrix(with_absent)).toarray().tolist() == [[1, -1, 0], [-1, 0, 1]]
+    assert (as_targets(values, "a.txt", notes) != values).nnz == 0
+    assert notes == []
+    with_absent = csr_matrix(np.array([[1, 0, -1], [0, -1, 1]], dtype=np.int8))
+    assert as_targets(with_absent, "a.txt", notes).toarray().tolist() == [[1, -1, 0], [-1, 0, 1]]
+    assert notes == ["a.txt has 2 times -1 (absent), so each of its 0 counts as unknown."]
 
 
 def test_lists_are_read_and_checked(tmp_path: Path) -> None:

@@ -62,3 +62,9 @@ def test_other_folders_and_names_are_never_guessed() -> None:
     found = match(["0001_999999.jpg", "one.jpg", "b/one.jpg", "two.jpg", "three.jpg"], files)
     assert found.position.tolist() == [-1, -1, 1, 3, -1]
     assert found.num_ambiguous == 1
+
+
+def test_nothing_is_found_twice() -> None:
+    found = match(["a/0002_17000.jpg", "a_0002_17000.jpg"], ["a/0002_17000.jpg"])
+    assert found.position.tolist() == [0, -1]
+    assert found.num_ambiguous == 1

@@ -87,7 +87,8 @@ def test_labels_of_the_table_are_found_to_the_images_of_the_authors(tmp_path: Pa
     # Rows 2 and 5 have one Flickr id, which the table's names alone can't tell apart.
     assert data.omitted(Split.TRAIN) + data.omitted(Split.VAL) == 2
     assert any("2 listed images count as missing" in note for note in data.index.info["notes"])
-    lost = (fake_nuswide.root / "zsl" / "missing.txt").read_text().splitlines()
+    (path,) = (fake_nuswide.root / "zsl").glob("missing-*.txt")
+    lost = path.read_text().splitlines()
     assert lost == [f"images/{fake_nuswide.ml_decoder_name(row)}\tmissing" for row in (2, 5)]
 
 
@@ -321,6 +322,8 @@ def test_an_image_in_both_lists_is_refused(fake_nuswide: FakeNUSWide) -> None:
         (",train", ",trian", r"data\.csv, line 2: the split is 'trian'.*'train'"),
         ("images/80001", "images/80000", None),
         ("images/80001_174174117_a0e2700001_m", "images/80000_174174086_a0e2700000_m", "twice"),
+        ('01_m.jpg,"[', "01_m.jpg,[", r"data\.csv can't be read as a CSV: "),
+        ('01_m.jpg,"[', '01_m.jpg,"', r"data\.csv, line 3: the labels are .*; expected \[a, b\]"),
     ],
 )
 def test_wrong_rows_of_ml_decoders_table_are_named(
@@ -343,6 +346,9 @@ def test_wrong_rows_of_ml_decoders_table_are_named(
         ("yellow", "sky", r"nus_wide\.csv, column \d+: 'sky' is there twice"),
         ("image_id", "picture", "begins with the columns picture, split"),
         (",split", ",part", "does not say which images are for the test"),
+        ("water", "Water", r"water of the published unseen labels are no labels of the.*'Water'"),
+        (",train,", ",train,1,", r"nus_wide\.csv can't be read as a CSV: "),
+        ("actor_0002_174174086.jpg,", ",", r"nus_wide\.csv, line 2: the image is not named"),
     ],
 )
 def test_wrong_cells_of_the_concept_columns_are_named(
@@ -367,7 +373,8 @@ def test_rows_of_no_official_image_are_counted_and_listed(tmp_path: Path) -> Non
     name = fake_nuswide.images[-1].replace("/", "_")
     note = "1 of 40 rows of nus_wide.csv are of no image of the official lists and are left out"
     assert f"{note}, the first is {name}." in data.index.info["notes"]
-    assert (fake_nuswide.root / "zsl/missing.txt").read_text() == f"{name}\tin no official list\n"
+    (path,) = (fake_nuswide.root / "zsl").glob("missing-*.txt")
+    assert path.read_text() == f"{name}\tin no official list\n"
 
 
 def test_annotators_zero_is_unknown(fake_nuswide: FakeNUSWide) -> None:
@@ -393,7 +400,7 @@ def test_other_mistakes_are_one_sentence(fake_nuswide: FakeNUSWide, tmp_path: Pa
         ({"table": "data.csv"}, r"The table .*data\.csv does not exist; set data\.table"),
         ({"missing": "ignore"}, "data.missing is 'ignore'; expected error or skip"),
         ({"val_fraction": 1.0}, "data.val_fraction is 1.0; expected between 0 and 1"),
-        ({"resized": 256}, r"images-256 does not hold copies of all images; .*--resize 256"),
+        ({"resized": 256}, r"images-256 does not hold a copy of actor/.*--resize 256"),
         ({"cutout": 2.0}, "data.cutout is 2.0; expected 0 to 1"),
     ):
         with pytest.raises(InputError, match=message):
@@ -405,3 +412,51 @@ def test_other_mistakes_are_one_sentence(fake_nuswide: FakeNUSWide, tmp_path: Pa
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="is no complete NUS-WIDE: it lacks ImageList/TrainImage"):
         load(tmp_path / "empty")
+
+
+def test_every_row_of_a_table_too_long_is_refused(tmp_path: Path) -> None:
+    """pandas would cut the ends off, and shift all labels."""
+    fake_nuswide = FakeNUSWide(tmp_path / "nuswide").write_columns()
+    path = fake_nuswide.root / "nus_wide.csv"
+    path.write_text(path.read_text().replace(",train,", ",train,1,").replace(",test,", ",test,1,"))
+    with pytest.raises(InputError, match=r"nus_wide\.csv can't be read as a CSV: "):
+        load(fake_nuswide.root)
+
+
+def test_an_unseen_label_of_no_image_is_noted(tmp_path: Path) -> None:
+    fake_nuswide = FakeNUSWide(tmp_path / "nuswide").write_ml_decoder()
+    path = fake_nuswide.root / "data.csv"
+    path.write_text(path.read_text().replace("water", "Water"))
+    data = load(fake_nuswide.root)
+    assert "1 unseen labels are those of no image: water." in data.index.info["notes"]
+    assert "water" in data.vocabulary.select(Role.UNSEEN)
+
+
+def test_one_image_under_two_names_is_used_once(tmp_path: Path) -> None:
+    fake_nuswide = FakeNUSWide(tmp_path / "nuswide").write_columns()
+    path = fake_nuswide.root / "nus_wide.csv"
+    line = path.read_text().splitlines()[1]
+    path.write_text(path.read_text() + line.replace("actor_", "actor/") + "\n")
+    data = load(fake_nuswide.root, missing="skip")
+    assert sum(data.omitted(split) for split in Split) == 1
+    used = [
+        name for split in Split for name in data.index.images.take(data._usable(split)).to_pylist()
+    ]
+    assert len(used) == len(set(used)) == 40
+
+
+def test_a_stray_value_changes_its_own_file_alone(fake_nuswide: FakeNUSWide) -> None:
+    edit(fake_nuswide.root / "Groundtruth/TrainTestLabels/Labels_sky_Test.txt", "0\n", "-1\n")
+    data = load(fake_nuswide.root)
+    unknown = data.index.unknown.sum(axis=0).A1
+    assert [name for name, count in zip(NAMES, unknown, strict=True) if count] == ["sky"]
+    note = "Labels_sky_Test.txt has 1 times -1 (absent), so each of its 0 counts as unknown."
+    assert note in data.index.info["notes"]
+
+
+def test_a_link_to_nowhere_is_a_missing_image(fake_nuswide: FakeNUSWide) -> None:
+    path = fake_nuswide.root / "Flickr" / fake_nuswide.images[0]
+    path.unlink()
+    path.symlink_to("/nowhere.jpg")
+    data = load(fake_nuswide.root)
+    assert data.omitted(Split.TRAIN) + data.omitted(Split.VAL) == 1

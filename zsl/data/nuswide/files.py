@@ -46,6 +46,24 @@ def read_image_list(path: Path) -> list[str]:
     return [normalise(line) for line in read_lines(path)]
 
 
+def read_both_lists(train: Path, test: Path) -> tuple[list[str], list[str]]:
+    """Reads the images of training and test.
+
+    Raises:
+        InputError: An image is in both, or a list can't be read.
+    """
+    lists = read_image_list(train), read_image_list(test)
+    refuse_repeated(
+        lists[0] + lists[1],
+        lambda row: (
+            f"{train}, line {row + 1}"
+            if row < len(lists[0])
+            else f"{test}, line {row + 1 - len(lists[0])}"
+        ),
+    )
+    return lists
+
+
 def refuse_repeated(values: Sequence[str], place: Callable[[int], str]) -> None:
     """Raises an `InputError` that names the places of the first value that is there twice."""
     first: dict[str, int] = {}
@@ -132,13 +150,17 @@ def _first_mistake(path: Path, num_columns: int) -> str:
     return f"{path} holds something else than -1, 0 and 1."
 
 
-def as_targets(values: csr_matrix) -> csr_matrix:
-    """Reads the values of a source as targets: 1 present, 0 absent, -1 unknown.
+def as_targets(values: csr_matrix, source: str, notes: list[str]) -> csr_matrix:
+    """Reads the values of a file as targets: 1 present, 0 absent, -1 unknown.
 
-    A source with a -1 is one in which annotators said "absent" with it and nothing with 0; in one
-    without, 0 says "absent".
+    In a file with a -1, annotators said "absent" with it and nothing with 0, which a note tells; in
+    one without, 0 says "absent".
     """
-    if not (values.data < 0).any():
+    num_absent = int((values.data < 0).sum())
+    if not num_absent:
         return values
+    notes.append(
+        f"{source} has {num_absent:,} times -1 (absent), so each of its 0 counts as unknown."
+    )
     dense = values.toarray()
     return csr_matrix((dense == 1).astype(np.int8) - (dense == 0))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock
 
 from zsl.errors import InputError
 
@@ -46,10 +50,26 @@ class Folders:
         """What was found in each image file."""
         return self.prepared / "checks.parquet"
 
-    @property
-    def lost(self) -> Path:
-        """The names of the listed images that can't be used."""
-        return self.prepared / "missing.txt"
+    @contextmanager
+    def locked(self, what: str) -> Iterator[None]:
+        """Makes the folder and keeps other processes from the same work in it.
+
+        Raises:
+            InputError: It can't be written.
+        """
+        try:
+            self.prepared.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.prepared / f"{what}.lock")
+            lock.acquire()
+        except OSError as error:
+            raise InputError(
+                f"{self.prepared} can't be written ({error.strerror}); set data.prepared to a "
+                "folder that can."
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def shrunken(self, side: int) -> Path:
         """The copies of the images that are `side` pixels wide and high."""

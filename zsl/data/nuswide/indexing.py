@@ -6,13 +6,11 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from filelock import FileLock
 from pyarrow import ipc
 from scipy.sparse import csr_matrix
 
@@ -28,7 +26,12 @@ _log = logging.getLogger(__name__)
 
 _VERSION = 1
 _SUFFIXES = {".jpg", ".jpeg", ".png"}
-_EXPECTED = {"training images": 161_789, "test images": 107_859, "labels": 1006}
+_EXPECTED = {
+    "training images": 161_789,
+    "test images": 107_859,
+    "seen labels": 925,
+    "unseen labels": 81,
+}
 
 
 def open_index(folders: Folders, table: str | None) -> NUSWideIndex:
@@ -48,19 +51,13 @@ def open_index(folders: Folders, table: str | None) -> NUSWideIndex:
     index = _open_current(path, layout, folders)
     if index is not None:
         return index
-    try:
-        folders.prepared.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            # Another process may have made it meanwhile.
-            index = _open_current(path, layout, folders)
-            if index is None:
-                _log.info("Indexing %s (%s) ...", folders.root, layout.name)
-                _build(path, layout, folders)
-                index = NUSWideIndex(path)
-    except PermissionError as error:
-        raise InputError(
-            f"{folders.prepared} can't be written; set data.prepared to a folder that can."
-        ) from error
+    with folders.locked("index"):
+        # Another process may have made it meanwhile.
+        index = _open_current(path, layout, folders)
+        if index is None:
+            _log.info("Indexing %s (%s) ...", folders.root, layout.name)
+            _build(path, layout, folders)
+            index = NUSWideIndex(path)
     return index
 
 
@@ -70,9 +67,14 @@ def index_path(folders: Folders, table: str | None) -> Path:
     return folders.prepared / f"index-{hashlib.sha256(settings.encode()).hexdigest()[:8]}.arrow"
 
 
+def lost_path(index: Path) -> Path:
+    """The names of the listed images that can't be used, beside an index."""
+    return index.with_name(index.name.replace("index", "missing")).with_suffix(".txt")
+
+
 def _open_current(path: Path, layout: Layout, folders: Folders) -> NUSWideIndex | None:
     """Opens the index if nothing that it was made from has changed."""
-    if not path.is_file():
+    if not (path.is_file() and lost_path(path).is_file()):
         return None
     try:
         index = NUSWideIndex(path)
@@ -112,7 +114,9 @@ def scan(folders: Folders) -> tuple[list[str], dict[str, int | None]]:
         files += [
             (relative / file).as_posix()
             for file in sorted(names)
-            if os.path.splitext(file)[1].lower() in _SUFFIXES and file[0] != "."
+            if os.path.splitext(file)[1].lower() in _SUFFIXES
+            and file[0] != "."
+            and (folder / file).is_file()  # No link to nowhere.
         ]
     return files, image_folders
 
@@ -135,10 +139,10 @@ def _build(path: Path, layout: Layout, folders: Folders) -> None:
         "layout": layout.name,
         "names": listing.names,
         "unseen": listing.unseen,
+        "unseen_without_column": listing.unseen_without_column,
         "notes": listing.notes + _deviations(listing, found.num_ambiguous),
         "num_unlisted_files": len(files) - int((found.position >= 0).sum()),
         "fingerprint": _fingerprint(listing, images, state),
-        "files": digest(images[row] for row in np.flatnonzero(state == State.PRESENT)),
         "sources": sources,
         "image_folders": image_folders,
     }
@@ -152,11 +156,11 @@ def _build(path: Path, layout: Layout, folders: Folders) -> None:
         },
         metadata={"zsl": json.dumps(info)},
     )
-    with atomic_path(path) as temporary, ipc.new_file(str(temporary), table.schema) as writer:
-        writer.write_table(table)
     lost = [f"{images[row]}\t{State(state[row]).name.lower()}" for row in np.flatnonzero(state)]
     lost += [f"{name}\tin no official list" for name in listing.unmatched]
-    write_atomically(folders.lost, "".join(f"{line}\n" for line in lost).encode())
+    write_atomically(lost_path(path), "".join(f"{line}\n" for line in lost).encode())
+    with atomic_path(path) as temporary, ipc.new_file(str(temporary), table.schema) as writer:
+        writer.write_table(table)
 
 
 def _unreadable(folders: Folders) -> set[str]:
@@ -174,7 +178,13 @@ def _unreadable(folders: Folders) -> set[str]:
 
 def _deviations(listing: Listing, num_ambiguous: int) -> list[str]:
     num_test = int(listing.is_test.sum())
-    found = (len(listing.images) - num_test, num_test, len(listing.names))
+    num_unseen = len(listing.unseen)
+    found = (
+        len(listing.images) - num_test,
+        num_test,
+        len(listing.names) - num_unseen,
+        num_unseen,
+    )
     notes = [
         f"{number:,} {what} instead of NUS-WIDE's {expected:,}."
         for number, (what, expected) in zip(found, _EXPECTED.items(), strict=True)
@@ -186,11 +196,6 @@ def _deviations(listing: Listing, num_ambiguous: int) -> list[str]:
             "their Flickr id or file name."
         )
     return notes
-
-
-def digest(names: Iterable[str]) -> str:
-    """A digest of file names in their order."""
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
 
 
 def _fingerprint(listing: Listing, images: list[str], state: np.ndarray) -> str:

@@ -30,6 +30,8 @@ class Listing:
     """int8 (N, L): 1 present, 0 absent, -1 unknown."""
     notes: list[str]
     """What differs from the NUS-WIDE of the publications, a sentence each."""
+    unseen_without_column: list[str] = field(default_factory=list)
+    """Names of the unseen list that are no label of the table."""
     unmatched: list[str] = field(default_factory=list)
     """Rows that are of no image of the official lists."""
 

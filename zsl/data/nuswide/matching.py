@@ -70,12 +70,19 @@ def match(wanted: Sequence[str], available: Sequence[str]) -> Match:
     wanted_ids = Counter(flickr_id for _, flickr_id in wanted_parsed)
 
     found = np.full(len(wanted), -1)
-    for row, (name, (key, _)) in enumerate(zip(wanted, wanted_parsed, strict=True)):
-        found[row] = by_path.get(name, by_key.get(key, -1) if key else -1)
-    taken = set(found.tolist())
+    taken: set[int] = set()
     num_ambiguous = 0
+    for row, (name, (key, _)) in enumerate(zip(wanted, wanted_parsed, strict=True)):
+        own = by_path.get(name, by_key.get(key, -1) if key else -1)
+        if own in taken:
+            num_ambiguous += 1  # The same image under two names.
+        elif own >= 0:
+            found[row] = own
+            taken.add(own)
     for row in np.flatnonzero(found < 0).tolist():
-        flickr_id = wanted_parsed[row][1]
+        key, flickr_id = wanted_parsed[row]
+        if key is not None and by_key.get(key, -1) in taken:
+            continue
         position = by_id.get(flickr_id)
         if position is None:
             continue

@@ -15,7 +15,7 @@ from torch import Tensor
 from zsl.data.module import ImageFileDataset, MultiLabelDataModule, Split
 from zsl.data.nuswide.folders import Folders
 from zsl.data.nuswide.index import NUSWideIndex, State
-from zsl.data.nuswide.indexing import open_index
+from zsl.data.nuswide.indexing import lost_path, open_index
 from zsl.data.nuswide.shrink import check_shrunken
 from zsl.data.transforms import ImageTransform
 from zsl.errors import InputError, did_you_mean, require
@@ -153,6 +153,13 @@ class NUSWideDataModule(MultiLabelDataModule):
         self, unseen: list[str] | None, held_out_fraction: float, seed: int
     ) -> Vocabulary:
         names = self.index.names
+        absent = self.index.info["unseen_without_column"]
+        if unseen is None and absent:
+            raise InputError(
+                f"{', '.join(absent[:5])} of the published unseen labels are no labels of the "
+                f"table in {self.folders.root}; correct their names there, or set data.unseen."
+                + did_you_mean(absent[0], names)
+            )
         unseen = self.index.unseen if unseen is None else unseen
         for name in unseen:
             if name not in names:
@@ -216,7 +223,7 @@ class NUSWideDataModule(MultiLabelDataModule):
                 f"{len(lost):,} of {len(rows):,} listed images are missing or unreadable, the "
                 f"first is {self.index.images[lost[0]].as_py()} ({state}; looked in "
                 f"{self.folders.images}); complete the copy, or leave them out with data.missing "
-                f"skip. {self.folders.lost} names them all."
+                f"skip. {lost_path(self.index.path)} names them all."
             )
 
     def dataset(self, split: Split, transform: ImageTransform) -> NUSWideDataset:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -11,10 +10,10 @@ from scipy.sparse import csr_matrix, hstack, vstack
 
 from zsl.data.nuswide.files import (
     as_targets,
+    read_both_lists,
     read_image_list,
     read_labels,
     read_lines,
-    refuse_repeated,
 )
 from zsl.data.nuswide.listing import (
     CONCEPTS,
@@ -45,6 +44,8 @@ class OfficialLayout(Layout):
         self.all_tags = self.all_list = None
         if not (self.train_tags and self.test_tags):
             self.all_tags = self.find("NUS_WID_Tags/AllTags1k.txt", "the same, of all images")
+        self.absent: list[str] = []
+        """The first file that is missing of each incomplete ground truth."""
         self.tags = read_lines(self.tag_names) if self.tag_names else []
         self.concepts = read_lines(self.concept_names) if self.concept_names else []
         self.train_concepts = self._concept_files("TrainTestLabels", "_Train", "training")
@@ -76,6 +77,9 @@ class OfficialLayout(Layout):
                 break
         name = f"Groundtruth/{folder}/Labels_*{suffix}.txt"
         found = f"{len(paths)} of {len(self.concepts)}" if paths else "missing"
+        absent = [path for path in candidates if path not in set(paths)]
+        if paths and absent:
+            self.absent.append(str(absent[0].relative_to(self.root)))
         self.files.append(FileStatus(name, found, f"concepts of {images} images, ground truth"))
         return paths if len(paths) == len(self.concepts) else []
 
@@ -95,6 +99,8 @@ class OfficialLayout(Layout):
         missing = [name for name, path in needs.items() if not path]
         if not missing:
             return None
+        if self.absent:
+            missing[-1] += f" (first {self.absent[0]})"
         return (
             f"{self.root} is no complete NUS-WIDE: it lacks {', '.join(missing)}; "
             "docs/nuswide.md says where to get what."
@@ -107,15 +113,7 @@ class OfficialLayout(Layout):
         assert self.train_list
         assert self.test_list
         self.notes: list[str] = []
-        train, test = read_image_list(self.train_list), read_image_list(self.test_list)
-        refuse_repeated(
-            train + test,
-            lambda row: (
-                f"{self.train_list}, line {row + 1}"
-                if row < len(train)
-                else f"{self.test_list}, line {row + 1 - len(train)}"
-            ),
-        )
+        train, test = read_both_lists(self.train_list, self.test_list)
         tags = vstack(
             [
                 self._tags(self.train_tags, train, TRAIN_LIST),
@@ -142,16 +140,23 @@ class OfficialLayout(Layout):
             notes=self.notes,
         )
 
+    def _targets(self, path: Path, width: int, images: list[str], images_of: str) -> csr_matrix:
+        return as_targets(read_labels(path, width, images, images_of), path.name, self.notes)
+
+    def _columns(self, paths: list[Path], images: list[str], images_of: str) -> csr_matrix:
+        columns = [self._targets(path, 1, images, images_of) for path in paths]
+        return hstack(columns, format="csr")
+
     def _tags(self, path: Path | None, images: list[str], images_of: str) -> csr_matrix:
         if path:
-            return as_targets(read_labels(path, len(self.tags), images, images_of))
+            return self._targets(path, len(self.tags), images, images_of)
         return self._every_tag[self._rows_of_all(images, images_of)]
 
     def _concepts(
         self, split: str, paths: list[Path], images: list[str], images_of: str
     ) -> csr_matrix:
         if paths:
-            return as_targets(_columns(paths, images, images_of))
+            return self._columns(paths, images, images_of)
         if self.all_concepts and self.all_list:
             return self._every_concept[self._rows_of_all(images, images_of)]
         path = self.tags81[split]
@@ -160,7 +165,7 @@ class OfficialLayout(Layout):
                 f"The 81 concepts of the {split} images are Flickr tags ({path.name}), not the "
                 "ground truth: figures compare with no publication."
             )
-            return as_targets(read_labels(path, len(self.concepts), images, images_of))
+            return self._targets(path, len(self.concepts), images, images_of)
         self.notes.append(
             f"The 81 concepts of the {split} images are unknown, since their ground truth is "
             "missing; they can be unseen labels, no seen ones."
@@ -175,11 +180,11 @@ class OfficialLayout(Layout):
     @cached_property
     def _every_tag(self) -> csr_matrix:
         assert self.all_tags
-        return as_targets(read_labels(self.all_tags, len(self.tags), self._every_image, ALL_LIST))
+        return self._targets(self.all_tags, len(self.tags), self._every_image, ALL_LIST)
 
     @cached_property
     def _every_concept(self) -> csr_matrix:
-        return as_targets(_columns(self.all_concepts, self._every_image, ALL_LIST))
+        return self._columns(self.all_concepts, self._every_image, ALL_LIST)
 
     def _rows_of_all(self, images: list[str], images_of: str) -> list[int]:
         """Where in the list of all images these are."""
@@ -191,7 +196,3 @@ class OfficialLayout(Layout):
                     "don't belong together."
                 )
         return [position[image] for image in images]
-
-
-def _columns(paths: list[Path], images: Sequence[str], images_of: str) -> csr_matrix:
-    return hstack([read_labels(path, 1, images, images_of) for path in paths], format="csr")

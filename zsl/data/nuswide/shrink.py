@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import threading
@@ -19,13 +18,12 @@ from tqdm import tqdm
 from zsl.data.nuswide.folders import Folders
 from zsl.data.nuswide.index import NUSWideIndex, State
 from zsl.errors import InputError
-from zsl.files import atomic_path, write_atomically
+from zsl.files import atomic_path
 from zsl.pictures import PictureCheck, check_picture
 
 _SECONDS_BETWEEN_SAVES = 20
 _FEW = 64
 """So many images are not worth the start of processes."""
-_MARKER = "complete.json"
 
 
 def check_images(
@@ -46,10 +44,16 @@ def check_images(
         `PictureCheck`.
     """
     files = [index.images[row].as_py() for row in np.flatnonzero(index.state != State.MISSING)]
+    with folders.locked("checks"):
+        return _check_files(folders, files, side, num_workers)
+
+
+def _check_files(
+    folders: Folders, files: list[str], side: int | None, num_workers: int
+) -> pd.DataFrame:
     checks = _read_checks(folders)
     shrunken = folders.shrunken(side) if side else None
     if shrunken:
-        (shrunken / _MARKER).unlink(missing_ok=True)
         for leftover in shrunken.rglob(".partial-*"):
             leftover.unlink(missing_ok=True)
     todo = [name for name in files if not _is_done(name, folders, checks, shrunken)]
@@ -76,44 +80,44 @@ def check_images(
     return _to_frame({name: checks[name] for name in files})
 
 
-def finish_shrunken(folders: Folders, index: NUSWideIndex, side: int) -> None:
-    """Marks the smaller copies as whole; `data.resized` takes no others."""
-    marker = {"files": index.info["files"]}
-    write_atomically(folders.shrunken(side) / _MARKER, json.dumps(marker).encode())
-
-
 def check_shrunken(folders: Folders, index: NUSWideIndex, side: int) -> Path:
-    """Returns the folder of the smaller copies.
+    """Returns the folder of the smaller copies, after a look at the times of all files.
 
     Raises:
-        InputError: They are not there, or not those of all images.
+        InputError: One is not there, or not of the image that is there now.
     """
     folder = folders.shrunken(side)
-    try:
-        marker = json.loads((folder / _MARKER).read_bytes())
-    except (OSError, ValueError):
-        marker = {}
-    if marker.get("files") != index.info["files"]:
-        raise InputError(
-            f"{folder} does not hold copies of all images; make them with python -m zsl.prepare "
-            f"nuswide --root {folders.root} --resize {side}, or set data.resized to null."
-        )
+    present = np.flatnonzero(index.state == State.PRESENT)
+    for row in tqdm(present, "comparing images and copies", delay=3):
+        name = index.images[row].as_py()
+        if not _is_current(folder / name, folders.images / name):
+            raise InputError(
+                f"{folder} does not hold a copy of {name} as it is now; make the copies with "
+                f"python -m zsl.prepare nuswide --root {folders.root} --resize {side}, or set "
+                "data.resized to null."
+            )
     return folder
+
+
+def _is_current(copy: Path, original: Path) -> bool:
+    """Whether a copy is there and has the time of change of its original."""
+    try:
+        return copy.stat().st_mtime_ns == original.stat().st_mtime_ns
+    except OSError:
+        return False
 
 
 def _is_done(
     name: str, folders: Folders, checks: dict[str, PictureCheck], shrunken: Path | None
 ) -> bool:
     check = checks.get(name)
-    stat = (folders.images / name).stat()
-    if check is None or (check.size, check.mtime_ns) != (stat.st_size, stat.st_mtime_ns):
+    original = folders.images / name
+    if check is None or not original.is_file():
         return False
-    if shrunken is None or check.problem:
-        return True
-    try:
-        return (shrunken / name).stat().st_mtime_ns == stat.st_mtime_ns
-    except FileNotFoundError:
+    stat = original.stat()
+    if (check.size, check.mtime_ns) != (stat.st_size, stat.st_mtime_ns):
         return False
+    return shrunken is None or bool(check.problem) or _is_current(shrunken / name, original)
 
 
 @contextmanager

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pandas.errors import ParserError, ParserWarning
 from scipy.sparse import csr_matrix, vstack
 
-from zsl.data.nuswide.files import as_targets, read_image_list, read_lines, refuse_repeated
+from zsl.data.nuswide.files import as_targets, read_both_lists, read_lines, refuse_repeated
 from zsl.data.nuswide.listing import CONCEPTS, TEST_LIST, TRAIN_LIST, Layout, Listing
 from zsl.data.nuswide.matching import match, normalise
 from zsl.errors import InputError, did_you_mean
@@ -89,11 +91,31 @@ class TableLayout(Layout):
     def _read_table(self) -> tuple[list[str], list[str], list[str], csr_matrix]:
         """Reads images, their splits (empty without a column), names and targets."""
 
+    def _chunks(self, dtype: str | dict[str, str]) -> Iterator[pd.DataFrame]:
+        """Reads the table in parts; a row longer than the header is an error, not cut off."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ParserWarning)
+            try:
+                yield from pd.read_csv(
+                    self.path,
+                    dtype=dtype,
+                    keep_default_na=False,
+                    skip_blank_lines=False,
+                    index_col=False,
+                    chunksize=_ROWS_AT_ONCE,
+                )
+            except (ParserError, ParserWarning, UnicodeDecodeError) as error:
+                reason = str(error).strip().splitlines()[0]
+                raise InputError(f"{self.path} can't be read as a CSV: {reason}") from error
+
     def read(self) -> Listing:
         """Reads the table and what lies beside it."""
         if self.problem:
             raise InputError(self.problem)
+        self.notes: list[str] = []
         images, splits, names, targets = self._read_table()
+        if "" in images:
+            raise InputError(f"{place(self.path, images.index(''))}: the image is not named.")
         refuse_repeated(images, lambda row: place(self.path, row))
         for row, split in enumerate(splits):
             if split not in SPLITS:
@@ -108,7 +130,8 @@ class TableLayout(Layout):
             names=[names[column] for column in order],
             unseen=[name for name in self._unseen() if name in set(names)],
             targets=targets[:, order],
-            notes=[],
+            notes=self.notes,
+            unseen_without_column=[name for name in self._unseen() if name not in set(names)],
         )
         return listing if splits else self._split_by_lists(listing)
 
@@ -127,7 +150,7 @@ class TableLayout(Layout):
 
     def _split_by_lists(self, listing: Listing) -> Listing:
         """Takes from the official lists which images are for the test."""
-        train, test = (read_image_list(path) for path in self.lists if path)
+        train, test = read_both_lists(*(path for path in self.lists if path))
         found = match(listing.images, train + test).position
         kept = np.flatnonzero(found >= 0)
         unmatched = [listing.images[row] for row in np.flatnonzero(found < 0)]
@@ -143,6 +166,7 @@ class TableLayout(Layout):
             unseen=listing.unseen,
             targets=listing.targets[kept],
             notes=listing.notes,
+            unseen_without_column=listing.unseen_without_column,
             unmatched=unmatched,
         )
 
@@ -153,13 +177,21 @@ class LabelListTable(TableLayout):
     name = "ML-Decoder's table"
 
     def _read_table(self) -> tuple[list[str], list[str], list[str], csr_matrix]:
-        table = pd.read_csv(self.path, dtype=str, keep_default_na=False)
+        table = pd.concat(self._chunks("str"))
         images = [normalise(cell) for cell in table.iloc[:, 0]]
-        cells = [
-            [name.strip(" '\"") for name in cell.strip(" []").split(",")]
-            for cell in table.iloc[:, 1]
-        ]
-        names = sorted({name for cell in cells for name in cell if name} | set(self._unseen()))
+        cells = []
+        for row, cell in enumerate(table.iloc[:, 1]):
+            if not (cell.strip().startswith("[") and cell.strip().endswith("]")):
+                raise InputError(
+                    f"{place(self.path, row)}: the labels are {cell!r}; expected [a, b]."
+                )
+            cells.append([name.strip(" '\"") for name in cell.strip(" []").split(",")])
+        given = {name for cell in cells for name in cell if name}
+        if absent := [name for name in self._unseen() if name not in given]:
+            self.notes.append(
+                f"{len(absent)} unseen labels are those of no image: {', '.join(absent[:5])}."
+            )
+        names = sorted(given | set(self._unseen()))
         position = {name: column for column, name in enumerate(names)}
         labels = [sorted({position[name] for name in cell if name}) for cell in cells]
         offsets = np.cumsum([0, *map(len, labels)])
@@ -192,16 +224,8 @@ class ConceptColumnTable(TableLayout):
                 splits += chunk[self.split_column].str.strip().tolist() if self.split_column else []
         except ValueError as error:
             raise InputError(self._first_mistake(names)) from error
-        return images, splits, names, as_targets(vstack(parts, format="csr"))
-
-    def _chunks(self, dtype: dict[str, str]) -> Iterator[pd.DataFrame]:
-        yield from pd.read_csv(
-            self.path,
-            dtype=dtype,
-            keep_default_na=False,
-            index_col=False,
-            chunksize=_ROWS_AT_ONCE,
-        )
+        values = vstack(parts, format="csr")
+        return images, splits, names, as_targets(values, self.path.name, self.notes)
 
     def _first_mistake(self, names: list[str]) -> str:
         """Finds slowly what the fast reading stumbled over."""
