@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from PIL import Image
 from torch import Tensor
 
 from zsl.data.module import ImageFileDataset, MultiLabelDataModule, Split
@@ -20,6 +21,7 @@ from zsl.data.nuswide.shrink import check_shrunken
 from zsl.data.transforms import ImageTransform
 from zsl.errors import InputError, did_you_mean, require
 from zsl.labels import Role, Vocabulary
+from zsl.pictures import read_picture
 
 _log = logging.getLogger(__name__)
 
@@ -30,17 +32,24 @@ class NUSWideDataset(ImageFileDataset):
     Args:
         index: The index.
         rows: Which of its images, int64 (N,).
-        folder: The folder of the image files.
+        folder: The folder of the image files, or of their smaller copies.
+        originals: The folder of the image files.
         transform: From pixels to those of the batch.
     """
 
     def __init__(
-        self, index: NUSWideIndex, rows: np.ndarray, folder: Path, transform: ImageTransform
+        self,
+        index: NUSWideIndex,
+        rows: np.ndarray,
+        folder: Path,
+        originals: Path,
+        transform: ImageTransform,
     ) -> None:
         super().__init__(transform)
         self.index = index
         self.rows = rows
         self.folder = folder
+        self.originals = originals
 
     def __len__(self) -> int:
         """Number of images."""
@@ -49,6 +58,10 @@ class NUSWideDataset(ImageFileDataset):
     def path(self, index: int) -> Path:
         """The file of an image."""
         return self.folder / self.index.images[self.rows[index]].as_py()
+
+    def picture(self, index: int) -> Image.Image:
+        """Reads the image file itself: a copy is squashed."""
+        return read_picture(self.originals / self.index.images[self.rows[index]].as_py())
 
     def target(self, index: int) -> Tensor:
         """Returns the int8 (L,) target."""
@@ -238,7 +251,8 @@ class NUSWideDataModule(MultiLabelDataModule):
             f"Not one of the {len(self.rows[split]):,} {split} images is in "
             f"{self.folders.images}; set data.images to their folder.",
         )
-        return NUSWideDataset(self.index, rows, self.image_folder, transform)
+        originals = self.folders.images
+        return NUSWideDataset(self.index, rows, self.image_folder, originals, transform)
 
     @cached_property
     def fingerprint(self) -> str:
