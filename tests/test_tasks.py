@@ -111,7 +111,7 @@ def test_a_checkpoint_is_self_contained_and_tests_alike(
     def refuse(*args: Any) -> None:
         raise AssertionError("an encoder or pretrained weights were read")
 
-    monkeypatch.setattr(SentenceEncoder, "_embed", refuse)
+    monkeypatch.setattr(SentenceEncoder, "embed", refuse)
     monkeypatch.setenv("ZSL_CACHE", str(tmp_path / "no_cache"))
     restored = ZeroShotTask.from_checkpoint(tmp_path / "best.ckpt")
     assert restored.vocabulary == data.vocabulary

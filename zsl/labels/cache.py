@@ -1,4 +1,4 @@
-"""Label vectors on disk, so that an encoder is loaded once per vocabulary."""
+"""Label vectors on disk, so that their source is opened once per vocabulary."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,46 +17,60 @@ from zsl.files import atomic_path
 _log = logging.getLogger(__name__)
 
 
+class Embedded(NamedTuple):
+    """Vectors of L names as a source has them."""
+
+    vectors: torch.Tensor
+    """float32 (L, W)."""
+    origins: list[str]
+    """What each vector is of."""
+    fingerprint: str
+    """A digest of the source."""
+
+
 def cache_directory() -> Path:
     """`$ZSL_CACHE`, or `zsl` in the user's cache directory."""
     default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zsl"
     return Path(os.environ.get("ZSL_CACHE") or default)
 
 
-def cached_vectors(
-    recipe: dict[str, Any], names: Sequence[str], compute: Callable[[], torch.Tensor]
-) -> torch.Tensor:
+def cached(
+    source: dict[str, Any], names: Sequence[str], compute: Callable[[], Embedded]
+) -> Embedded:
     """Returns the vectors of `names` from the cache, or computes and stores them.
 
     Args:
-        recipe: Everything besides the names that the vectors depend on, JSON-serialisable.
+        source: Everything besides the names that the vectors depend on, JSON-serialisable.
         names: L label names; their order is part of the key.
-        compute: Makes the float32 (L, W) vectors on a miss.
+        compute: Opens the source, on a miss.
     """
-    key = json.dumps({"recipe": recipe, "names": list(names)}, sort_keys=True)
+    key = json.dumps({"source": source, "names": list(names)}, sort_keys=True)
     digest = hashlib.sha256(key.encode()).hexdigest()
     path = cache_directory() / "label_vectors" / f"{digest[:32]}.safetensors"
-    vectors = _read(path, key)
-    if vectors is None:
-        vectors = compute()
-        _write(path, vectors, key)
-    return vectors
+    found = _read(path, key)
+    if found is None:
+        found = compute()
+        _write(path, found, key)
+    return found
 
 
-def _read(path: Path, key: str) -> torch.Tensor | None:
+def _read(path: Path, key: str) -> Embedded | None:
     try:
         with safe_open(path, framework="pt") as file:
-            if (file.metadata() or {}).get("key") == key:
-                return file.get_tensor("vectors")
-    except (OSError, SafetensorError):
+            metadata = file.metadata() or {}
+            if metadata.get("key") == key:
+                origins = json.loads(metadata["origins"])
+                return Embedded(file.get_tensor("vectors"), origins, metadata["fingerprint"])
+    except (OSError, SafetensorError, KeyError, ValueError):
         # Absent or damaged: computing again repairs it.
         pass
     return None
 
 
-def _write(path: Path, vectors: torch.Tensor, key: str) -> None:
+def _write(path: Path, found: Embedded, key: str) -> None:
+    metadata = {"key": key, "origins": json.dumps(found.origins), "fingerprint": found.fingerprint}
     try:
         with atomic_path(path) as temporary:
-            save_file({"vectors": vectors.contiguous()}, temporary, metadata={"key": key})
+            save_file({"vectors": found.vectors.contiguous()}, temporary, metadata=metadata)
     except OSError as error:
         _log.warning("The label vectors can't be cached (%s); set ZSL_CACHE to a folder.", error)

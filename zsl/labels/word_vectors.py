@@ -1,98 +1,154 @@
-"""Word vectors, read by gensim."""
+"""Label names to label vectors, by word vectors such as GloVe's."""
 
 from __future__ import annotations
 
-import hashlib
+import re
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from zsl.errors import InputError, did_you_mean
-from zsl.labels.label_encoder import LabelEncoder
+from zsl.errors import InputError, did_you_mean, require
+from zsl.labels.cache import Embedded
+from zsl.labels.label_encoder import LabelEncoder, Scale
+from zsl.labels.word_sources import Found, find_words
+from zsl.tables import read_table
+
+_ARTICLES = {"a", "an", "the"}
 
 
 class WordVectors(LabelEncoder):
-    """Embeds label names with word vectors such as GloVe.
+    """Embeds label names with word vectors.
 
-    A name takes the vector of itself, also in lower case or with `_` for spaces; else the mean of
-    the vectors of its words.
+    A name takes the first of these that the source has:
+
+    1. the whole name as one token, its words joined by `_`, `-`, a space or nothing;
+    2. the mean of its words, split at spaces, `_`, `-` and `/`, articles left out;
+    3. vectors made of parts of the unknown words, if the source is fastText's binary.
+
+    Each token is looked for as it stands, in lower case, capitalised; then without a possessive
+    `'s`, then in the singular or plural.
 
     Args:
-        source: A name of gensim's downloader, e.g. `glove-wiki-gigaword-300`, or a file: text as
-            GloVe's or word2vec's, or word2vec's binary (`.bin`), plain or gzipped.
+        source: A name of gensim's downloader, e.g. `glove-wiki-gigaword-300`, or a file: text of
+            GloVe, word2vec or fastText, binary of word2vec or fastText, or a saved KeyedVectors;
+            also gzipped.
+        missing: What a name without a vector gets: an `error`, or the `mean` of all vectors.
+        aliases: CSV with the columns `name` and `alias`: what to look for in place of a name.
+        scale: Of the result: `unit_norm`, `unit_variance`, or None to leave it.
     """
 
-    def __init__(self, source: str = "glove-wiki-gigaword-300") -> None:
-        super().__init__()
-        self.source = source
+    def __init__(
+        self,
+        source: str = "glove-wiki-gigaword-300",
+        missing: Literal["error", "mean"] = "error",
+        aliases: str | None = None,
+        scale: Scale | None = None,
+    ) -> None:
+        super().__init__(scale)
+        require(
+            missing in ("error", "mean"),
+            f"model.encoder.missing is {missing!r}; expected error or mean.",
+        )
+        self.source = str(Path(source).resolve()) if Path(source).is_file() else source
+        self.missing = missing
+        self.aliases = str(Path(aliases).resolve()) if aliases else None
 
-    @cached_property
-    def recipe(self) -> dict[str, str]:
-        """The source; of a file, its place and digest."""
-        recipe = {"encoder": "WordVectors", "source": self.source}
-        path = Path(self.source)
-        if path.is_file():
-            recipe["source"] = str(path.resolve())
-            with path.open("rb") as file:
-                recipe["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
-        return recipe
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The source and what happens to names that it lacks."""
+        return {"source": self.source, "missing": self.missing, "aliases": self.aliases}
 
-    def _embed(self, names: Sequence[str]) -> torch.Tensor:
-        vectors = self._load()
-        rows = []
-        for name in names:
-            tokens = _tokens(name, vectors)
-            if not tokens:
-                near = (word for word in vectors.key_to_index if word[:1] == name[:1].lower())
-                raise InputError(
-                    f"{self.source} has no vector for the label {name!r}; rename the label, or "
-                    "take vectors that know it." + did_you_mean(name, near)
-                )
-            rows.append(np.mean([vectors[token] for token in tokens], axis=0))
-        return torch.from_numpy(np.stack(rows).astype(np.float32))
+    @property
+    def stamp(self) -> dict[str, Any]:
+        """Size and time of the files, so that they need not be read to know them again."""
+        stats = [Path(f).stat() for f in (self.source, self.aliases) if f and Path(f).is_file()]
+        return {"files": [(stat.st_size, stat.st_mtime_ns) for stat in stats]}
 
-    def _load(self) -> Any:
-        # Imported here: it takes seconds, and most runs find their vectors in the cache.
-        import gensim.downloader
-        from gensim.models import KeyedVectors
+    def embed(self, names: Sequence[str]) -> Embedded:
+        """Looks the names up in the source."""
+        aliases = _read_aliases(self.aliases)
+        asked = {name: aliases.get(name, name) for name in names}
+        wanted = {
+            form for text in asked.values() for token in _tokens(text) for form in _forms(token)
+        }
+        found = find_words(self.source, wanted, self.missing == "mean")
+        rows, origins = [], []
+        for name, text in asked.items():
+            vector, origin = self._vector(name, text, found)
+            rows.append(vector)
+            origins.append(origin if text == name else f"{origin} (alias)")
+        vectors = torch.from_numpy(np.stack(rows).astype(np.float32))
+        return Embedded(vectors, origins, found.fingerprint)
 
-        path = Path(self.source)
-        if not path.is_file() and (path.suffix or path.name != self.source):
-            raise InputError(f"The word vectors {self.source} do not exist; expected a file.")
-        try:
-            if not path.is_file():
-                return gensim.downloader.load(self.source)
-            is_binary = ".bin" in path.suffixes
-            return KeyedVectors.load_word2vec_format(
-                str(path), binary=is_binary, no_header=not is_binary and not _has_header(path)
-            )
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(
-                f"The word vectors {self.source!r} could not be read or fetched ({error}); expected"
-                " a name of gensim's downloader, or a file in word2vec's text or binary format."
-            ) from error
-
-
-def _has_header(path: Path) -> bool:
-    """Whether the first line is word2vec's: the numbers of words and of dimensions."""
-    from smart_open import open as open_any
-
-    with open_any(str(path), "rb") as file:
-        return len(file.readline().split()) == 2
-
-
-def _tokens(name: str, vectors: Any) -> list[str]:
-    """The words that a name is the mean of; none if one of them is unknown."""
-    for phrase in (name, name.replace(" ", "_")):
-        if token := _find(phrase, vectors):
-            return [token]
-    tokens = [_find(word, vectors) for word in name.replace("_", " ").split()]
-    return [token for token in tokens if token] if all(tokens) else []
+    def _vector(self, name: str, text: str, found: Found) -> tuple[np.ndarray, str]:
+        """The vector of a name, and what it is of."""
+        for phrase in _phrases(text):
+            if token := _find(phrase, found):
+                return found.vectors[token], token
+        words = _words(text)
+        tokens = [_find(word, found) for word in words]
+        if found.subwords and not all(tokens):
+            parts = [
+                (found.vectors[token], token)
+                if token
+                else (found.subwords(word), f"{word} (from its parts)")
+                for word, token in zip(words, tokens, strict=True)
+            ]
+            return np.mean([part for part, _ in parts], axis=0), " + ".join(o for _, o in parts)
+        if words and all(tokens):
+            known = [token for token in tokens if token]
+            return np.mean([found.vectors[token] for token in known], axis=0), " + ".join(known)
+        if found.mean is not None:
+            return found.mean, f"the mean of all {len(found.words):,} vectors"
+        unknown = next((w for w, token in zip(words, tokens, strict=True) if not token), text)
+        near = (w for w in found.words if w[:1] == unknown[:1] and abs(len(w) - len(unknown)) < 3)
+        raise InputError(
+            f"{self.source} has no vector for {unknown!r} of the label {name!r}; rename the label, "
+            "name another word in model.encoder.aliases, or set model.encoder.missing to mean."
+            + did_you_mean(unknown, near)
+        )
 
 
-def _find(word: str, vectors: Any) -> str | None:
-    return next((form for form in (word, word.lower()) if form in vectors), None)
+def _read_aliases(path: str | None) -> dict[str, str]:
+    if path is None:
+        return {}
+    table = read_table(Path(path), ("name", "alias"))
+    return dict(zip(table["name"], table["alias"], strict=True))
+
+
+def _words(text: str) -> list[str]:
+    """The words of a name, without articles unless there is nothing else."""
+    words = [word for word in re.split(r"[\s_\-/]+", text) if word]
+    return [word for word in words if word.lower() not in _ARTICLES] or words
+
+
+def _phrases(text: str) -> list[str]:
+    """The whole name as one token."""
+    parts = [part for part in re.split(r"[\s_\-/]+", text) if part]
+    return list(dict.fromkeys([text, *(joint.join(parts) for joint in ("_", "-", " ", ""))]))
+
+
+def _tokens(text: str) -> list[str]:
+    return [*_phrases(text), *_words(text)]
+
+
+def _forms(token: str) -> list[str]:
+    """The spellings in which a token is looked for, the nearest first."""
+    stems = [token, re.sub(r"['’][sS]?$", "", token)]
+    for stem in list(stems):
+        if stem.endswith("ies"):
+            stems.append(f"{stem[:-3]}y")
+        if stem.endswith("es"):
+            stems.append(stem[:-2])
+        if stem.endswith("y"):
+            stems.append(f"{stem[:-1]}ies")
+        stems.append(stem[:-1] if stem.endswith("s") else f"{stem}s")
+    forms = [form for stem in stems for form in (stem, stem.lower(), stem.capitalize())]
+    return [form for form in dict.fromkeys(forms) if form]
+
+
+def _find(token: str, found: Found) -> str | None:
+    return next((form for form in _forms(token) if form in found.vectors), None)

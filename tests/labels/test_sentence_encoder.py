@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -5,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
+from transformers import CLIPModel, CLIPTokenizer
 
+from tests.fakes.encoders import write_clip
 from zsl.errors import InputError
 from zsl.labels import SentenceEncoder, encoder_from_recipe
 from zsl.labels.cache import cache_directory
+from zsl.labels.label_encoder import Scale
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +33,7 @@ def forbid_loading(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: SentenceEncoder, names: Sequence[str]) -> torch.Tensor:
         raise AssertionError(f"the encoder was loaded for {names}")
 
-    monkeypatch.setattr(SentenceEncoder, "_embed", refuse)
+    monkeypatch.setattr(SentenceEncoder, "embed", refuse)
 
 
 def test_vectors_are_those_of_sentence_transformers(packaged_folder: str) -> None:
@@ -85,13 +89,55 @@ def test_remembered_vectors_need_no_encoder() -> None:
     assert torch.equal(encoder.encode(["y", "x"]), vectors.flip(0))
 
 
-def test_recipe_makes_the_encoder_again(tmp_path: Path) -> None:
-    encoder = SentenceEncoder(template="a {}")
-    assert encoder_from_recipe(encoder.recipe).recipe == encoder.recipe
-    (tmp_path / "weights").write_text("one")
-    before = SentenceEncoder(str(tmp_path)).recipe
-    (tmp_path / "weights").write_text("two")
-    assert SentenceEncoder(str(tmp_path)).recipe["sha256"] != before["sha256"]
+def test_recipe_makes_the_encoder_again() -> None:
+    encoder = SentenceEncoder(template=["a {}", "the {}"], normalize=True, scale="unit_norm")
+    encoder.encode(["dog"])
+    again = encoder_from_recipe(encoder.recipe)
+    assert again.recipe == encoder.recipe
+    assert len(encoder.recipe["fingerprint"]) == 16
+    assert torch.equal(again.encode(["cat"]), encoder.encode(["cat"]))
+
+
+def test_several_templates_are_averaged(packaged_folder: str) -> None:
+    templates = ["a photo of a {}", "{} in the wild", "{}"]
+    names = ["dog", "polar bear"]
+    model = SentenceTransformer(packaged_folder)
+    parts = [model.encode([t.format(name) for name in names]) for t in templates]
+    settings: list[tuple[bool, Scale | None]]
+    settings = [(False, None), (True, "unit_norm"), (False, "unit_variance")]
+    for normalize, scale in settings:
+        rows = [p / np.linalg.norm(p, axis=1, keepdims=True) for p in parts] if normalize else parts
+        expected = np.mean(rows, axis=0)
+        if scale:
+            expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+        if scale == "unit_variance":
+            expected *= 384**0.5
+            assert np.square(expected).mean() == pytest.approx(1, abs=1e-5)
+        encoder = SentenceEncoder(template=templates, normalize=normalize, scale=scale)
+        np.testing.assert_allclose(encoder.encode(names).numpy(), expected, atol=2e-6)
+    assert encoder.origins(["dog"]) == ["'a photo of a dog', and 2 more"]
+
+
+def test_a_clip_folder_gives_the_vectors_of_its_text_tower(tmp_path: Path) -> None:
+    folder = write_clip(tmp_path / "clip")
+    vectors = SentenceEncoder(str(folder), "a photo of a {}").encode(["dog", "cat"])
+    assert vectors.shape == (2, 12)
+    model, tokenizer = CLIPModel.from_pretrained(folder), CLIPTokenizer.from_pretrained(folder)
+    with torch.no_grad():
+        text = tokenizer(["a photo of a dog", "a photo of a cat"], return_tensors="pt")
+        expected = model.text_projection(model.text_model(**text).pooler_output)
+    torch.testing.assert_close(vectors, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_another_model_in_the_same_place_is_refused(tmp_path: Path) -> None:
+    folder = write_clip(tmp_path / "clip")
+    encoder = SentenceEncoder(str(folder))
+    encoder.encode(["dog"])
+    torch.manual_seed(5)
+    shutil.rmtree(folder)
+    write_clip(folder)
+    with pytest.raises(InputError, match="has changed since the first labels were embedded"):
+        encoder_from_recipe(encoder.recipe).encode(["cat"])
 
 
 def test_wrong_arguments_are_refused(tmp_path: Path) -> None:

@@ -1,0 +1,8 @@
+"""`python -m zsl.labels --config nuswide.yaml`: how the labels of a config are embedded."""
+
+import sys
+
+from zsl.label_report import main
+
+if __name__ == "__main__":
+    sys.exit(main())
