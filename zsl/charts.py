@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from PIL import Image
@@ -67,6 +68,68 @@ def _draw_bars(axes: Any, labels: pd.DataFrame) -> None:
     axes.set_xlim(0, 1)
     axes.set_xlabel("average precision (tick: chance; dashed: mAP)", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def label_space(labels: pd.DataFrame, vectors: Tensor) -> Figure:
+    """A map of the label vectors, and how near each unseen label is to its nearest seen one.
+
+    Args:
+        labels: Columns `name`, `role`, `nearest` and `cosine`.
+        vectors: (L, W), a row for each label.
+    """
+    others = labels[labels["role"] == Role.UNSEEN].sort_values("cosine")
+    title = "How near the unseen labels are to what was trained"
+    if len(others) > MAX_BARS:
+        others = pd.concat([others.head(MAX_BARS // 2), others.tail(MAX_BARS // 2)])
+        title += f"\nthe {MAX_BARS // 2} nearest and the {MAX_BARS // 2} farthest"
+    height = max(6.5, 1.5 + 0.2 * len(others))
+    figure = Figure(figsize=(15, height), layout="constrained")
+    space, bars = figure.subplots(1, 2, width_ratios=[1.3, 1])
+    _draw_map(space, labels, vectors)
+    rows = np.arange(len(others))
+    colours = [COLOURS[Role(role)] for role in others["role"]]
+    bars.barh(rows, others["cosine"], color=colours, height=0.75)
+    for row, (nearest, cosine) in enumerate(zip(others["nearest"], others["cosine"], strict=True)):
+        bars.text(max(cosine, 0) + 0.01, row, nearest, fontsize=7, va="center", parse_math=False)
+    bars.set_yticks(rows, others["name"], fontsize=8, parse_math=False)
+    bars.set_ylim(-0.7, len(others) - 0.3)
+    bars.set_xlim(min(0, others["cosine"].min()), 1.6)
+    bars.set_xticks([0, 0.5, 1])
+    bars.set_xlabel("cosine to the nearest seen label; the nearest three", fontsize=9)
+    bars.spines[["top", "right"]].set_visible(False)
+    bars.set_title(title, fontsize=11)
+    return figure
+
+
+def _draw_map(axes: Any, labels: pd.DataFrame, vectors: Tensor) -> None:
+    """The two directions in which the vectors, at unit length, vary most."""
+    unit = torch.nn.functional.normalize(vectors)
+    centred = unit - unit.mean(dim=0)
+    directions = torch.linalg.svd(centred, full_matrices=False)[2][:2]
+    points = (centred @ directions.T).numpy()
+    for role in Role:
+        own = (labels["role"] == role).to_numpy()
+        size, name = (12, "o") if role is Role.SEEN else (28, "D")
+        label = f"{own.sum()} {role.replace('_', ' ')}"
+        axes.scatter(*points[own].T, s=size, marker=name, color=COLOURS[role], label=label)
+    names = labels["name"].tolist()
+    seen = np.flatnonzero(labels["role"] == Role.SEEN)
+    shown = [*np.flatnonzero(labels["role"] != Role.SEEN), *seen[:: max(1, len(seen) // 60)]]
+    for row in shown:
+        is_seen = labels["role"].iat[row] == Role.SEEN
+        axes.annotate(
+            names[row],
+            points[row],
+            fontsize=6 if is_seen else 8,
+            color="#666666" if is_seen else "black",
+            xytext=(3, 2),
+            textcoords="offset points",
+            parse_math=False,
+        )
+    axes.legend(loc="best", fontsize=9)
+    axes.set_title("Label vectors, along their first two principal components", fontsize=11)
+    axes.set_xticks([])
+    axes.set_yticks([])
 
 
 def predictions(

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from jsonargparse import ArgumentParser, Namespace
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import WandbLogger
@@ -22,7 +23,7 @@ from zsl.command import config_names, resolve_configs
 from zsl.data import MultiLabelDataModule
 from zsl.errors import InputError, did_you_mean
 from zsl.files import write_atomically
-from zsl.labels import LabelEncoder
+from zsl.labels import LabelEncoder, Vocabulary
 from zsl.report import Report, versions
 from zsl.tasks import ZeroShotTask, read_checkpoint
 
@@ -134,6 +135,28 @@ class FitCLI(LightningCLI):
         )
 
 
+class _LabelsCLI(FitCLI):
+    """Makes the data and the label encoder of a config, and nothing else."""
+
+    def instantiate_classes(self) -> None:
+        """Leaves model and trainer out: they may need a download."""
+        config = self.config["fit"]
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_subclass_arguments(MultiLabelDataModule, "data")
+        parser.add_subclass_arguments(LabelEncoder, "encoder")
+        parts = Namespace(data=config["data"], encoder=config["model"]["encoder"])
+        self.made = parser.instantiate_classes(parts)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Runs nothing."""
+
+
+def labels_of(args: list[str]) -> tuple[Vocabulary, LabelEncoder]:
+    """Makes the vocabulary and the label encoder that `zsl.fit` would have for these arguments."""
+    made = _LabelsCLI(args).made
+    return made.data.vocabulary, made.encoder
+
+
 def _has_bf16(accelerator: Any) -> bool:
     return (
         accelerator in ("auto", "gpu", "cuda")
@@ -174,6 +197,7 @@ def _explain(message: str) -> str:
         if expected and reason[1].startswith("Expected"):
             value = re.search(r"Given value: (.*)", text)
             types = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", expected[1])
+            types = re.sub(r"typing\.Literal\[([^]]+)\]", lambda m: m[1].replace("'", ""), types)
             types = types.replace("NoneType", "null").replace(", ", " or ")
             return f"{section[1]} is {value[1] if value else 'wrong'!r}; expected {types}."
         return f"{section[1]}: {reason[1]}."

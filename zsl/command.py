@@ -22,8 +22,14 @@ _PACKAGE = Path(__file__).parent
 
 _ARGUMENTS = (
     ("--model.ARGUMENT", "tasks.py", "ZeroShotTask"),
-    ("--model.encoder.ARGUMENT of a SentenceEncoder", "labels/encoders.py", "SentenceEncoder"),
+    (
+        "--model.encoder.ARGUMENT of a SentenceEncoder",
+        "labels/sentence_encoder.py",
+        "SentenceEncoder",
+    ),
     ("--model.encoder.ARGUMENT of WordVectors", "labels/word_vectors.py", "WordVectors"),
+    ("--model.encoder.ARGUMENT of a LabelMatrix", "labels/label_matrix.py", "LabelMatrix"),
+    ("--model.encoder.ARGUMENT of a Concatenation", "labels/concatenation.py", "Concatenation"),
     ("--data.ARGUMENT of shapes.yaml", "data/shapes.py", "ShapesDataModule"),
     ("--data.ARGUMENT of table.yaml", "data/table.py", "TableDataModule"),
     ("--data.ARGUMENT of nuswide...yaml", "data/nuswide/module.py", "NUSWideDataModule"),
