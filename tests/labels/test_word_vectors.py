@@ -165,6 +165,19 @@ def test_missing_names_get_an_alias_or_the_mean_only_when_asked(
     torch.testing.assert_close(encoder.encode(["husky"])[0], expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("husky,dog\nhusky,bear", r"aliases\.csv, line 3: 'husky' is there twice"),
+        ("husky,", r"aliases\.csv, line 2: a name or its alias is empty"),
+    ],
+)
+def test_wrong_aliases_are_named(glove: Path, tmp_path: Path, rows: str, message: str) -> None:
+    (tmp_path / "aliases.csv").write_text(f"name,alias\n{rows}\n")
+    with pytest.raises(InputError, match=message):
+        WordVectors(str(glove), aliases=str(tmp_path / "aliases.csv")).encode(["husky"])
+
+
 def test_the_file_is_opened_once(
     glove: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ from zsl.errors import InputError, did_you_mean, require
 from zsl.labels.cache import Embedded
 from zsl.labels.label_encoder import LabelEncoder, Scale
 from zsl.labels.word_sources import Found, find_words
-from zsl.tables import read_table
+from zsl.tables import place, read_table
 
 _ARTICLES = {"a", "an", "the"}
 
@@ -116,7 +116,13 @@ def _read_aliases(path: str | None) -> dict[str, str]:
     if path is None:
         return {}
     table = read_table(Path(path), ("name", "alias"))
-    return dict(zip(table["name"], table["alias"], strict=True))
+    aliases: dict[str, str] = {}
+    for row, (name, alias) in enumerate(zip(table["name"], table["alias"], strict=True)):
+        if not name or not alias or name in aliases:
+            what = f"{name!r} is there twice" if name in aliases else "a name or its alias is empty"
+            raise InputError(f"{place(Path(path), row)}: {what}; expected one alias for each name.")
+        aliases[name] = alias
+    return aliases
 
 
 def _words(text: str) -> list[str]:
