@@ -7,6 +7,8 @@ from PIL import Image
 
 from tests.fakes.encoders import write_glove
 from tests.fakes.nuswide import NAMES, FakeNUSWide
+from zsl import charts
+from zsl.errors import InputError
 from zsl.label_report import describe
 from zsl.label_report import main as labels
 from zsl.labels import Role, Vocabulary, WordVectors
@@ -68,3 +70,18 @@ def test_mistakes_are_one_sentence(in_tmp_path: Path, capsys: pytest.CaptureFixt
         assert message in error
     assert labels(["--help"]) == 0
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("roles", [["seen"], ["seen", "unseen"], ["seen", "seen", "unseen"]])
+def test_few_labels_are_told_and_drawn(tmp_path: Path, roles: list[str]) -> None:
+    names = [f"w{number}" for number in range(len(roles))]
+    encoder = WordVectors(str(write_glove(tmp_path / "glove.txt", names)))
+    found, vectors = describe(Vocabulary(names, roles), encoder)
+    assert all(row.name not in str(row.nearest).split() for row in found.itertuples())
+    charts.label_space(found, vectors).savefig(tmp_path / "labels.png")
+
+
+def test_without_a_seen_label_nothing_is_near(tmp_path: Path) -> None:
+    encoder = WordVectors(str(write_glove(tmp_path / "glove.txt", ["a"])))
+    with pytest.raises(InputError, match="No label is seen"):
+        describe(Vocabulary(["a"], ["unseen"]), encoder)

@@ -106,7 +106,7 @@ def _draw_map(axes: Any, labels: pd.DataFrame, vectors: Tensor) -> None:
     unit = torch.nn.functional.normalize(vectors)
     centred = unit - unit.mean(dim=0)
     directions = torch.linalg.svd(centred, full_matrices=False)[2][:2]
-    points = (centred @ directions.T).numpy()
+    points = torch.nn.functional.pad(centred @ directions.T, (0, 2 - len(directions))).numpy()
     for role in Role:
         own = (labels["role"] == role).to_numpy()
         size, name = (12, "o") if role is Role.SEEN else (28, "D")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from zsl.command import exit_code
+from zsl.errors import require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,12 +81,15 @@ def describe(vocabulary: Vocabulary, encoder: LabelEncoder) -> tuple[pd.DataFram
     vectors = encoder.encode(names)
     unit = torch.nn.functional.normalize(vectors)
     num_seen = len(vocabulary.select(Role.SEEN))
+    require(num_seen > 0, "No label is seen, so none can be near to one; give some the role seen.")
     cosines = unit @ unit[:num_seen].T
     cosines[:num_seen].fill_diagonal_(-torch.inf)  # Not a label to itself.
     best = cosines.topk(min(NUM_NEIGHBOURS, num_seen), dim=1)
     nearest = [
         ", ".join(
-            f"{names[column]} {value:.2f}" for column, value in zip(columns, values, strict=True)
+            f"{names[column]} {value:.2f}"
+            for column, value in zip(columns, values, strict=True)
+            if value > -1.5  # Itself.
         )
         for columns, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     ]
@@ -96,7 +100,7 @@ def describe(vocabulary: Vocabulary, encoder: LabelEncoder) -> tuple[pd.DataFram
             "role": roles,
             "made_of": encoder.origins(names),
             "nearest": nearest,
-            "cosine": best.values[:, 0].tolist(),
+            "cosine": best.values[:, 0].clamp(min=-1).tolist(),
         }
     )
     return labels, vectors

@@ -121,8 +121,15 @@ def test_mistakes_are_one_sentence(tmp_path: Path, lists: list[str]) -> None:
     )
     for suffix in ("npz", "safetensors", "pth", "pkl"):
         broken = tmp_path / f"broken.{suffix}"
-        broken.write_bytes(b"PK broken")
-        fails(rf"broken\.{suffix} can't be read as", str(broken), lists)
+        for content in (b"PK broken", b"", b"text", b"]K\x01K\x02s."):
+            broken.write_bytes(content)
+            fails(rf"broken\.{suffix} can't be read as", str(broken), lists)
+    torch.save({"a": torch.zeros(1)}, tmp_path / "dict.pth")
+    fails("holds a dict; expected one tensor", str(tmp_path / "dict.pth"), lists)
+    np.savez(tmp_path / "widths.npz", a=TAG_ROWS, b=CONCEPT_ROWS[:, :3])
+    fails("have 5, 3 numbers a label", str(tmp_path / "widths.npz"), lists)
+    np.savez(tmp_path / "square.npz", a=TAG_ROWS[:, :4])
+    fails("is square, so its labels may be rows or", str(tmp_path / "square.npz"), lists[:1])
     (tmp_path / "vectors.txt").write_text("")
     fails(r"ends in '\.txt'; expected \.npz", str(tmp_path / "vectors.txt"), lists)
     zeros = TAG_ROWS.copy()

@@ -299,3 +299,64 @@ def test_the_real_vectors_of_the_names_of_nuswide(shared: Path, tmp_path: Path) 
     position = {name: row for row, name in enumerate(names)}
     for name, near in (("tiger", "lion"), ("snow", "rain"), ("wedding", "bride")):
         assert near in [[*names][row] for row in neighbours[position[name], 1:7]]
+
+
+def test_the_arrays_beside_a_saved_file_are_part_of_it(
+    tmp_path: Path, vectors: KeyedVectors
+) -> None:
+    path = tmp_path / "large.kv"
+    vectors.save(str(path), sep_limit=0)
+    array = tmp_path / "large.kv.vectors.npy"
+    assert array.is_file()
+    encoder = WordVectors(str(path))
+    first = encoder.encode(["dog"])
+    np.save(array, np.full_like(vectors.vectors, 7))
+    assert not torch.equal(WordVectors(str(path)).encode(["dog"]), first)
+    with pytest.raises(InputError, match="has changed since the first"):
+        encoder_from_recipe(encoder.recipe).encode(["tree"])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "dog\t1\t2\ntree\t3\t4\n",
+        "dog\t1 2\ntree\t3 4\n",
+        "dog  1 2\ntree 3  4\n",
+        "\ufeffdog 1 2\ntree 3 4\n\n",
+        "\ufeff2 2\ndog 1 2 \ntree 3 4 \n",
+        "dog 1 2\r\ntree 3 4\r\n",
+    ],
+)
+def test_other_separators_and_marks_do_no_harm(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "glove.txt"
+    path.write_bytes(content.encode())
+    assert WordVectors(str(path)).encode(["dog", "tree"]).tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize("name", ["a.txt.gz", "a.kv", "a.bin"])
+def test_damaged_files_are_one_sentence(tmp_path: Path, vectors: KeyedVectors, name: str) -> None:
+    path = tmp_path / name
+    if name == "a.kv":
+        vectors.save(str(path))
+    else:
+        vectors.save_word2vec_format(str(path.with_suffix("")), binary=name == "a.bin")
+        content = path.with_suffix("").read_bytes()
+        path.write_bytes(gzip.compress(content) if name == "a.txt.gz" else content)
+    whole = bytearray(path.read_bytes())
+    messages = []
+    for position in range(4, len(whole), max(1, len(whole) // 40)):
+        damaged = whole.copy()
+        damaged[position] ^= 0x55
+        for candidate in (damaged, whole[:position]):
+            path.write_bytes(candidate)
+            try:
+                WordVectors(str(path)).encode(["dog"])
+            except InputError as error:
+                messages.append(str(error))
+    assert messages
+    assert all(len(message.splitlines()) == 1 for message in messages)
+
+
+def test_a_label_of_signs_alone_has_no_vector(glove: Path) -> None:
+    with pytest.raises(InputError, match="no vector for '_'"):
+        WordVectors(str(glove)).encode(["_"])

@@ -44,7 +44,7 @@ def cached(
         names: L label names; their order is part of the key.
         compute: Opens the source, on a miss.
     """
-    key = json.dumps({"source": source, "names": list(names)}, sort_keys=True)
+    key = json.dumps({"version": 1, "source": source, "names": list(names)}, sort_keys=True)
     digest = hashlib.sha256(key.encode()).hexdigest()
     path = cache_directory() / "label_vectors" / f"{digest[:32]}.safetensors"
     found = _read(path, key)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from zsl.errors import InputError, did_you_mean
@@ -98,7 +95,8 @@ class LabelMatrix(LabelEncoder):
                     f"{self.path} holds no array called names; set model.encoder.names to a text "
                     "file with the name of each label."
                 )
-            lists = [[str(name).strip() for name in np.asarray(own).tolist()]]
+            texts = np.asarray(own).tolist()
+            lists = [[(t.decode() if isinstance(t, bytes) else str(t)).strip() for t in texts]]
         else:
             lists = [_read_names(Path(file)) for file in self.names]
         if len(lists) != len(matrices):
@@ -107,14 +105,23 @@ class LabelMatrix(LabelEncoder):
                 "names; one is needed for each."
             )
         pairs = zip(matrices, lists, strict=True)
-        return [self._by_row(m, names, n) for n, (m, names) in enumerate(pairs, 1)], lists
+        rows = [self._by_row(m, names, n) for n, (m, names) in enumerate(pairs, 1)]
+        if len({matrix.shape[1] for matrix in rows}) > 1:
+            widths = ", ".join(str(matrix.shape[1]) for matrix in rows)
+            raise InputError(f"The matrices of {self.path} have {widths} numbers a label.")
+        return rows, lists
 
     def _by_row(self, matrix: np.ndarray, names: list[str], number: int) -> np.ndarray:
-        if matrix.ndim != 2 or matrix.dtype.kind != "f" or len(names) not in matrix.shape:
+        if matrix.ndim != 2 or matrix.dtype.kind not in "fiu" or len(names) not in matrix.shape:
             raise InputError(
                 f"Matrix {number} of {self.path} is {matrix.dtype} {matrix.shape}, but "
                 f"{self._list(number)} has {len(names)} names; expected numbers with a row or a "
                 "column for each."
+            )
+        if self.names and matrix.shape[0] == matrix.shape[1]:
+            raise InputError(
+                f"Matrix {number} of {self.path} is square, so its labels may be rows or columns; "
+                "save it as .npz with a label a row and the array names."
             )
         return (matrix if len(matrix) == len(names) else matrix.T).astype(np.float32)
 
@@ -138,21 +145,17 @@ def _read_arrays(path: Path) -> dict[str, Any]:
             return dict(load_file(path))
         if path.suffix in (".pth", ".pt"):
             found = torch.load(path, map_location="cpu", weights_only=True)
-            return {"matrix": found.float().numpy()}
+            if not isinstance(found, torch.Tensor):
+                raise InputError(f"{path} holds a {type(found).__name__}; expected one tensor.")
+            return {"matrix": found.detach().float().numpy()}
         if path.suffix in (".pkl", ".pickle"):
             found = read_pickled_arrays(path)
             parts = found if isinstance(found, dict) else dict(enumerate(_as_list(found)))
             return {str(name): np.asarray(part) for name, part in parts.items()}
-    except (
-        OSError,
-        ValueError,
-        AttributeError,
-        RuntimeError,
-        SafetensorError,
-        zipfile.BadZipFile,
-        pickle.UnpicklingError,
-    ) as error:
-        reason = str(error).strip().splitlines()[0]
+    except InputError:
+        raise
+    except Exception as error:  # Damaged files fail in many ways.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"{path} can't be read as matrices: {reason}") from error
     raise InputError(
         f"{path} ends in {path.suffix!r}; expected .npz, .safetensors, .pth, .pt, .pkl or .pickle."

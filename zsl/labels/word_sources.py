@@ -18,6 +18,7 @@ _FORMATS = (
     "expected a name of gensim's downloader, or a file: text of GloVe, word2vec or fastText, "
     "binary of word2vec or fastText, or a saved KeyedVectors (.kv)"
 )
+_BOM = b"\xef\xbb\xbf"
 _FASTTEXT_MAGIC = (793712314).to_bytes(4, "little")
 
 
@@ -53,7 +54,9 @@ def find_words(source: str, wanted: set[str], with_mean: bool = False) -> Found:
         if _is_text(path):
             return _find_in_text(path, wanted, with_mean)
         return _find_with_gensim(path, wanted, with_mean)
-    except (OSError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # Damaged files fail in many ways.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
             f"The word vectors {path} can't be read ({reason}); {_FORMATS}."
@@ -83,6 +86,11 @@ def locate(source: str) -> Path:
         ) from error
 
 
+def files_of(path: Path) -> list[Path]:
+    """The file, and the arrays that gensim lays beside a large `.kv`."""
+    return [path, *(sorted(path.parent.glob(f"{path.name}.*")) if path.suffix == ".kv" else [])]
+
+
 def _open(path: Path) -> Any:
     from smart_open import open as open_any
 
@@ -92,7 +100,7 @@ def _open(path: Path) -> Any:
 def _is_text(path: Path) -> bool:
     """Whether the first line that is no header is a word and numbers."""
     with _open(path) as file:
-        line = file.readline(1 << 20)
+        line = file.readline(1 << 20).removeprefix(_BOM)
         if _is_header(line):
             line = file.readline(1 << 20)
     try:
@@ -114,6 +122,7 @@ def _find_in_text(path: Path, wanted: set[str], with_mean: bool) -> Found:
     words: list[str] = []
     digest = hashlib.sha256()
     num_words = width = None
+    is_regular = True
     total: np.ndarray | float = 0.0
     with (
         _open(path) as file,
@@ -122,10 +131,19 @@ def _find_in_text(path: Path, wanted: set[str], with_mean: bool) -> Found:
         for number, line in enumerate(file, 1):
             digest.update(line)
             progress.update(len(line))
-            if number == 1 and _is_header(line):
-                num_words, width = (int(value) for value in line.split())
-                continue
+            if number == 1:
+                line = line.removeprefix(_BOM)
+                if _is_header(line):
+                    num_words, width = (int(value) for value in line.split())
+                    continue
             line = line.rstrip()
+            if not line:
+                continue
+            if not words:
+                # Tabs, or several spaces, in place of one.
+                is_regular = line.count(b" ") == len(line.split()) - 1
+            if not is_regular:
+                line = b" ".join(line.split())
             width = width or line.count(b" ")
             word = _word(line, width, path, number)
             words.append(word)
@@ -193,12 +211,14 @@ def _find_with_gensim(path: Path, wanted: set[str], with_mean: bool) -> Found:
     else:
         keyed = KeyedVectors.load_word2vec_format(str(path), binary=True)
     known = wanted.intersection(keyed.key_to_index)
-    with path.open("rb") as file:
-        fingerprint = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    digest = hashlib.sha256()
+    for part in files_of(path):
+        with part.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return Found(
         {word: np.array(keyed[word], dtype=np.float32) for word in known},
         list(keyed.key_to_index),
-        fingerprint,
+        digest.hexdigest()[:16],
         keyed.vectors.mean(axis=0).astype(np.float32) if with_mean else None,
         subwords,
     )

@@ -13,7 +13,7 @@ import torch
 from zsl.errors import InputError, did_you_mean, require
 from zsl.labels.cache import Embedded
 from zsl.labels.label_encoder import LabelEncoder, Scale
-from zsl.labels.word_sources import Found, find_words
+from zsl.labels.word_sources import Found, files_of, find_words
 from zsl.tables import place, read_table
 
 _ARTICLES = {"a", "an", "the"}
@@ -64,7 +64,8 @@ class WordVectors(LabelEncoder):
     @property
     def stamp(self) -> dict[str, Any]:
         """Size and time of the files, so that they need not be read to know them again."""
-        stats = [Path(f).stat() for f in (self.source, self.aliases) if f and Path(f).is_file()]
+        files = [Path(file) for file in (self.source, self.aliases) if file]
+        stats = [part.stat() for file in files if file.is_file() for part in files_of(file)]
         return {"files": [(stat.st_size, stat.st_mtime_ns) for stat in stats]}
 
     def embed(self, names: Sequence[str]) -> Embedded:
@@ -134,7 +135,8 @@ def _words(text: str) -> list[str]:
 def _phrases(text: str) -> list[str]:
     """The whole name as one token."""
     parts = [part for part in re.split(r"[\s_\-/]+", text) if part]
-    return list(dict.fromkeys([text, *(joint.join(parts) for joint in ("_", "-", " ", ""))]))
+    phrases = [text, *(joint.join(parts) for joint in ("_", "-", " ", ""))]
+    return [phrase for phrase in dict.fromkeys(phrases) if phrase]
 
 
 def _tokens(text: str) -> list[str]:
