@@ -83,14 +83,18 @@ def _open_current(path: Path, layout: Layout, folders: Folders) -> NUSWideIndex 
     if index.info.get("version") != _VERSION:
         return None
     image_folders = {name: _mtime(folders.images / name) for name in index.info["image_folders"]}
-    current = {"sources": _stamps(layout, folders), "image_folders": image_folders}
+    current = {
+        "sources": _stamps(layout, folders),
+        "image_folders": image_folders,
+        "unreadable": _unreadable(folders),
+    }
     return index if all(index.info[name] == value for name, value in current.items()) else None
 
 
 def _stamps(layout: Layout, folders: Folders) -> dict[str, list[int] | None]:
-    """Size and time of change of each file that the index depends on, None where it is not."""
+    """Size and time of change of each label file, None where it is not."""
     stamps: dict[str, list[int] | None] = {}
-    for path in [*layout.sources, folders.checks]:
+    for path in layout.sources:
         stat = path.stat() if path.is_file() else None
         stamps[os.path.relpath(path, folders.root)] = stat and [stat.st_size, stat.st_mtime_ns]
     return stamps
@@ -133,7 +137,7 @@ def _build(path: Path, layout: Layout, folders: Folders) -> None:
     ]
     state = np.where(found.position >= 0, State.PRESENT, State.MISSING).astype(np.int8)
     unreadable = _unreadable(folders)
-    state[[row for row, name in enumerate(images) if name in unreadable]] = State.UNREADABLE
+    state[np.isin(images, unreadable)] = State.UNREADABLE
     info = {
         "version": _VERSION,
         "layout": layout.name,
@@ -145,6 +149,7 @@ def _build(path: Path, layout: Layout, folders: Folders) -> None:
         "fingerprint": _fingerprint(listing, images, state),
         "sources": sources,
         "image_folders": image_folders,
+        "unreadable": unreadable,
     }
     table = pa.table(
         {
@@ -163,17 +168,17 @@ def _build(path: Path, layout: Layout, folders: Folders) -> None:
         writer.write_table(table)
 
 
-def _unreadable(folders: Folders) -> set[str]:
+def _unreadable(folders: Folders) -> list[str]:
     """Files that `zsl.prepare` could not read and that are still the same."""
     if not folders.checks.is_file():
-        return set()
-    checks = pd.read_parquet(folders.checks)
-    names = set()
-    for check in checks[checks["problem"] != ""].itertuples():
-        path = folders.images / str(check.file)
-        if path.is_file() and path.stat().st_mtime_ns == check.mtime_ns:
-            names.add(str(check.file))
-    return names
+        return []
+    columns = ["file", "mtime_ns"]
+    checks = pd.read_parquet(folders.checks, columns=columns, filters=[("problem", "!=", "")])
+    return [
+        name
+        for name, mtime_ns in zip(checks["file"], checks["mtime_ns"], strict=True)
+        if (path := folders.images / name).is_file() and path.stat().st_mtime_ns == mtime_ns
+    ]
 
 
 def _deviations(listing: Listing, num_ambiguous: int) -> list[str]:
