@@ -140,6 +140,11 @@ def test_a_terminated_run_does_not_end_as_if_all_were_well(
     assert stopped.value.code == 143
 
 
+def test_a_trial_run_leaves_nothing(in_tmp_path: Path) -> None:
+    assert fit_shapes("--trainer.fast_dev_run=true") == 0
+    assert not [path for path in in_tmp_path.rglob("*") if path.is_file()]
+
+
 def test_orders_depend_on_seed_and_epoch_and_are_shared_out() -> None:
     data = ShapesDataModule(num_train=11)
     dataset = data.dataset(Split.TRAIN, data.evaluation_transform)

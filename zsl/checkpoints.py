@@ -50,7 +50,8 @@ class LastCheckpoint(Checkpoint):
 
     def _save(self, trainer: pl.Trainer) -> Path | None:
         best = trainer.checkpoint_callback
-        if not isinstance(best, BestCheckpoint) or not best.dirpath:
+        is_trial = getattr(trainer, "fast_dev_run", False)
+        if is_trial or not isinstance(best, BestCheckpoint) or not best.dirpath:
             return None
         path = Path(best.dirpath) / "last.ckpt"
         trainer.save_checkpoint(path, weights_only=False)
@@ -84,7 +85,7 @@ class LastCheckpoint(Checkpoint):
         if trainer.world_size > 1 or not trainer.training or not trainer.global_step:
             return
         # After the last batch a resume would leave the validation out.
-        progress = trainer.fit_loop.epoch_loop.batch_progress.current
-        if progress.state_dict()["processed"] < trainer.num_training_batches:
-            path = self._save(trainer)
+        progress = trainer.fit_loop.epoch_loop.batch_progress.current.state_dict()
+        is_last = progress["processed"] >= trainer.num_training_batches
+        if not is_last and (path := self._save(trainer)):
             _log.info("Stopped at step %d; resume with --ckpt_path %s", trainer.global_step, path)
