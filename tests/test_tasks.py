@@ -10,6 +10,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from zsl.data import ShapesDataModule, TableDataModule
 from zsl.errors import InputError
 from zsl.labels import Role, SentenceEncoder
+from zsl.models import group_labels
 from zsl.tasks import ZeroShotTask, read_checkpoint
 
 NO_CHECKPOINTS: dict[str, Any] = {"callbacks": [], "enable_checkpointing": False}
@@ -83,6 +84,15 @@ def test_training_never_asks_held_out_or_unseen_labels(monkeypatch: pytest.Monke
     assert first.requires_grad
 
 
+def test_groups_are_made_of_the_seen_labels_alone() -> None:
+    data = make_data()
+    task = make_task(data, num_groups=7)
+    expected = group_labels(task.queries(Role.SEEN), 7)
+    assert torch.equal(task.get_buffer("tagger.decoder.group_queries"), expected)
+    with pytest.raises(InputError, match=r"85 groups can't be made of 84 labels .* from 1 to 84"):
+        make_task(data, num_groups=85)
+
+
 def test_weight_decay_is_off_for_one_dimensional_parameters(tmp_path: Path) -> None:
     data = make_data()
     task = make_task(data, freeze_backbone=True, weight_decay=0.3)
@@ -97,12 +107,15 @@ def test_weight_decay_is_off_for_one_dimensional_parameters(tmp_path: Path) -> N
     assert count == sum(p.numel() for p in task.tagger.decoder.parameters())
 
 
-@pytest.mark.parametrize("ema_decay", [None, 0.5])
+@pytest.mark.parametrize(("ema_decay", "num_groups"), [(None, None), (0.5, None), (0.5, 7)])
 def test_a_checkpoint_is_self_contained_and_tests_alike(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ema_decay: float | None
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ema_decay: float | None,
+    num_groups: int | None,
 ) -> None:
     data = make_data()
-    task = make_task(data, ema_decay=ema_decay, query_noise=0.1)
+    task = make_task(data, ema_decay=ema_decay, num_groups=num_groups, query_noise=0.1)
     trainer = make_trainer(tmp_path)
     trainer.fit(task, data)
     logged = trainer.logged_metrics
@@ -116,8 +129,9 @@ def test_a_checkpoint_is_self_contained_and_tests_alike(
     restored = ZeroShotTask.from_checkpoint(tmp_path / "best.ckpt")
     assert restored.vocabulary == data.vocabulary
     assert restored.encoder.recipe == task.encoder.recipe
-    for role in Role:
-        assert torch.equal(restored.queries(role), task.queries(role).cpu()), role
+    for name, buffer in task.named_buffers():
+        if name.endswith(("vectors", "queries")):
+            assert torch.equal(restored.get_buffer(name), buffer), name
 
     # The validation of the restored weights gives the number by which they were chosen.
     (metrics,) = make_trainer(tmp_path).validate(restored, data, verbose=False)
@@ -227,7 +241,7 @@ def test_the_moving_average_starts_short_and_keeps_the_vectors_exact(tmp_path: P
 
     class Record(pl.Callback):
         def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
-            weights.append(task.tagger.decoder.readout.weight.detach().clone())
+            weights.append(task.get_parameter("tagger.decoder.readout.weight").detach().clone())
 
     options: dict[str, Any] = {"callbacks": [Record()], "enable_checkpointing": False}
     make_trainer(tmp_path, max_epochs=4, limit_val_batches=0, **options).fit(task, data)
@@ -235,5 +249,7 @@ def test_the_moving_average_starts_short_and_keeps_the_vectors_exact(tmp_path: P
     for count, weight in enumerate(weights[1:], start=1):
         decay = min(0.9, (1 + count) / (10 + count))
         expected = decay * expected + (1 - decay) * weight
-    torch.testing.assert_close(task.tagger.decoder.readout.weight.detach(), expected)
+    torch.testing.assert_close(
+        task.get_parameter("tagger.decoder.readout.weight").detach(), expected
+    )
     assert torch.equal(task.queries(Role.SEEN), make_task(data).queries(Role.SEEN))

@@ -19,7 +19,14 @@ from zsl.errors import InputError, require
 from zsl.labels import LabelEncoder, QueryAugmentation, Role, Vocabulary, encoder_from_recipe
 from zsl.losses import AsymmetricLoss
 from zsl.metrics import Evaluation, Predictions, evaluate
-from zsl.models import Backbone, MLDecoder, Tagger
+from zsl.models import (
+    Backbone,
+    GroupedWordMLDecoder,
+    MLDecoder,
+    Tagger,
+    WordMLDecoder,
+    group_labels,
+)
 
 
 class ZeroShotTask(pl.LightningModule):
@@ -34,6 +41,9 @@ class ZeroShotTask(pl.LightningModule):
             demo extra), the path of a local file, or None for a random initialisation.
         stride: Pixels per token along each side; None takes the backbone's final features.
         freeze_backbone: Trains the head alone.
+        num_groups: Number of group queries, made of the seen labels' vectors, for group decoding:
+            the decoder's cost grows with the groups and no longer with the labels. None is full
+            decoding, one query for each label.
         embed_dim: Width of the decoder.
         num_heads: Attention heads of the decoder; divides `embed_dim`.
         feedforward_dim: Hidden width of the decoder's feed-forward part.
@@ -60,6 +70,7 @@ class ZeroShotTask(pl.LightningModule):
         weights: str | None = "pretrained",
         stride: int | None = None,
         freeze_backbone: bool = False,
+        num_groups: int | None = None,
         embed_dim: int = 768,
         num_heads: int = 8,
         feedforward_dim: int = 2048,
@@ -116,14 +127,14 @@ class ZeroShotTask(pl.LightningModule):
             self.image_size,
             hparams["freeze_backbone"],
         )
-        decoder = MLDecoder(
-            backbone.token_dim,
-            self.query_dim,
-            hparams["embed_dim"],
-            hparams["num_heads"],
-            hparams["feedforward_dim"],
-            hparams["dropout"],
-        )
+        names = ("embed_dim", "num_heads", "feedforward_dim", "dropout")
+        options = {name: hparams[name] for name in names}
+        decoder: MLDecoder
+        if hparams["num_groups"] is None:
+            decoder = WordMLDecoder(backbone.token_dim, self.query_dim, **options)
+        else:
+            groups = group_labels(self.queries(Role.SEEN), hparams["num_groups"])
+            decoder = GroupedWordMLDecoder(backbone.token_dim, groups, **options)
         self.tagger = Tagger(backbone, decoder)
 
     def configure_losses(self) -> None:

@@ -1,7 +1,21 @@
 """Images to tokens, tokens and queries to logits."""
 
 from zsl.models.backbone import Backbone
-from zsl.models.decoder import MLDecoder
+from zsl.models.drop_in import add_ml_decoder_head
+from zsl.models.grouping import group_labels
+from zsl.models.ml_decoder import FixedMLDecoder, GroupedWordMLDecoder, MLDecoder, WordMLDecoder
+from zsl.models.published import load_published, to_published
 from zsl.models.tagger import Tagger
 
-__all__ = ["Backbone", "MLDecoder", "Tagger"]
+__all__ = [
+    "Backbone",
+    "FixedMLDecoder",
+    "GroupedWordMLDecoder",
+    "MLDecoder",
+    "Tagger",
+    "WordMLDecoder",
+    "add_ml_decoder_head",
+    "group_labels",
+    "load_published",
+    "to_published",
+]

@@ -13,6 +13,7 @@ from timm.data import resolve_model_data_config
 from torch import Tensor, nn
 
 from zsl.errors import InputError, did_you_mean
+from zsl.models.tokens import ToTokens
 
 PACKAGED_MODEL = "tf_efficientnet_lite0"
 
@@ -52,6 +53,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.frozen = frozen
         self.model = _create(name, weights, image_size)
+        self.to_tokens = ToTokens.of(self.model)
         self.stage = _find_stage(self.model, name, stride)
         self.token_dim = int(self.model.num_features)
         if self.stage is not None:
@@ -95,20 +97,11 @@ class Backbone(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             if self.stage is None:
                 features = self.model.forward_features(images)
-                return _to_tokens(features, self.model)
+                return self.to_tokens(features)
             (features,) = self.model.forward_intermediates(
                 images, indices=[self.stage], intermediates_only=True, output_fmt="NCHW"
             )
             return features.flatten(2).transpose(1, 2)
-
-
-def _to_tokens(features: Tensor, model: Any) -> Tensor:
-    """Brings a map (B, C, H, W) or (B, H, W, C), or a sequence with prefix, to (B, T, C)."""
-    if features.ndim == 3:
-        return features[:, getattr(model, "num_prefix_tokens", 0) :]
-    if getattr(model, "output_fmt", "NCHW") == "NHWC":
-        return features.flatten(1, 2)
-    return features.flatten(2).transpose(1, 2)
 
 
 def _create(name: str, weights: str | None, image_size: int) -> Any:
@@ -184,11 +177,9 @@ def _load_file(model: Any, name: str, path: Path) -> None:
             f"The backbone weights {str(path)!r} are no file; expected 'pretrained', 'packaged', "
             f"null, or the path of a checkpoint of {name}."
         )
-    # timm's own converters, which also resize position embeddings.
-    convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     try:
         state = timm.models.load_state_dict(str(path), weights_only=True)
-        found = model.load_state_dict(convert(state, model) if convert else state, strict=False)
+        found = model.load_state_dict(convert_checkpoint(model, state), strict=False)
     except Exception as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise InputError(f"{path} can't be read as weights of {name}: {reason}") from error
@@ -197,6 +188,12 @@ def _load_file(model: Any, name: str, path: Path) -> None:
             f"{path} holds no weights of {name}: {len(found.missing_keys)} of "
             f"{len(model.state_dict())} tensors are missing, the first is {found.missing_keys[0]}."
         )
+
+
+def convert_checkpoint(model: Any, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Renames official tensors with timm's own converter; that also resizes position embeddings."""
+    convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    return convert(state, model) if convert else state
 
 
 def _find_stage(model: Any, name: str, stride: int | None) -> int | None:

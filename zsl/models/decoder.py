@@ -1,16 +1,37 @@
-"""The ML-Decoder head, operated with word queries.
+"""The decoder of ML-Decoder: queries that all images share look at the tokens of each image.
 
 Ridnik et al., "ML-Decoder: Scalable and Versatile Classification Head", arXiv 2111.12933.
-There is no self-attention between queries, so the logit of a label
-does not depend on which other labels are asked, and all that concerns the queries alone is
-computed once per call and not once per image.
+There is no self-attention between queries, so the output of a query does not depend on which
+others are asked, and what concerns the queries alone is computed once and not once per image.
 """
 
-import torch
+from __future__ import annotations
+
+from typing import NamedTuple
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zsl.errors import InputError
+
+class PreparedQueries(NamedTuple):
+    """What the decoder computes of Q queries before it sees an image."""
+
+    normed: Tensor
+    """(Q, D): the queries after the first norm."""
+    projected: Tensor
+    """(Q, D): the same as the attention asks them."""
+
+    def split(self, size: int) -> list[PreparedQueries]:
+        """Cuts the queries into parts of at most `size`."""
+        parts = zip(self.normed.split(size), self.projected.split(size), strict=True)
+        return [PreparedQueries(*part) for part in parts]
+
+
+class Memory(NamedTuple):
+    """The tokens of B images as keys and values of H heads, both (B, H, T, D / H)."""
+
+    keys: Tensor
+    values: Tensor
 
 
 class CrossAttention(nn.Module):
@@ -18,7 +39,7 @@ class CrossAttention(nn.Module):
 
     Args:
         dim: Width D of queries and tokens.
-        num_heads: Number of heads; divides `dim`.
+        num_heads: Number H of heads; divides `dim`.
         dropout: Dropout rate on the attention weights.
     """
 
@@ -37,13 +58,16 @@ class CrossAttention(nn.Module):
             nn.init.zeros_(projection.bias)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
-        """Attends from (L, D) queries to (B, T, D) tokens; returns (B, L, D)."""
-        query = self._split_heads(self.query(queries).unsqueeze(0))
+    def remember(self, tokens: Tensor) -> Memory:
+        """Turns tokens (B, T, D) into keys and values."""
+        return Memory(self._split_heads(self.key(tokens)), self._split_heads(self.value(tokens)))
+
+    def forward(self, projected: Tensor, memory: Memory) -> Tensor:
+        """Attends from projected queries (Q, D) to the memory of B images; returns (B, Q, D)."""
         attended = F.scaled_dot_product_attention(
-            query.expand(len(tokens), -1, -1, -1),
-            self._split_heads(self.key(tokens)),
-            self._split_heads(self.value(tokens)),
+            self._split_heads(projected[None]).expand(memory.keys.shape[0], -1, -1, -1),
+            memory.keys,
+            memory.values,
             dropout_p=self.dropout if self.training else 0.0,
         )
         return self.out(attended.transpose(1, 2).flatten(2))
@@ -65,66 +89,26 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, feedforward_dim: int, dropout: float) -> None:
         super().__init__()
+        self.feedforward_dim = feedforward_dim
         self.norm1 = nn.LayerNorm(dim)
         self.norm2 = nn.LayerNorm(dim)
         self.norm3 = nn.LayerNorm(dim)
         self.attention = CrossAttention(dim, num_heads, dropout)
         self.feedforward = nn.Sequential(
             nn.Linear(dim, feedforward_dim),
-            nn.ReLU(inplace=True),
+            nn.ReLU(),  # In place on the view that a Linear returns would cost a copy.
             nn.Dropout(dropout),
             nn.Linear(feedforward_dim, dim),
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
-        """Decodes (L, D) queries against (B, T, D) tokens to (B, L, D)."""
-        queries = self.norm1(queries + self.dropout(queries))
-        decoded = self.norm2(queries + self.dropout(self.attention(queries, tokens)))
+    def prepare(self, queries: Tensor) -> PreparedQueries:
+        """Computes what needs no image, of queries (Q, D)."""
+        normed = self.norm1(queries + self.dropout(queries))
+        return PreparedQueries(normed, self.attention.query(normed))
+
+    def forward(self, queries: PreparedQueries, memory: Memory) -> Tensor:
+        """Decodes Q queries against the memory of B images; returns (B, Q, D)."""
+        attended = self.attention(queries.projected, memory)
+        decoded = self.norm2(queries.normed + self.dropout(attended))
         return self.norm3(decoded + self.dropout(self.feedforward(decoded)))
-
-
-class MLDecoder(nn.Module):
-    """Scores labels, given as vectors, against the tokens of images.
-
-    Args:
-        token_dim: Width C of the backbone's tokens.
-        query_dim: Width W of the label vectors.
-        embed_dim: Width D of the decoder.
-        num_heads: Number of attention heads; divides `embed_dim`.
-        feedforward_dim: Width of the hidden layer of the feed-forward part.
-        dropout: Dropout rate throughout the decoder.
-
-    Raises:
-        InputError: `num_heads` does not divide `embed_dim`.
-    """
-
-    def __init__(
-        self,
-        token_dim: int,
-        query_dim: int,
-        embed_dim: int = 768,
-        num_heads: int = 8,
-        feedforward_dim: int = 2048,
-        dropout: float = 0.1,
-    ) -> None:
-        super().__init__()
-        if embed_dim % num_heads:
-            raise InputError(
-                f"embed_dim {embed_dim} is not divisible by num_heads {num_heads}; "
-                "choose a multiple."
-            )
-        self.embed_tokens = nn.Linear(token_dim, embed_dim)
-        self.embed_queries = nn.Linear(query_dim, embed_dim)
-        self.layer = DecoderLayer(embed_dim, num_heads, feedforward_dim, dropout)
-        # One readout shared by all queries: any number of labels can be asked.
-        self.readout = nn.Linear(embed_dim, 1)
-        nn.init.xavier_normal_(self.readout.weight)
-        nn.init.zeros_(self.readout.bias)
-
-    def forward(self, tokens: Tensor, queries: Tensor) -> Tensor:
-        """Returns the logits (B, L) of L queries (L, W) for the tokens (B, T, C) of B images."""
-        decoded = self.layer(F.relu(self.embed_queries(queries)), F.relu(self.embed_tokens(tokens)))
-        # Half-precision logits tie, which spoils rankings.
-        with torch.autocast(decoded.device.type, enabled=False):
-            return self.readout(decoded.to(self.readout.weight.dtype)).squeeze(-1)

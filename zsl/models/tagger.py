@@ -2,28 +2,28 @@
 
 from torch import Tensor, nn
 
-from zsl.models.backbone import Backbone
-from zsl.models.decoder import MLDecoder
+from zsl.models.ml_decoder import MLDecoder
 
 
 class Tagger(nn.Module):
     """Scores any labels, given as vectors, for images.
 
     Args:
-        backbone: Images to tokens.
-        decoder: Tokens and label vectors to logits.
+        backbone: Images to features, which the decoder takes as tokens: `Backbone`, or a timm model
+            without pooling.
+        decoder: Turns tokens and label vectors into logits.
     """
 
-    def __init__(self, backbone: Backbone, decoder: MLDecoder) -> None:
+    def __init__(self, backbone: nn.Module, decoder: MLDecoder) -> None:
         super().__init__()
         self.backbone = backbone
         self.decoder = decoder
 
-    def forward(self, images: Tensor, queries: Tensor) -> Tensor:
+    def forward(self, images: Tensor, *queries: Tensor) -> Tensor:
         """Returns logits (B, L).
 
         Args:
-            images: (B, 3, H, W), uint8 or float in [0, 1].
-            queries: float32 (L, W) label vectors.
+            images: (B, 3, H, W), as the backbone takes them: `Backbone` uint8, or float in [0, 1].
+            queries: float32 (L, W) label vectors; none for a decoder of fixed classes.
         """
-        return self.decoder(self.backbone(images), queries)
+        return self.decoder(self.backbone(images), *queries)

@@ -1,0 +1,53 @@
+"""All heads in two processes: the gradients are those of the whole batch in one."""
+
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.multiprocessing.spawn import spawn
+from torch.nn.parallel import DistributedDataParallel
+
+from zsl.models import FixedMLDecoder, GroupedWordMLDecoder, MLDecoder, WordMLDecoder
+
+OPTIONS = {"embed_dim": 16, "num_heads": 2, "feedforward_dim": 24}
+PROCESSES = 2
+
+
+def make_heads() -> list[tuple[MLDecoder, list[Tensor]]]:
+    """The three heads without dropout, and what each takes beside tokens."""
+    torch.manual_seed(0)
+    vectors = torch.randn(9, 6)
+    return [
+        (FixedMLDecoder(10, 7, 3, dropout=0.0, **OPTIONS), []),
+        (WordMLDecoder(10, 6, dropout=0.0, **OPTIONS), [vectors]),
+        (GroupedWordMLDecoder(10, vectors[:3], dropout=0.0, **OPTIONS), [vectors]),
+    ]
+
+
+def make_tokens() -> Tensor:
+    return torch.randn(4, 5, 10, generator=torch.Generator().manual_seed(1))
+
+
+def gradients(rank: int, folder: str) -> None:
+    """Runs in each process; the first one saves what it has."""
+    dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=PROCESSES)
+    found = []
+    for head, queries in make_heads():
+        parallel = DistributedDataParallel(head)
+        for _ in range(2):  # The second step would miss a parameter without a gradient.
+            head.zero_grad()
+            parallel(make_tokens().chunk(PROCESSES)[rank], *queries).square().mean().backward()
+        found.append({name: p.grad for name, p in head.named_parameters()})
+    if rank == 0:
+        torch.save(found, f"{folder}/gradients.pt")
+    dist.destroy_process_group()
+
+
+def test_gradients_of_two_processes_are_those_of_the_whole_batch(tmp_path: Path) -> None:
+    spawn(gradients, (str(tmp_path),), nprocs=PROCESSES)
+    found = torch.load(tmp_path / "gradients.pt", weights_only=True)
+    for (head, queries), own in zip(make_heads(), found, strict=True):
+        head(make_tokens(), *queries).square().mean().backward()
+        expected = {name: parameter.grad for name, parameter in head.named_parameters()}
+        torch.testing.assert_close(own, expected)

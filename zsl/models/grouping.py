@@ -1,0 +1,95 @@
+"""Groups of labels: their queries from the label vectors, and one dot product for each label.
+
+Group decoding (Ridnik et al., arXiv 2111.12933, section 3.2) lets one query stand for many
+classes. With words, a label belongs to the group whose query is nearest to its vector, so that
+labels never seen in training have a group too, whichever others are asked with them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zsl.errors import InputError
+
+_BLOCK = 32
+
+
+def group_labels(vectors: Tensor, num_groups: int, seed: int = 0) -> Tensor:
+    """Clusters label vectors by direction (k-means); returns the centres (num_groups, W).
+
+    Each centre is the mean of the vectors of its labels, at their own scale.
+
+    Args:
+        vectors: (L, W) vectors of the labels that are trained.
+        num_groups: Number K of groups, at most the number of different directions.
+        seed: Seed of the clustering; the same one gives the same groups.
+
+    Raises:
+        InputError: There are fewer different vectors than groups, or one is not finite.
+    """
+    from sklearn.cluster import KMeans  # Slow to import.
+
+    if not torch.isfinite(vectors).all():
+        row = int((~torch.isfinite(vectors)).any(1).nonzero()[0])
+        raise InputError(f"The label vector {row} is not finite; groups need numbers.")
+    directions = F.normalize(vectors.float(), dim=1)
+    distinct = len(directions.unique(dim=0))
+    if not 1 <= num_groups <= distinct:
+        raise InputError(
+            f"{num_groups} groups can't be made of {len(vectors)} labels with {distinct} different "
+            f"vectors; choose from 1 to {distinct} groups."
+        )
+    clusters = KMeans(num_groups, n_init=4, random_state=seed).fit(directions.cpu().numpy())
+    groups = torch.from_numpy(clusters.labels_).long().to(vectors.device)
+    return torch.stack([vectors[groups == group].mean(0) for group in range(num_groups)])
+
+
+def nearest_group(vectors: Tensor, group_queries: Tensor) -> Tensor:
+    """Returns the group (L,) of each label: the query (K, W) nearest in direction to its vector."""
+    return (vectors @ F.normalize(group_queries, dim=1).T).argmax(1)
+
+
+class GroupedVectors(NamedTuple):
+    """The vectors of L labels in N blocks of one group each, filled up with zeros.
+
+    Blocks make one batched product of all groups, whatever their sizes, with less than one block
+    of zeros a group. Their number depends on L and K alone, so nothing waits for the device.
+    """
+
+    vectors: Tensor
+    """(N, labels in a block, W)."""
+    groups: Tensor
+    """(N,): the group of each block."""
+    places: Tensor
+    """(L,): where each label stands among all places of the blocks."""
+
+    @classmethod
+    def arrange(cls, vectors: Tensor, groups: Tensor, num_groups: int) -> GroupedVectors:
+        """Sorts label vectors (L, W) by their groups (L,), one of `num_groups` each."""
+        sizes = groups.new_zeros(num_groups).scatter_add(0, groups, torch.ones_like(groups))
+        blocks_of_group = (sizes + _BLOCK - 1) // _BLOCK
+        ends = blocks_of_group.cumsum(0)
+        order = groups.argsort()
+        sorted_groups = groups[order]
+        rank = torch.arange(groups.shape[0], device=groups.device)
+        rank = rank - (sizes.cumsum(0) - sizes)[sorted_groups]
+        place = (ends - blocks_of_group)[sorted_groups] * _BLOCK + rank
+        places = torch.empty_like(groups).scatter(0, order, place)
+
+        num_blocks = num_groups + groups.shape[0] // _BLOCK
+        block = torch.arange(num_blocks, device=groups.device)
+        filled = vectors.new_zeros(num_blocks, _BLOCK, vectors.shape[1])
+        return cls(
+            filled.index_put((places // _BLOCK, places % _BLOCK), vectors),
+            torch.searchsorted(ends, block, right=True).clamp(max=num_groups - 1),
+            places,
+        )
+
+    def dot(self, outputs: Tensor) -> Tensor:
+        """Multiplies each label's vector with the output (B, K, W) of its group: (B, L)."""
+        products = torch.einsum("bnw,nlw->bnl", outputs[:, self.groups], self.vectors)
+        return products.flatten(1)[:, self.places]

@@ -1,0 +1,45 @@
+"""Features of any layout as tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from zsl.errors import InputError
+
+
+class ToTokens(nn.Module):
+    """Brings a map or a sequence to tokens (B, T, C), in reading order.
+
+    Args:
+        num_prefix_tokens: Tokens before the spatial ones, e.g. the class token, to leave out.
+        channels_last: Maps are (B, H, W, C), as Swin's, instead of (B, C, H, W).
+    """
+
+    def __init__(self, num_prefix_tokens: int = 0, channels_last: bool = False) -> None:
+        super().__init__()
+        self.num_prefix_tokens = num_prefix_tokens
+        self.channels_last = channels_last
+
+    @classmethod
+    def of(cls, model: Any) -> ToTokens:
+        """The layout of a timm model's features."""
+        return cls(
+            getattr(model, "num_prefix_tokens", 0), getattr(model, "output_fmt", "NCHW") == "NHWC"
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Returns the tokens of a map, or of a sequence (B, prefix + T, C).
+
+        Raises:
+            InputError: The features are neither.
+        """
+        if features.ndim == 3:
+            return features[:, self.num_prefix_tokens :]
+        if features.ndim != 4:
+            raise InputError(
+                f"Features of the shape {tuple(features.shape)} are neither a map (B, C, H, W) nor "
+                "tokens (B, T, C); leave out the pooling before the head."
+            )
+        return features.flatten(1, 2) if self.channels_last else features.flatten(2).mT
