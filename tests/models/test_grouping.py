@@ -70,11 +70,13 @@ def test_blocks_waste_at_most_one_block_a_group() -> None:
 
 def test_impossible_groups_are_refused() -> None:
     vectors = torch.randn(6, 4)
-    with pytest.raises(InputError, match="7 groups can't be made of 6 labels with 6 different"):
+    with pytest.raises(InputError, match="7 groups can't be made of 6 labels; choose from 1 to 6"):
         group_labels(vectors, 7)
-    with pytest.raises(InputError, match="choose from 1 to 6 groups"):
+    with pytest.raises(InputError, match="0 groups can't be made of 6 labels"):
         group_labels(vectors, 0)
-    with pytest.raises(InputError, match="6 groups can't be made of 6 labels with 5 different"):
+    with pytest.raises(
+        InputError, match="6 groups can't be made of 5 different label vectors; choose"
+    ):
         group_labels(torch.cat([vectors[:5], 2 * vectors[:1]]), 6)
     vectors[3, 1] = float("nan")
     with pytest.raises(InputError, match="label vector 3 is not finite"):

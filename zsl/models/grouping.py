@@ -7,6 +7,7 @@ labels never seen in training have a group too, whichever others are asked with 
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import torch
@@ -32,20 +33,26 @@ def group_labels(vectors: Tensor, num_groups: int, seed: int = 0) -> Tensor:
         InputError: There are fewer different vectors than groups, or one is not finite.
     """
     from sklearn.cluster import KMeans  # Slow to import.
+    from sklearn.exceptions import ConvergenceWarning
 
     if not torch.isfinite(vectors).all():
         row = int((~torch.isfinite(vectors)).any(1).nonzero()[0])
         raise InputError(f"The label vector {row} is not finite; groups need numbers.")
-    directions = F.normalize(vectors.float(), dim=1)
-    distinct = len(directions.unique(dim=0))
-    if not 1 <= num_groups <= distinct:
-        raise InputError(
-            f"{num_groups} groups can't be made of {len(vectors)} labels with {distinct} different "
-            f"vectors; choose from 1 to {distinct} groups."
-        )
-    clusters = KMeans(num_groups, n_init=4, random_state=seed).fit(directions.cpu().numpy())
+    _check_number(num_groups, len(vectors), "labels")
+    directions = F.normalize(vectors.float(), dim=1).cpu().numpy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # Too few clusters are refused below.
+        clusters = KMeans(num_groups, n_init=4, random_state=seed).fit(directions)
     groups = torch.from_numpy(clusters.labels_).long().to(vectors.device)
+    _check_number(num_groups, len(groups.unique()), "different label vectors")
     return torch.stack([vectors[groups == group].mean(0) for group in range(num_groups)])
+
+
+def _check_number(num_groups: int, most: int, of_what: str) -> None:
+    if not 1 <= num_groups <= most:
+        raise InputError(
+            f"{num_groups} groups can't be made of {most} {of_what}; choose from 1 to {most}."
+        )
 
 
 def nearest_group(vectors: Tensor, group_queries: Tensor) -> Tensor:
