@@ -196,20 +196,20 @@ def measure(labels: int, batch: int, device: str) -> None:
 
 
 def measure_large(device: str) -> None:
-    """Groups of words at 100,000 labels; to be called first, as peaks of memory last."""
+    """Groups of words at 100,000 labels; to be called first, as a peak of memory lasts."""
     labels, batch = 100_000, 16
     tokens, vectors, targets = inputs(batch, labels, device)
     grouped = GroupedWordMLDecoder(TOKEN_DIM, vectors[:GROUPS]).to(device)
     contenders = [Contender(f"ours, {GROUPS} groups", grouped, [tokens, vectors], targets)]
+    print(f"peak memory so far: {peak_gigabytes(device):.2f} GB")
     for kind in ("infer", "train"):
-        before = peak_gigabytes(device)
         compare(contenders, (kind,), rounds=3)
         report(f"{labels} words in groups, {batch} images", contenders, (kind,))
-        print(f"  peak memory {peak_gigabytes(device) - before:.2f} GB above what was there before")
+        print(f"  peak memory so far: {peak_gigabytes(device):.2f} GB")
 
 
 def peak_gigabytes(device: str) -> float:
-    """Most memory this process has held, or the GPU for it."""
+    """Most memory that this process has held, or the GPU for it."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 1e9
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
@@ -224,6 +224,7 @@ def measure_gpu() -> None:
         Contender("ours", words, [tokens, vectors], targets),
         Contender("published loop", PublishedWords(words).cuda(), [tokens, vectors], targets),
     ]
+    check(contenders)
     model = timm.create_model("tresnet_l")
     images = torch.rand(batch, 3, 224, 224, device="cuda")
     tagger = add_ml_decoder_head(model, query_dim=QUERY_DIM).cuda()

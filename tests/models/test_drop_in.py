@@ -1,5 +1,6 @@
 import copy
 import pickle
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from torch import nn
 
 from zsl.errors import InputError
 from zsl.models import FixedMLDecoder, Tagger, add_ml_decoder_head, group_labels
+from zsl.models.tokens import ToTokens
 
 OPTIONS: dict[str, Any] = {"embed_dim": 16, "feedforward_dim": 16}
 
@@ -141,14 +143,17 @@ def test_it_can_be_copied_pickled_and_trained_again_with_another_head() -> None:
         ),
         ("crossvit_9_240", "crossvit_9_240 without its pooling gives no tokens"),
         ("efficientvim_m1", "features of efficientvim_m1 before the classifier have parts"),
+        ("pit_ti_224", "pit_ti_224 gives 0 spatial tokens before the classifier"),
     ],
 )
 def test_models_without_tokens_are_refused_and_unchanged(name: str, message: str) -> None:
     model = timm.create_model(name, num_classes=5)
-    before = model.state_dict().keys()
+    before = copy.deepcopy(model.state_dict())
     with pytest.raises(InputError, match=message):
         add_ml_decoder_head(model, **OPTIONS)
-    assert model.state_dict().keys() == before
+    assert model.state_dict().keys() == before.keys()
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert model.num_classes == 5
     assert model.training
 
 
@@ -164,5 +169,28 @@ def test_wrong_requests_are_refused() -> None:
         add_ml_decoder_head(model, 7, query_dim=3)
     with pytest.raises(InputError, match="num_groups is 9; expected 1 to num_classes, 7"):
         add_ml_decoder_head(model, 7, 9)
-    with pytest.raises(InputError, match="num_classes is 0; expected 1 or more"):
+    with pytest.raises(InputError, match="test_resnet has no classes of its own; give num_class"):
         add_ml_decoder_head(timm.create_model("test_resnet", num_classes=0))
+    with pytest.raises(InputError, match="model is compiled; add the head first"):
+        add_ml_decoder_head(torch.compile(model, backend="eager"))
+    with pytest.raises(InputError, match="dropout is 2; expected 0 to below 1"):
+        add_ml_decoder_head(model, dropout=2)
+    assert model.num_classes == 1000
+
+
+def test_trouble_of_the_head_is_not_taken_for_a_missing_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(self: FixedMLDecoder, features: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(FixedMLDecoder, "forward", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        add_ml_decoder_head(timm.create_model("test_resnet"), **OPTIONS)
+
+
+def test_the_class_token_of_old_models_is_no_spatial_token() -> None:
+    model = SimpleNamespace(cls_token=torch.zeros(1, 1, 3))
+    assert ToTokens.of(model).num_prefix_tokens == 1
+    assert ToTokens.of(SimpleNamespace()).num_prefix_tokens == 0
+    assert ToTokens.of(timm.create_model("test_vit")).num_prefix_tokens == 1

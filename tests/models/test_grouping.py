@@ -14,7 +14,8 @@ def test_clusters_of_directions_are_found_at_any_length() -> None:
     centres = torch.eye(4, 12)
     owner = torch.arange(40) % 4
     vectors = (centres[owner] + 0.05 * torch.randn(40, 12)) * torch.rand(40, 1).add(0.5) * 30
-    queries = group_labels(vectors, 4)
+    queries = group_labels(vectors.requires_grad_(), 4)
+    vectors = vectors.detach()
     assert queries.shape == (4, 12)
     groups = nearest_group(vectors, queries)
     for cluster in range(4):
@@ -78,6 +79,8 @@ def test_impossible_groups_are_refused() -> None:
         InputError, match="6 groups can't be made of 5 different label vectors; choose"
     ):
         group_labels(torch.cat([vectors[:5], 2 * vectors[:1]]), 6)
+    with pytest.raises(InputError, match=r"shape \(4,\); expected two dimensions"):
+        group_labels(vectors[0], 1)
     vectors[3, 1] = float("nan")
     with pytest.raises(InputError, match="label vector 3 is not finite"):
         group_labels(vectors, 2)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import timm
@@ -171,6 +171,37 @@ def test_backbone_and_head_of_a_tagger(tmp_path: Path) -> None:
     torch.testing.assert_close(target.eval()(images, queries), source.eval()(images, queries))
 
 
+@pytest.mark.parametrize("wrap", ["plain", "module", "lightning", "dictionary", "compiled"])
+def test_backbone_and_head_from_any_wrapping(tmp_path: Path, wrap: str) -> None:
+    source = add_ml_decoder_head(timm.create_model("test_resnet"), 7, **OPTIONS)
+    target = add_ml_decoder_head(timm.create_model("test_resnet"), 7, **OPTIONS)
+    body = {k: t for k, t in source.state_dict().items() if not k.startswith("fc.")}
+    tensors = body | to_published(source.fc, prefix="fc.")
+    prefix = {"module": "module.", "lightning": "model."}.get(wrap, "")
+    tensors = {prefix + name: tensor for name, tensor in tensors.items()}
+    path = tmp_path / "wrapped.pth"
+    torch.save({"state_dict": tensors} if wrap == "lightning" else tensors, path)
+    if wrap == "dictionary":
+        report = load_published(target, {"model": tensors, "epoch": 3})  # type: ignore[dict-item]
+    elif wrap == "compiled":
+        compiled = cast("nn.Module", torch.compile(target, backend="eager"))
+        report = load_published(compiled, path)
+    else:
+        report = load_published(target, path)
+    assert report == ([], [])
+    images = torch.rand(2, 3, 64, 64)
+    torch.testing.assert_close(target.eval()(images), source.eval()(images))
+
+
+def test_published_tensors_are_copies() -> None:
+    head = make_fixed()
+    tensors = to_published(head)
+    before = {name: tensor.clone() for name, tensor in tensors.items()}
+    for parameter in head.parameters():
+        parameter.data.add_(1)
+    assert all(torch.equal(before[name], tensor) for name, tensor in tensors.items())
+
+
 def test_heads_that_differ_are_refused_and_left_as_they_were() -> None:
     head = make_fixed()
     before = {name: tensor.clone() for name, tensor in head.state_dict().items()}
@@ -201,6 +232,8 @@ def test_what_was_never_published_is_refused() -> None:
         to_published(GroupedWordMLDecoder(C, torch.randn(3, W), **OPTIONS))
     with pytest.raises(InputError, match="fixed classes only; choose the style 'official'"):
         to_published(make_words(), "timm")
+    with pytest.raises(InputError, match="There is no style 'other'; official and timm are"):
+        to_published(make_fixed(), "other")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="Linear holds 0 ML-Decoder heads; expected one"):
         load_published(nn.Linear(1, 1), official(fixed_tensors(), "head."))
 
@@ -210,8 +243,12 @@ def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"garbage\.pth does not exist; expected a file"):
         load_published(head, path)
     path.write_bytes(b"no checkpoint")
-    with pytest.raises(InputError, match=r"garbage\.pth can't be read: it is damaged, or holds"):
+    with pytest.raises(
+        InputError, match=r"garbage\.pth can't be read: it is damaged, or holds other"
+    ):
         load_published(head, path)
     torch.save({"model": official(fixed_tensors(), "head."), "args": Fraction(1)}, path)
-    with pytest.raises(InputError, match=r"holds more than tensors; if you trust it, load it"):
+    with pytest.raises(
+        InputError, match=r"holds other things than tensors by name; if you trust it, load it"
+    ):
         load_published(head, path)

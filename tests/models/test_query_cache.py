@@ -6,8 +6,10 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.prune import random_unstructured
 
 from zsl.models import FixedMLDecoder, GroupedWordMLDecoder, MLDecoder, WordMLDecoder
+from zsl.models.decoder import DecoderLayer, PreparedQueries
 from zsl.models.grouping import nearest_group
 
 OPTIONS = {"embed_dim": 16, "num_heads": 2, "feedforward_dim": 24}
@@ -45,18 +47,15 @@ def fresh(head: MLDecoder, queries: Tensor = QUERIES) -> Tensor:
 
 @pytest.fixture
 def prepared(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Counts how often a head has worked on its queries."""
+    """Collects how many queries a head has worked on, each time."""
     calls: list[int] = []
-    for kind in (FixedMLDecoder, WordMLDecoder, GroupedWordMLDecoder):
-        original = kind._embed
+    prepare = DecoderLayer.prepare
 
-        def counted(
-            self: MLDecoder, queries: Tensor, original: Callable[..., Tensor] = original
-        ) -> Tensor:
-            calls.append(len(queries))
-            return original(self, queries)
+    def counted(self: DecoderLayer, queries: Tensor) -> PreparedQueries:
+        calls.append(len(queries))
+        return prepare(self, queries)
 
-        monkeypatch.setattr(kind, "_embed", counted)
+    monkeypatch.setattr(DecoderLayer, "prepare", counted)
     return calls
 
 
@@ -131,6 +130,22 @@ def replace_a_parameter(head: MLDecoder) -> None:
     head.layer.norm1.weight = nn.Parameter(torch.full((16,), 2.0))
 
 
+def take_a_parameter_away(head: MLDecoder) -> None:
+    head.layer.norm1.bias = None  # type: ignore[assignment]
+
+
+def add_an_adapter(head: MLDecoder) -> None:
+    head.layer.attention.query = nn.Sequential(head.layer.attention.query, nn.Linear(16, 16))  # type: ignore[assignment]
+
+
+def prune_more(head: MLDecoder) -> None:
+    random_unstructured(head.layer.attention.query, "weight", 0.5)
+
+
+def add_a_hook(head: MLDecoder) -> None:
+    head.layer.norm1.register_forward_hook(lambda module, args, output: output + 1)
+
+
 @modes
 @pytest.mark.parametrize(
     "change",
@@ -143,12 +158,19 @@ def replace_a_parameter(head: MLDecoder) -> None:
         write_through_data,
         write_through_numpy,
         replace_a_parameter,
+        take_a_parameter_away,
+        add_an_adapter,
+        prune_more,
+        add_a_hook,
     ],
 )
 def test_a_changed_head_is_never_stale(
     make: Callable[[], MLDecoder], change: Callable[[MLDecoder], None]
 ) -> None:
     head = make().eval()
+    nn.init.normal_(head.layer.norm1.bias)
+    if change is prune_more:
+        prune_more(head)
     before = score(head)
     change(head)
     after = score(head)
@@ -190,3 +212,34 @@ def test_what_was_kept_under_inference_mode_serves_gradients_no_harm() -> None:
     logits = head(TOKENS, QUERIES)
     logits.sum().backward()
     assert torch.equal(logits.detach(), expected)
+
+
+@modes
+def test_dropout_switched_on_for_inference_is_drawn_each_time(
+    make: Callable[[], MLDecoder],
+) -> None:
+    head = make().eval()
+    score(head)
+    head.layer.dropout.train()
+    assert not torch.equal(score(head), score(head))
+
+
+@pytest.mark.parametrize("make", [make_words, make_grouped])
+def test_a_trace_keeps_nothing(make: Callable[[], MLDecoder]) -> None:
+    head = make().eval()
+    score(head)
+    with torch.no_grad():
+        traced = torch.jit.trace(head, (TOKENS, QUERIES))
+        others = torch.randn(9, 6)
+        torch.testing.assert_close(traced(TOKENS, others), head(TOKENS, others))
+
+
+def test_what_was_kept_is_given_up_for_training_and_on_a_move() -> None:
+    head = make_grouped().eval()
+    score(head)
+    assert head._cache._kept.keys() == {"queries", "groups"}
+    head.double().float()
+    assert not head._cache._kept
+    score(head)
+    head.train()
+    assert not head._cache._kept

@@ -9,7 +9,7 @@ import torch
 from timm.data import resolve_model_data_config
 from torch import Tensor
 
-from zsl.errors import InputError
+from zsl.errors import InputError, require
 from zsl.models.ml_decoder import FixedMLDecoder, GroupedWordMLDecoder, MLDecoder, WordMLDecoder
 from zsl.models.tagger import Tagger
 from zsl.models.tokens import ToTokens
@@ -25,7 +25,10 @@ def add_ml_decoder_head(
     query_dim: int | None = None,
     group_queries: Tensor | None = None,
     image_shape: ImageShape = None,
-    **decoder: Any,
+    embed_dim: int = 768,
+    num_heads: int = 8,
+    feedforward_dim: int = 2048,
+    dropout: float = 0.1,
 ) -> Any:
     """Replaces pooling and classifier of a timm model by an ML-Decoder head.
 
@@ -43,7 +46,10 @@ def add_ml_decoder_head(
         group_queries: (K, W) queries of groups of words, as from `group_labels`.
         image_shape: Channels, height and width of the images that the model takes; None takes those
             of timm's description of it.
-        decoder: `embed_dim`, `num_heads`, `feedforward_dim` and `dropout` of the head.
+        embed_dim: Width D of the decoder.
+        num_heads: Number of attention heads; divides `embed_dim`.
+        feedforward_dim: Width of the hidden layer of the feed-forward part.
+        dropout: Dropout rate in the decoder; timm's own before the classifier (`drop_rate`) stays.
 
     Returns:
         For fixed classes the model itself, with the head in its classifier's place; a `Tagger` of
@@ -58,39 +64,45 @@ def add_ml_decoder_head(
         raise InputError("num_classes and num_groups are for fixed classes; leave them out.")
     if query_dim is not None and group_queries is not None:
         raise InputError("query_dim and group_queries are two modes; give one of them.")
-    to_tokens, token_dim = _inspect(model, image_shape)
+    to_tokens, features = _inspect(model, image_shape)
+    token_dim = to_tokens(features).shape[2]
+    widths = (embed_dim, num_heads, feedforward_dim, dropout)
     head: MLDecoder
     if query_dim is not None:
-        head = WordMLDecoder(token_dim, query_dim, **decoder)
+        head = WordMLDecoder(token_dim, query_dim, *widths)
     elif group_queries is not None:
-        head = GroupedWordMLDecoder(token_dim, group_queries, **decoder)
+        head = GroupedWordMLDecoder(token_dim, group_queries, *widths)
     else:
         num_classes = model.num_classes if num_classes is None else num_classes
-        head = FixedMLDecoder(token_dim, num_classes, num_groups, **decoder)
+        require(num_classes >= 1, f"{_name(model)} has no classes of its own; give num_classes.")
+        head = FixedMLDecoder(token_dim, num_classes, num_groups, *widths)
     head.to_tokens = to_tokens
     head.to(next(model.parameters())).train(model.training)
-    if isinstance(head, FixedMLDecoder) and _has_place(model, head, image_shape):
+    if isinstance(head, FixedMLDecoder) and _has_place(model, head, features, image_shape):
         return _install(model, head)
     model.reset_classifier(0, "")
     return Tagger(model, head)
 
 
-def _inspect(model: Any, image_shape: ImageShape) -> tuple[ToTokens, int]:
-    """Tries the model without pooling and classifier: how to make its tokens, and their width."""
+def _inspect(model: Any, image_shape: ImageShape) -> tuple[ToTokens, Tensor]:
+    """Tries the model without pooling and classifier: how to make tokens of what it gives."""
+    if hasattr(model, "_orig_mod"):
+        raise InputError("The model is compiled; add the head first, then compile.")
     if not (hasattr(model, "reset_classifier") and hasattr(model, "pretrained_cfg")):
         raise InputError(
             f"{type(model).__name__} is no timm model with a classifier; make one "
             "with timm.create_model(name)."
         )
-    trial = copy.deepcopy(model)
     try:
+        trial = copy.deepcopy(model)
         trial.reset_classifier(0, "")
         features = _try(trial, image_shape)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise InputError(
             f"{_name(model)} without its pooling gives an ML-Decoder head no tokens ({reason}); "
-            "choose another timm model, or, if it takes images of its own size, give image_shape."
+            "choose another timm model, or, if it takes images of another size or number of "
+            "channels, give image_shape."
         ) from error
     if not isinstance(features, Tensor) or features.ndim not in (3, 4):
         found = f"the shape {tuple(features.shape)}" if isinstance(features, Tensor) else "parts"
@@ -99,15 +111,24 @@ def _inspect(model: Any, image_shape: ImageShape) -> tuple[ToTokens, int]:
             "head needs a map (B, C, H, W) or tokens (B, T, C), so choose another timm model."
         )
     to_tokens = ToTokens.of(trial)
-    return to_tokens, to_tokens(features).shape[2]
+    num_tokens = to_tokens(features).shape[1]
+    if num_tokens < 2:
+        raise InputError(
+            f"{_name(model)} gives {num_tokens} spatial tokens before the classifier, so that "
+            "there is nothing to attend to; choose another timm model, or larger images."
+        )
+    return to_tokens, features
 
 
-def _has_place(model: Any, head: FixedMLDecoder, image_shape: ImageShape) -> bool:
+def _has_place(model: Any, head: FixedMLDecoder, features: Tensor, image_shape: ImageShape) -> bool:
     """Whether the head can stand where timm's description says that the classifier is."""
     if not isinstance(model.pretrained_cfg.get("classifier"), str):
         return False  # Distilled models have two.
+    trial = copy.deepcopy(head).eval()
+    with torch.no_grad():
+        trial(features)  # What fails here is no matter of the place.
     try:
-        logits = _try(_install(copy.deepcopy(model), copy.deepcopy(head)), image_shape)
+        logits = _try(_install(copy.deepcopy(model), trial), image_shape)
     except Exception:  # Each family does something else with what it did not expect.
         return False
     return isinstance(logits, Tensor) and logits.shape == (1, len(head.readout.bias))

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zsl.errors import InputError
+from zsl.errors import InputError, require
 
 _BLOCK = 32
 
@@ -22,7 +22,7 @@ _BLOCK = 32
 def group_labels(vectors: Tensor, num_groups: int, seed: int = 0) -> Tensor:
     """Clusters label vectors by direction (k-means); returns the centres (num_groups, W).
 
-    Each centre is the mean of the vectors of its labels, at their own scale.
+    A centre is the mean of the vectors in its cluster, at their own scale.
 
     Args:
         vectors: (L, W) vectors of the labels that are trained.
@@ -35,11 +35,16 @@ def group_labels(vectors: Tensor, num_groups: int, seed: int = 0) -> Tensor:
     from sklearn.cluster import KMeans  # Slow to import.
     from sklearn.exceptions import ConvergenceWarning
 
+    vectors = vectors.detach().float()
+    require(
+        vectors.ndim == 2,
+        f"The label vectors have the shape {tuple(vectors.shape)}; expected two dimensions.",
+    )
     if not torch.isfinite(vectors).all():
         row = int((~torch.isfinite(vectors)).any(1).nonzero()[0])
         raise InputError(f"The label vector {row} is not finite; groups need numbers.")
     _check_number(num_groups, len(vectors), "labels")
-    directions = F.normalize(vectors.float(), dim=1).cpu().numpy()
+    directions = F.normalize(vectors, dim=1).cpu().numpy()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # Too few clusters are refused below.
         clusters = KMeans(num_groups, n_init=4, random_state=seed).fit(directions)
@@ -57,7 +62,31 @@ def _check_number(num_groups: int, most: int, of_what: str) -> None:
 
 def nearest_group(vectors: Tensor, group_queries: Tensor) -> Tensor:
     """Returns the group (L,) of each label: the query (K, W) nearest in direction to its vector."""
-    return (vectors @ F.normalize(group_queries, dim=1).T).argmax(1)
+    return (vectors.float() @ F.normalize(group_queries.float(), dim=1).T).argmax(1)
+
+
+def check_group_queries(group_queries: Tensor) -> None:
+    """Refuses queries among which the nearest is not defined.
+
+    Raises:
+        InputError: They are no matrix, one is not finite or zero, or two have one direction.
+    """
+    if group_queries.ndim != 2 or not len(group_queries):
+        raise InputError(
+            f"The group queries have the shape {tuple(group_queries.shape)}; "
+            "expected (groups, width of the label vectors)."
+        )
+    lengths = group_queries.detach().float().norm(dim=1)
+    for row in (~torch.isfinite(lengths) | (lengths == 0)).nonzero().flatten().tolist():
+        raise InputError(f"The group query {row} is zero or not finite; it has no direction.")
+    directions = F.normalize(group_queries.detach().float(), dim=1)
+    cosines = (directions @ directions.T).fill_diagonal_(0)
+    if cosines.max() > 1 - 1e-6:
+        row, column = divmod(int(cosines.argmax()), len(cosines))
+        raise InputError(
+            f"The group queries {column} and {row} have the same direction, so that no label is "
+            "nearer to one of them; leave one out."
+        )
 
 
 class GroupedVectors(NamedTuple):

@@ -11,20 +11,17 @@ Ridnik et al., "ML-Decoder: Scalable and Versatile Classification Head", arXiv 2
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zsl.errors import InputError
+from zsl.errors import InputError, require
 from zsl.models.decoder import DecoderLayer, Memory, PreparedQueries
-from zsl.models.grouping import GroupedVectors, nearest_group
+from zsl.models.grouping import GroupedVectors, check_group_queries, nearest_group
 from zsl.models.query_cache import QueryCache
 from zsl.models.tokens import ToTokens
-
-T = TypeVar("T")
 
 # Hidden activations at a time in inference: on a CPU what its caches hold, on a GPU what fills it.
 _HIDDEN_AT_ONCE_CPU = 2**21
@@ -36,63 +33,106 @@ class MLDecoder(nn.Module):
 
     Args:
         token_dim: Width C of the backbone's tokens.
+        query_dim: Width W of the queries; None if they have the decoder's width.
         embed_dim: Width D of the decoder.
         num_heads: Number of attention heads; divides `embed_dim`.
         feedforward_dim: Width of the hidden layer of the feed-forward part.
         dropout: Dropout rate throughout the decoder.
 
     Raises:
-        InputError: `num_heads` does not divide `embed_dim`.
+        InputError: A width or rate is out of range, or `num_heads` does not divide `embed_dim`.
     """
 
     def __init__(
         self,
         token_dim: int,
-        embed_dim: int = 768,
-        num_heads: int = 8,
-        feedforward_dim: int = 2048,
-        dropout: float = 0.1,
+        query_dim: int | None,
+        embed_dim: int,
+        num_heads: int,
+        feedforward_dim: int,
+        dropout: float,
     ) -> None:
         super().__init__()
-        if embed_dim % num_heads:
-            raise InputError(
-                f"embed_dim {embed_dim} is not divisible by num_heads {num_heads}; "
-                "choose a multiple."
-            )
+        require(
+            query_dim is None or query_dim >= 1, f"query_dim is {query_dim}; expected 1 or more."
+        )
+        require(embed_dim >= 1, f"embed_dim is {embed_dim}; expected 1 or more.")
+        require(num_heads >= 1, f"num_heads is {num_heads}; expected 1 or more.")
+        require(feedforward_dim >= 1, f"feedforward_dim is {feedforward_dim}; expected 1 or more.")
+        require(0 <= dropout < 1, f"dropout is {dropout}; expected 0 to below 1.")
+        require(
+            embed_dim % num_heads == 0,
+            f"embed_dim {embed_dim} is not divisible by num_heads {num_heads}; choose a multiple.",
+        )
+        self.query_dim = query_dim
         self.to_tokens = ToTokens()
         self.embed_tokens = nn.Linear(token_dim, embed_dim)
+        self.embed_queries = None if query_dim is None else nn.Linear(query_dim, embed_dim)
         self.layer = DecoderLayer(embed_dim, num_heads, feedforward_dim, dropout)
-        self._prepared: QueryCache[PreparedQueries] = QueryCache()
+        self._cache = QueryCache()
 
     def _remember(self, features: Tensor) -> Memory:
         """Keys and values of the features: tokens (B, T, C) or a map (B, C, H, W)."""
-        tokens = F.relu(self.embed_tokens(self.to_tokens(features)))
-        return self.layer.attention.remember(tokens)
+        tokens = self.to_tokens(features)
+        if tokens.shape[2] != self.embed_tokens.in_features:
+            raise InputError(
+                f"The tokens are {tokens.shape[2]} wide, but the head was made for tokens of "
+                f"{self.embed_tokens.in_features}; make it with the backbone's width."
+            )
+        return self.layer.attention.remember(F.relu(self.embed_tokens(tokens)))
 
-    def _embed(self, queries: Tensor) -> Tensor:
-        """Brings queries to the width D of the decoder."""
-        return queries
-
-    def _query_side(self) -> Iterator[Tensor]:
-        """The parameters that prepared queries come from."""
-        yield from self.layer.norm1.parameters()
-        yield from self.layer.attention.query.parameters()
+    def _check_width(self, queries: Tensor) -> None:
+        if queries.ndim != 2 or queries.shape[1] != self.query_dim:
+            raise InputError(
+                f"The label vectors have the shape {tuple(queries.shape)}; "
+                f"expected (labels, {self.query_dim})."
+            )
 
     def _prepare(self, queries: Tensor) -> PreparedQueries:
-        """Does the work on queries (Q, D or W) that needs no image."""
-        return self._once(
-            self._prepared,
-            lambda: self.layer.prepare(self._embed(queries)),
-            [queries, *self._query_side()],
-        )
+        """Does the work on queries (Q, W or D) that needs no image.
 
-    def _once(self, cache: QueryCache[T], compute: Callable[[], T], sources: list[Tensor]) -> T:
-        """Computes; in inference only if a source has changed since the last time."""
-        return cache.get(compute, sources) if self._inference else compute()
+        In inference it is done once for the same queries and parameters; with modules that are
+        not PyTorch's own, as adapters make them, always, since these can change unseen.
+        """
+        parts = [self.embed_queries, self.layer.norm1, self.layer.attention.query]
+        modules = [part for part in parts if part is not None]
+
+        def prepare() -> PreparedQueries:
+            if self.embed_queries is None:
+                return self.layer.prepare(queries)
+            vectors = queries.to(self.embed_queries.weight.dtype)
+            return self.layer.prepare(F.relu(self.embed_queries(vectors)))
+
+        if not self._inference or self.layer.dropout.training or not all(map(_is_plain, modules)):
+            return prepare()
+        parameters = [parameter for module in modules for parameter in module.parameters()]
+        return self._cache.get("queries", prepare, [queries, *parameters])
 
     @property
     def _inference(self) -> bool:
-        return not (self.training or torch.is_grad_enabled() or torch.compiler.is_compiling())
+        """Whether results may be kept, and labels be split: not in a gradient, trace or graph."""
+        return not (
+            self.training
+            or torch.is_grad_enabled()
+            or torch.compiler.is_compiling()
+            or torch.jit.is_tracing()  # type: ignore[attr-defined]  # It is public.
+        )
+
+    def train(self, mode: bool = True) -> MLDecoder:
+        """Sets training mode; what was kept for inference is given up."""
+        if mode:
+            self._cache.clear()
+        return super().train(mode)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> MLDecoder:
+        """Moves or casts the head; what was kept for inference is given up."""
+        self._cache.clear()
+        return super()._apply(*args, **kwargs)
+
+
+def _is_plain(module: nn.Module) -> bool:
+    hooks = module._forward_hooks or module._forward_pre_hooks
+    return type(module) in (nn.Linear, nn.LayerNorm) and not hooks
 
 
 class FixedMLDecoder(MLDecoder):
@@ -111,7 +151,7 @@ class FixedMLDecoder(MLDecoder):
         dropout: Dropout rate throughout the decoder.
 
     Raises:
-        InputError: `num_heads` does not divide `embed_dim`, or `num_groups` is out of range.
+        InputError: A number is out of range, or `num_heads` does not divide `embed_dim`.
     """
 
     group_queries: Tensor
@@ -126,14 +166,13 @@ class FixedMLDecoder(MLDecoder):
         feedforward_dim: int = 2048,
         dropout: float = 0.1,
     ) -> None:
-        super().__init__(token_dim, embed_dim, num_heads, feedforward_dim, dropout)
-        if num_classes < 1:
-            raise InputError(f"num_classes is {num_classes}; expected 1 or more.")
+        super().__init__(token_dim, None, embed_dim, num_heads, feedforward_dim, dropout)
+        require(num_classes >= 1, f"num_classes is {num_classes}; expected 1 or more.")
         num_groups = min(100, num_classes) if num_groups is None else num_groups
-        if not 1 <= num_groups <= num_classes:
-            raise InputError(
-                f"num_groups is {num_groups}; expected 1 to num_classes, {num_classes}."
-            )
+        require(
+            1 <= num_groups <= num_classes,
+            f"num_groups is {num_groups}; expected 1 to num_classes, {num_classes}.",
+        )
         self.register_buffer("group_queries", torch.randn(num_groups, embed_dim))
         self.readout = GroupLinear(num_groups, embed_dim, num_classes)
 
@@ -183,7 +222,7 @@ class WordMLDecoder(MLDecoder):
         dropout: Dropout rate throughout the decoder.
 
     Raises:
-        InputError: `num_heads` does not divide `embed_dim`.
+        InputError: A number is out of range, or `num_heads` does not divide `embed_dim`.
     """
 
     def __init__(
@@ -195,15 +234,14 @@ class WordMLDecoder(MLDecoder):
         feedforward_dim: int = 2048,
         dropout: float = 0.1,
     ) -> None:
-        super().__init__(token_dim, embed_dim, num_heads, feedforward_dim, dropout)
-        self.embed_queries = nn.Linear(query_dim, embed_dim)
+        super().__init__(token_dim, query_dim, embed_dim, num_heads, feedforward_dim, dropout)
         # One readout shared by all queries: any number of labels can be asked.
         self.readout = nn.Linear(embed_dim, 1)
         nn.init.xavier_normal_(self.readout.weight)
         nn.init.zeros_(self.readout.bias)
 
     def forward(self, features: Tensor, queries: Tensor) -> Tensor:
-        """Returns logits (B, L); in inference, memory for a part of the labels at a time.
+        """Returns logits (B, L); in inference a part of the labels at a time, to bound the memory.
 
         Args:
             features: Tokens (B, T, C) or a map (B, C, H, W).
@@ -212,7 +250,7 @@ class WordMLDecoder(MLDecoder):
         Raises:
             InputError: The label vectors have another width than W.
         """
-        _check_vectors(queries, self.embed_queries.in_features)
+        self._check_width(queries)
         memory = self._remember(features)
         prepared = self._prepare(queries)
         if not self._inference:
@@ -227,13 +265,6 @@ class WordMLDecoder(MLDecoder):
         # Half-precision logits tie, which spoils rankings.
         with torch.autocast(decoded.device.type, enabled=False):
             return self.readout(decoded.to(self.readout.weight.dtype)).squeeze(-1)
-
-    def _embed(self, queries: Tensor) -> Tensor:
-        return F.relu(self.embed_queries(queries))
-
-    def _query_side(self) -> Iterator[Tensor]:
-        yield from self.embed_queries.parameters()
-        yield from super()._query_side()
 
 
 class GroupedWordMLDecoder(MLDecoder):
@@ -256,7 +287,8 @@ class GroupedWordMLDecoder(MLDecoder):
         dropout: Dropout rate throughout the decoder.
 
     Raises:
-        InputError: `num_heads` does not divide `embed_dim`, or the group queries are no matrix.
+        InputError: A number is out of range, `num_heads` does not divide `embed_dim`, or the group
+            queries are not finite, or not of different directions.
     """
 
     group_queries: Tensor
@@ -270,21 +302,16 @@ class GroupedWordMLDecoder(MLDecoder):
         feedforward_dim: int = 2048,
         dropout: float = 0.1,
     ) -> None:
-        super().__init__(token_dim, embed_dim, num_heads, feedforward_dim, dropout)
-        if group_queries.ndim != 2 or not len(group_queries):
-            raise InputError(
-                f"The group queries have the shape {tuple(group_queries.shape)}; "
-                "expected (groups, width of the label vectors)."
-            )
-        self.register_buffer("group_queries", group_queries.detach().clone())
-        self.embed_queries = nn.Linear(group_queries.shape[1], embed_dim)
-        self.readout = nn.Linear(embed_dim, group_queries.shape[1])
+        check_group_queries(group_queries)
+        query_dim = group_queries.shape[1]
+        super().__init__(token_dim, query_dim, embed_dim, num_heads, feedforward_dim, dropout)
+        self.register_buffer("group_queries", group_queries.detach().float().clone())
+        self.readout = nn.Linear(embed_dim, query_dim)
         self.bias = nn.Parameter(torch.zeros(1))
         nn.init.xavier_normal_(self.readout.weight)
         nn.init.zeros_(self.readout.bias)
         with torch.no_grad():  # Vectors of any scale begin with logits of the same scale.
             self.readout.weight /= group_queries.norm(dim=1).mean()
-        self._grouped: QueryCache[GroupedVectors] = QueryCache()
 
     def forward(self, features: Tensor, queries: Tensor) -> Tensor:
         """Returns logits (B, L).
@@ -296,7 +323,7 @@ class GroupedWordMLDecoder(MLDecoder):
         Raises:
             InputError: The label vectors have another width than W.
         """
-        _check_vectors(queries, self.embed_queries.in_features)
+        self._check_width(queries)
         decoded = self.layer(self._prepare(self.group_queries), self._remember(features))
         with torch.autocast(decoded.device.type, enabled=False):
             outputs = self.readout(decoded.to(self.readout.weight.dtype))
@@ -307,18 +334,6 @@ class GroupedWordMLDecoder(MLDecoder):
             groups = nearest_group(queries, self.group_queries)
             return GroupedVectors.arrange(queries, groups, self.group_queries.shape[0])
 
-        return self._once(self._grouped, arrange, [queries, self.group_queries])
-
-    def _embed(self, queries: Tensor) -> Tensor:
-        return F.relu(self.embed_queries(queries))
-
-    def _query_side(self) -> Iterator[Tensor]:
-        yield from self.embed_queries.parameters()
-        yield from super()._query_side()
-
-
-def _check_vectors(queries: Tensor, width: int) -> None:
-    if queries.ndim != 2 or queries.shape[1] != width:
-        raise InputError(
-            f"The label vectors have the shape {tuple(queries.shape)}; expected (labels, {width})."
-        )
+        if not self._inference:
+            return arrange()
+        return self._cache.get("groups", arrange, [queries, self.group_queries])

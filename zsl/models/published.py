@@ -15,7 +15,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from zsl.errors import InputError
+from zsl.errors import InputError, require
 from zsl.models.backbone import convert_checkpoint
 from zsl.models.ml_decoder import FixedMLDecoder, MLDecoder, WordMLDecoder
 
@@ -52,7 +52,8 @@ def load_published(model: nn.Module, checkpoint: str | Path | Mapping[str, Tenso
 
     Args:
         model: A `FixedMLDecoder` or `WordMLDecoder`, or a module that holds one.
-        checkpoint: The path of a PyTorch or safetensors file, or its tensors by name.
+        checkpoint: The path of a PyTorch or safetensors file, or its tensors by name; averaged
+            weights are taken where a file has them.
 
     Returns:
         The names left over on both sides.
@@ -60,6 +61,7 @@ def load_published(model: nn.Module, checkpoint: str | Path | Mapping[str, Tenso
     Raises:
         InputError: The file can't be read, or its head is not one like the model's.
     """
+    model = getattr(model, "_orig_mod", model)  # Compiled.
     tensors, source = _read(checkpoint)
     head_name, head = _find_head(model)
     style, prefix = _find_published(tensors, source)
@@ -68,7 +70,8 @@ def load_published(model: nn.Module, checkpoint: str | Path | Mapping[str, Tenso
     _check(head, found, source)
     state = {head_name + name: tensor for name, tensor in _from_published(found).items()}
     expected = model.state_dict()
-    rest = _of_backbone(model, {key: tensors[key] for key in tensors if key not in wanted})
+    rest = {key: tensor for key, tensor in tensors.items() if key not in wanted}
+    rest = _of_backbone(model, _without_wrapper(rest, prefix))
     fitting = {
         key: tensor
         for key, tensor in rest.items()
@@ -95,7 +98,8 @@ def to_published(
     """
     if style == "timm" and isinstance(head, WordMLDecoder):
         raise InputError("timm's head has fixed classes only; choose the style 'official'.")
-    return {_key(name, style, prefix): value for name, value in _to_published(head).items()}
+    require(style in ("official", "timm"), f"There is no style {style!r}; official and timm are.")
+    return {_key(name, style, prefix): t.clone() for name, t in _to_published(head).items()}
 
 
 def _key(name: str, style: Style, prefix: str) -> str:
@@ -158,16 +162,28 @@ def _from_published(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _read(checkpoint: str | Path | Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
     """The tensors of a checkpoint, and what to call it."""
     if isinstance(checkpoint, Mapping):
-        return dict(checkpoint), "The checkpoint"
+        for wrapping in ("state_dict", "model"):
+            if isinstance(checkpoint.get(wrapping), Mapping):
+                return _read(checkpoint[wrapping])  # type: ignore[arg-type]
+        return {k: v for k, v in checkpoint.items() if isinstance(v, Tensor)}, "The checkpoint"
     if not Path(checkpoint).is_file():
         raise InputError(f"The checkpoint {checkpoint} does not exist; expected a file.")
     try:
-        return timm.models.load_state_dict(str(checkpoint), weights_only=True), str(checkpoint)
+        tensors = dict(timm.models.load_state_dict(str(checkpoint), weights_only=True))
     except Exception as error:  # Bytes that are no checkpoint fail in many ways.
         raise InputError(
-            f"{checkpoint} can't be read: it is damaged, or holds more than tensors; if you trust "
-            "it, load it with torch.load(..., weights_only=False) and give its tensors."
+            f"{checkpoint} can't be read: it is damaged, or holds other things than tensors by "
+            "name; if you trust it, load it with torch.load(..., weights_only=False) and give that."
         ) from error
+    return tensors, str(checkpoint)
+
+
+def _without_wrapper(tensors: dict[str, Tensor], head_prefix: str) -> dict[str, Tensor]:
+    """Cuts off what a wrapper, e.g. data-parallel, has put before all names, the head's too."""
+    wrapper = head_prefix.rpartition(".")[0].rpartition(".")[0] + "."
+    if all(key.startswith(wrapper) for key in tensors):
+        return {key.removeprefix(wrapper): tensor for key, tensor in tensors.items()}
+    return tensors
 
 
 def _find_head(model: nn.Module) -> tuple[str, MLDecoder]:

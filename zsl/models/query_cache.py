@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,8 +11,14 @@ from torch import Tensor
 T = TypeVar("T")
 
 
-class QueryCache(Generic[T]):
-    """The last result of a computation, and the values of all tensors that it came from.
+class _Kept(NamedTuple):
+    autocast: Any
+    sources: list[Tensor]
+    result: Any
+
+
+class QueryCache:
+    """The last results of computations, with the values of all tensors that they came from.
 
     Values are compared, not tensors or their version counters: what writes through `.data`, such
     as a swap of averaged weights, counts no version, and label vectors are often made anew with
@@ -20,33 +26,40 @@ class QueryCache(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._kept: tuple[Any, list[Tensor], T] | None = None
+        self._kept: dict[str, _Kept] = {}
 
-    def get(self, compute: Callable[[], T], sources: list[Tensor]) -> T:
+    def get(self, name: str, compute: Callable[[], T], sources: list[Tensor]) -> T:
         """Returns what `compute` gave for the same sources, or computes it.
 
         Args:
+            name: Name of the computation.
             compute: Depends on the sources and the autocast state alone.
             sources: All tensors it reads.
         """
         device = sources[0].device.type
         autocast = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device)
-        kept = self._kept
-        if kept and kept[0] == autocast and all(map(_same, kept[1], sources)):
-            return kept[2]
+        kept = self._kept.get(name)
+        if kept and kept.autocast == autocast and _same(kept.sources, sources):
+            return kept.result
         result = compute()
-        self._kept = (autocast, [source.detach().clone() for source in sources], result)
+        copies = [source.detach().clone() for source in sources]
+        self._kept[name] = _Kept(autocast, copies, result)
         return result
 
-    def __reduce__(self) -> tuple[type[QueryCache[T]], tuple[()]]:
+    def clear(self) -> None:
+        """Gives the results up."""
+        self._kept.clear()
+
+    def __reduce__(self) -> tuple[type[QueryCache], tuple[()]]:
         """Copies and pickles are empty."""
         return QueryCache, ()
 
 
-def _same(left: Tensor, right: Tensor) -> bool:
-    return (
-        left.shape == right.shape
-        and left.dtype == right.dtype
-        and left.device == right.device
-        and torch.equal(left, right)
+def _same(left: list[Tensor], right: list[Tensor]) -> bool:
+    return len(left) == len(right) and all(
+        one.shape == other.shape
+        and one.dtype == other.dtype
+        and one.device == other.device
+        and torch.equal(one, other)
+        for one, other in zip(left, right, strict=True)
     )

@@ -25,9 +25,10 @@ class ToTokens(nn.Module):
     @classmethod
     def of(cls, model: Any) -> ToTokens:
         """The layout of a timm model's features."""
-        return cls(
-            getattr(model, "num_prefix_tokens", 0), getattr(model, "output_fmt", "NCHW") == "NHWC"
-        )
+        # Old models such as VOLO have a class token and don't say how many tokens come first.
+        has_class_token = getattr(model, "cls_token", None) is not None
+        num_prefix_tokens = getattr(model, "num_prefix_tokens", int(has_class_token))
+        return cls(num_prefix_tokens, getattr(model, "output_fmt", "NCHW") == "NHWC")
 
     def forward(self, features: Tensor) -> Tensor:
         """Returns the tokens of a map, or of a sequence (B, prefix + T, C).
