@@ -93,6 +93,7 @@ class Naive:
         for vector in queries:
             cosines = [F.cosine_similarity(vector, q, dim=0) for q in head.group_queries]
             output = outputs[:, int(torch.stack(cosines).argmax())]
+            vector = vector / torch.stack([q.norm() for q in head.group_queries]).mean()
             weights = head.readout.weight.T @ vector
             columns.append(output @ weights + head.readout.bias @ vector + head.bias)
         return torch.stack(columns, dim=1)

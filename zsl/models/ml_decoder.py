@@ -273,10 +273,11 @@ class GroupedWordMLDecoder(MLDecoder):
     A label with the vector v belongs to the group k whose query is nearest in direction. The
     decoder turns the K group queries into outputs h, and the logit of the label is
 
-    `(R h_k + r) · v + b`
+    `(R h_k + r) · v / s + b`
 
-    with a learned map R from width D to the vectors' width W: the label's readout weights `Rᵀ v`
-    are made from its own vector. So the decoder costs O(K) and a label one dot product.
+    with a learned map R from width D to the vectors' width W, and s the mean length of the group
+    queries: the label's readout weights `Rᵀ v / s` are made from its own vector. So the decoder
+    costs O(K) and a label one dot product.
 
     Args:
         token_dim: Width C of the backbone's tokens.
@@ -310,8 +311,6 @@ class GroupedWordMLDecoder(MLDecoder):
         self.bias = nn.Parameter(torch.zeros(1))
         nn.init.xavier_normal_(self.readout.weight)
         nn.init.zeros_(self.readout.bias)
-        with torch.no_grad():  # Vectors of any scale begin with logits of the same scale.
-            self.readout.weight /= group_queries.norm(dim=1).mean()
 
     def forward(self, features: Tensor, queries: Tensor) -> Tensor:
         """Returns logits (B, L).
@@ -327,6 +326,8 @@ class GroupedWordMLDecoder(MLDecoder):
         decoded = self.layer(self._prepare(self.group_queries), self._remember(features))
         with torch.autocast(decoded.device.type, enabled=False):
             outputs = self.readout(decoded.to(self.readout.weight.dtype))
+            # Vectors of any length train alike.
+            outputs = outputs / self.group_queries.norm(dim=1).mean()
             return self._group(queries.to(outputs.dtype)).dot(outputs) + self.bias
 
     def _group(self, queries: Tensor) -> GroupedVectors:
