@@ -1,7 +1,7 @@
 import copy
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -17,13 +17,17 @@ from zsl.models import (
     WordMLDecoder,
     group_labels,
 )
+from zsl.models.decoder import Memory, PreparedQueries
 from zsl.models.published import load_published, to_published
 
 TOKENS, WIDTH = 10, 6
 OPTIONS: dict[str, Any] = {"embed_dim": 16, "num_heads": 8, "feedforward_dim": 24}
 
 
-def randomised(head: MLDecoder) -> MLDecoder:
+Head = TypeVar("Head", bound=MLDecoder)
+
+
+def randomised(head: Head) -> Head:
     for parameter in head.parameters():
         nn.init.normal_(parameter, std=0.4)
     return head.double()
@@ -34,7 +38,7 @@ def make_fixed(num_classes: int = 7, num_groups: int | None = 3, dropout: float 
     return randomised(FixedMLDecoder(TOKENS, num_classes, num_groups, dropout=dropout, **OPTIONS))
 
 
-def make_words(dropout: float = 0.1) -> MLDecoder:
+def make_words(dropout: float = 0.1) -> WordMLDecoder:
     torch.manual_seed(0)
     return randomised(WordMLDecoder(TOKENS, WIDTH, dropout=dropout, **OPTIONS))
 
@@ -195,18 +199,29 @@ def test_batch_size_does_not_matter(make: Callable[[], MLDecoder]) -> None:
     assert head(tokens[:0], *queries).shape == (0, logits.shape[1])
 
 
-@word_modes
-def test_memory_limit_of_inference_changes_nothing(
-    make: Callable[[], MLDecoder], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    head = make().eval()
+@pytest.mark.parametrize("training", [True, False])
+def test_labels_in_parts_give_the_same(training: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = make_words(dropout=0.0).train(training)
     tokens, queries = inputs(head, labels=50)
     expected = head(tokens, queries)
-    monkeypatch.setattr(
-        "zsl.models.ml_decoder._HIDDEN_AT_ONCE_CPU", 3 * 24 * 7
-    )  # Seven labels at a time.
-    with torch.no_grad():
-        torch.testing.assert_close(head(tokens, queries), expected)
+    sizes: list[int] = []
+    score: Callable[..., Tensor] = head._score
+
+    def record(part: PreparedQueries, memory: Memory) -> Tensor:
+        sizes.append(len(part.normed))
+        return score(part, memory)
+
+    monkeypatch.setattr(head, "_score", record)
+    monkeypatch.setattr("zsl.models.ml_decoder._HIDDEN_AT_ONCE_CPU", 3 * 24 * 20)
+    with torch.set_grad_enabled(training):
+        logits = head(tokens, queries)
+    torch.testing.assert_close(logits, expected)
+    assert sizes == [20, 20, 10]
+    if training:
+        torch.testing.assert_close(
+            torch.autograd.grad(logits.square().sum(), list(head.parameters())),
+            torch.autograd.grad(expected.square().sum(), list(head.parameters())),
+        )
 
 
 @all_modes

@@ -23,8 +23,8 @@ from zsl.models.grouping import GroupedVectors, check_group_queries, nearest_gro
 from zsl.models.query_cache import QueryCache
 from zsl.models.tokens import ToTokens
 
-# Hidden activations at a time in inference: on a CPU what its caches hold, on a GPU what fills it.
-_HIDDEN_AT_ONCE_CPU = 2**21
+# Hidden activations at a time: on a CPU about what its caches hold, on a GPU what fills it.
+_HIDDEN_AT_ONCE_CPU = 2**22
 _HIDDEN_AT_ONCE = 2**26
 
 
@@ -109,14 +109,15 @@ class MLDecoder(nn.Module):
         return self._cache.get("queries", prepare, [queries, *parameters])
 
     @property
+    def _in_graph(self) -> bool:
+        """Whether a compiler or tracer records, for other values and numbers of labels than now."""
+        tracing = torch.jit.is_tracing()  # type: ignore[attr-defined]  # It is public.
+        return torch.compiler.is_compiling() or tracing
+
+    @property
     def _inference(self) -> bool:
-        """Whether results may be kept, and labels be split: not in a gradient, trace or graph."""
-        return not (
-            self.training
-            or torch.is_grad_enabled()
-            or torch.compiler.is_compiling()
-            or torch.jit.is_tracing()  # type: ignore[attr-defined]  # It is public.
-        )
+        """Whether what was computed of the queries may serve again."""
+        return not (self.training or torch.is_grad_enabled() or self._in_graph)
 
     def train(self, mode: bool = True) -> MLDecoder:
         """Sets training mode; what was kept for inference is given up."""
@@ -241,7 +242,7 @@ class WordMLDecoder(MLDecoder):
         nn.init.zeros_(self.readout.bias)
 
     def forward(self, features: Tensor, queries: Tensor) -> Tensor:
-        """Returns logits (B, L); in inference a part of the labels at a time, to bound the memory.
+        """Returns logits (B, L), made for a part of the labels at a time.
 
         Args:
             features: Tokens (B, T, C) or a map (B, C, H, W).
@@ -253,10 +254,10 @@ class WordMLDecoder(MLDecoder):
         self._check_width(queries)
         memory = self._remember(features)
         prepared = self._prepare(queries)
-        if not self._inference:
+        if self._in_graph:
             return self._score(prepared, memory)
         at_once = _HIDDEN_AT_ONCE_CPU if features.device.type == "cpu" else _HIDDEN_AT_ONCE
-        hidden = features.shape[0] * self.layer.feedforward_dim
+        hidden = len(features) * self.layer.feedforward_dim
         parts = prepared.split(max(1, at_once // max(1, hidden)))
         return torch.cat([self._score(part, memory) for part in parts], dim=1)
 
