@@ -205,7 +205,7 @@ def test_labels_in_parts_give_the_same(training: bool, monkeypatch: pytest.Monke
     tokens, queries = inputs(head, labels=50)
     expected = head(tokens, queries)
     sizes: list[int] = []
-    score: Callable[..., Tensor] = head._score
+    score = head._score
 
     def record(part: PreparedQueries, memory: Memory) -> Tensor:
         sizes.append(len(part.normed))

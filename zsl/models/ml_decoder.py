@@ -11,7 +11,7 @@ Ridnik et al., "ML-Decoder: Scalable and Versatile Classification Head", arXiv 2
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -119,13 +119,13 @@ class MLDecoder(nn.Module):
         """Whether what was computed of the queries may serve again."""
         return not (self.training or torch.is_grad_enabled() or self._in_graph)
 
-    def train(self, mode: bool = True) -> MLDecoder:
+    def train(self, mode: bool = True) -> Self:
         """Sets training mode; what was kept for inference is given up."""
         if mode:
             self._cache.clear()
         return super().train(mode)
 
-    def _apply(self, *args: Any, **kwargs: Any) -> MLDecoder:
+    def _apply(self, *args: Any, **kwargs: Any) -> Self:
         """Moves or casts the head; what was kept for inference is given up."""
         self._cache.clear()
         return super()._apply(*args, **kwargs)
