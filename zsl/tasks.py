@@ -17,6 +17,7 @@ import zsl
 from zsl.data import Batch, MultiLabelDataModule
 from zsl.errors import InputError, require
 from zsl.labels import LabelEncoder, QueryAugmentation, Role, Vocabulary, encoder_from_recipe
+from zsl.labels.augmentation import MixedQueries, NeighbourQueries, RandomQueries
 from zsl.losses import AsymmetricLoss
 from zsl.metrics import Evaluation, Predictions, evaluate
 from zsl.models import (
@@ -49,6 +50,13 @@ class ZeroShotTask(pl.LightningModule):
         feedforward_dim: Hidden width of the decoder's feed-forward part.
         dropout: Dropout rate in the decoder.
         query_noise: Strength of the noise on the queries, relative to the label vectors' scale.
+        query_rotation: Strength of noise on the queries' directions, in radians.
+        query_dropout: Part of the labels that is not asked in a step.
+        random_queries: Random vectors asked in a step beside the labels.
+        random_query_target: What is taught about them: absent, uncertain or present.
+        mixed_queries: Mixtures of two labels asked in a step, by the mixture of their targets.
+        neighbour_queries: Vectors between a label and one of its nearest, likewise.
+        query_ramp: Part of the training in which the strengths of all these rise from 0.
         gamma_negative: Focusing of the asymmetric loss on absent labels.
         gamma_positive: Focusing of the asymmetric loss on present labels.
         clip: Probability below which an absent label costs nothing.
@@ -76,6 +84,13 @@ class ZeroShotTask(pl.LightningModule):
         feedforward_dim: int = 2048,
         dropout: float = 0.1,
         query_noise: float = 0.0,
+        query_rotation: float = 0.0,
+        query_dropout: float = 0.0,
+        random_queries: int = 0,
+        random_query_target: Literal["absent", "uncertain", "present"] = "absent",
+        mixed_queries: int = 0,
+        neighbour_queries: int = 0,
+        query_ramp: float = 0.0,
         gamma_negative: float = 4.0,
         gamma_positive: float = 0.0,
         clip: float = 0.05,
@@ -88,7 +103,19 @@ class ZeroShotTask(pl.LightningModule):
         super().__init__()
         require(num_heads >= 1, f"model.num_heads is {num_heads}; expected 1 or more.")
         require(0 <= dropout < 1, f"model.dropout is {dropout}; expected 0 to below 1.")
-        require(query_noise >= 0, f"model.query_noise is {query_noise}; expected 0 or more.")
+        for name, strength in (
+            ("query_noise", query_noise),
+            ("query_rotation", query_rotation),
+            ("random_queries", random_queries),
+            ("mixed_queries", mixed_queries),
+            ("neighbour_queries", neighbour_queries),
+        ):
+            require(strength >= 0, f"model.{name} is {strength}; expected 0 or more.")
+        require(
+            0 <= query_dropout < 1,
+            f"model.query_dropout is {query_dropout}; expected 0 to below 1.",
+        )
+        require(0 <= query_ramp <= 1, f"model.query_ramp is {query_ramp}; expected 0 to 1.")
         require(learning_rate > 0, f"model.learning_rate is {learning_rate}; expected above 0.")
         require(weight_decay >= 0, f"model.weight_decay is {weight_decay}; expected 0 or more.")
         require(0 <= warmup < 1, f"model.warmup is {warmup}; expected 0 to below 1.")
@@ -115,7 +142,18 @@ class ZeroShotTask(pl.LightningModule):
             self.columns[role] = self.vocabulary.indices(names)
             vectors = self.encoder.encode(names) if names else torch.empty(0, self.query_dim)
             self.register_buffer(f"{role}_vectors", vectors)
-        self.augmentation = QueryAugmentation(self.hparams["query_noise"])
+        hparams = self.hparams
+        self.augmentation = QueryAugmentation(
+            dropout=hparams["query_dropout"],
+            additions=[
+                RandomQueries(hparams["random_queries"], hparams["random_query_target"]),
+                MixedQueries(hparams["mixed_queries"]),
+                NeighbourQueries(hparams["neighbour_queries"]),
+            ],
+            noise=hparams["query_noise"],
+            rotation=hparams["query_rotation"],
+            ramp=hparams["query_ramp"],
+        )
 
     def configure_model_parts(self) -> None:
         """Makes backbone and head."""
@@ -157,6 +195,8 @@ class ZeroShotTask(pl.LightningModule):
     def training_step(self, batch: Batch) -> Tensor:
         """The loss on the seen labels."""
         targets = batch["target"][:, self.columns[Role.SEEN]]
+        if self.augmentation.ramp:
+            self.augmentation.progress = self.global_step / self.trainer.estimated_stepping_batches
         queries, targets = self.augmentation(self.queries(Role.SEEN), targets)
         loss = self.loss(self(batch["image"], queries), targets)
         self.log("train/loss", loss, prog_bar=True)
