@@ -296,7 +296,14 @@ def test_an_unreadable_image_ends_the_run_in_one_sentence(
 def test_help_names_every_argument_and_config(capsys: pytest.CaptureFixture[str]) -> None:
     assert fit(["--help"]) == 0
     text = capsys.readouterr().out
-    for expected in (*config_names(), "query_noise", "num_train", "held_out_seed", "--ckpt_path"):
+    for expected in (
+        *config_names(),
+        "query_noise",
+        "mixed_queries",
+        "num_train",
+        "held_out_seed",
+        "--ckpt_path",
+    ):
         assert expected in text
     assert max(len(line) for line in text.splitlines()) <= 100
     with pytest.raises(SystemExit) as stopped:

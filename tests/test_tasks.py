@@ -196,6 +196,38 @@ def test_unreadable_checkpoints_are_refused(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "pickle.ckpt")
 
 
+@pytest.mark.parametrize("num_groups", [None, 5])
+def test_augmented_queries_are_trained_along_their_ramp(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_groups: int | None
+) -> None:
+    task = make_task(
+        make_data(),
+        num_groups=num_groups,
+        query_noise=0.3,
+        query_rotation=0.3,
+        query_dropout=0.5,
+        random_queries=10,
+        random_query_target="uncertain",
+        mixed_queries=6,
+        neighbour_queries=4,
+        query_ramp=0.5,
+    )
+    asked: list[int] = []
+    loss = task.loss.forward
+
+    def record(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        assert logits.shape == targets.shape
+        asked.append(logits.shape[1])
+        return loss(logits, targets)
+
+    monkeypatch.setattr(task.loss, "forward", record)
+    # 24 images in 4 steps an epoch; the schedule has at least ten steps.
+    make_trainer(tmp_path, max_epochs=3, limit_val_batches=0, callbacks=[]).fit(task, make_data())
+    assert asked[0] == 84
+    assert asked == sorted(asked, reverse=True)
+    assert asked[-1] == 42 + 10 + 6 + 4
+
+
 def test_it_learns(tmp_path: Path) -> None:
     """Seen labels are fitted far beyond chance in seconds: the parts work together."""
     data = make_data(num_train=48, num_val=12, batch_size=16, horizontal_flip=False)
@@ -225,6 +257,10 @@ def test_the_schedule_fits_runs_of_any_length(tmp_path: Path, steps: int) -> Non
         ({"num_heads": 0}, "model.num_heads is 0"),
         ({"dropout": 2.0}, "model.dropout is 2.0; expected 0 to below 1"),
         ({"query_noise": -1.0}, "model.query_noise is -1.0"),
+        ({"query_rotation": -1.0}, "model.query_rotation is -1.0"),
+        ({"query_dropout": 1.0}, "model.query_dropout is 1.0; expected 0 to below 1"),
+        ({"random_queries": -1}, "model.random_queries is -1; expected 0 or more"),
+        ({"query_ramp": 2.0}, "model.query_ramp is 2.0; expected 0 to 1"),
         ({"learning_rate": 0.0}, "model.learning_rate is 0.0; expected above 0"),
         ({"weight_decay": -1.0}, "model.weight_decay is -1.0"),
         ({"warmup": 1.0}, "model.warmup is 1.0"),

@@ -115,6 +115,11 @@ class ZeroShotTask(pl.LightningModule):
             0 <= query_dropout < 1,
             f"model.query_dropout is {query_dropout}; expected 0 to below 1.",
         )
+        for name, added in (("mixed", mixed_queries), ("neighbour", neighbour_queries)):
+            require(
+                not added or len(vocabulary.select(Role.SEEN)) > 1,
+                f"model.{name}_queries is {added}; it needs two seen labels or more.",
+            )
         require(0 <= query_ramp <= 1, f"model.query_ramp is {query_ramp}; expected 0 to 1.")
         require(learning_rate > 0, f"model.learning_rate is {learning_rate}; expected above 0.")
         require(weight_decay >= 0, f"model.weight_decay is {weight_decay}; expected 0 or more.")
@@ -196,7 +201,8 @@ class ZeroShotTask(pl.LightningModule):
         """The loss on the seen labels."""
         targets = batch["target"][:, self.columns[Role.SEEN]]
         if self.augmentation.ramp:
-            self.augmentation.progress = self.global_step / self.trainer.estimated_stepping_batches
+            schedule: Any = self.lr_schedulers()
+            self.augmentation.progress = self.global_step / schedule.total_steps
         queries, targets = self.augmentation(self.queries(Role.SEEN), targets)
         loss = self.loss(self(batch["image"], queries), targets)
         self.log("train/loss", loss, prog_bar=True)

@@ -8,6 +8,7 @@ the formulas here are ours.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch
@@ -94,7 +95,7 @@ class LabelDropout(nn.Module):
         return queries[asked], targets[:, asked]
 
 
-class QueryAddition(nn.Module):
+class QueryAddition(nn.Module, ABC):
     """Asks queries that are no label, as many as `round(number · scale)`.
 
     Args:
@@ -111,9 +112,9 @@ class QueryAddition(nn.Module):
         """Returns what is added: queries (n, W) and targets (B, n)."""
         return self.make(queries, targets, round(self.number * scale))
 
+    @abstractmethod
     def make(self, queries: Tensor, targets: Tensor, number: int) -> tuple[Tensor, Tensor]:
         """Makes that many."""
-        raise NotImplementedError
 
 
 class RandomQueries(QueryAddition):
@@ -154,7 +155,7 @@ class MixedQueries(QueryAddition):
         labels = (
             torch.rand(number, len(queries), device=queries.device).topk(self.num_labels).indices
         )
-        shares = torch.rand(number, self.num_labels, device=queries.device).log()
+        shares = queries.new_empty(number, self.num_labels).exponential_()
         shares = shares / shares.sum(1, keepdim=True)
         return self.mix(queries, targets, labels, shares)
 
