@@ -2,8 +2,8 @@
 
 A training step asks L labels with the vectors `v`. In this order, it may leave labels out (query
 dropout), ask queries that are no label (query addition), and put noise on all of them. ML-Decoder
-names these augmentations (Ridnik et al., arXiv 2111.12933, section 3.3) but gives no definition;
-the formulas here are ours.
+(Ridnik et al., arXiv 2111.12933) names query augmentations, its code has none; the formulas are
+ours.
 """
 
 from __future__ import annotations

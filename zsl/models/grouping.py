@@ -1,6 +1,6 @@
 """Groups of labels: their queries from the label vectors, and one dot product for each label.
 
-Group decoding (Ridnik et al., arXiv 2111.12933, section 3.2) lets one query stand for many
+Group decoding (Ridnik et al., arXiv 2111.12933) lets one query stand for many
 classes. With words, a label belongs to the group whose query is nearest to its vector, so that
 labels never seen in training have a group too, whichever others are asked with them.
 """
