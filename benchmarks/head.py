@@ -114,7 +114,7 @@ def seconds(step: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def compare(contenders: list[Contender], kinds: tuple[str, ...], rounds: int = 5) -> None:
+def compare(contenders: list[Contender], kinds: tuple[str, ...], rounds: int = 9) -> None:
     """Fills in the best times; slow steps have fewer rounds."""
     for kind in kinds:
         for contender in contenders:
