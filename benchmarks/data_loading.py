@@ -22,7 +22,8 @@ from PIL import Image, ImageDraw
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from zsl.data.module import ImageFileDataset, MultiLabelDataModule, Split
+from zsl.data.module import MultiLabelDataModule
+from zsl.data.samples import ImageFileDataset, Split
 from zsl.data.transforms import ImageTransform
 from zsl.pictures import check_picture
 
@@ -109,7 +110,7 @@ class OurDataModule(MultiLabelDataModule):
     """The product's loaders, with the augmentation of nuswide.yaml."""
 
     def __init__(self, files: list[Path], num_workers: int) -> None:
-        super().__init__(SIZE, BATCH, num_workers, 1.0, False, 0.5, True)
+        super().__init__(SIZE, BATCH, num_workers, 1.0, False, 0.5, True, None)
         self.files = files
 
     def dataset(self, split: Split, transform: ImageTransform) -> OurDataset:

@@ -135,7 +135,19 @@ class FitCLI(LightningCLI):
         )
 
 
-class _LabelsCLI(FitCLI):
+class _PartsCLI(FitCLI):
+    """Makes the data, the model and the trainer of a config, and runs nothing."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Runs nothing."""
+
+
+def parts_of(args: list[str]) -> FitCLI:
+    """Makes the `model`, `datamodule` and `trainer` that `zsl.fit` would have for these."""
+    return _PartsCLI(args)
+
+
+class _LabelsCLI(_PartsCLI):
     """Makes the data and the label encoder of a config, and nothing else."""
 
     def instantiate_classes(self) -> None:
@@ -146,9 +158,6 @@ class _LabelsCLI(FitCLI):
         parser.add_subclass_arguments(LabelEncoder, "encoder")
         parts = Namespace(data=config["data"], encoder=config["model"]["encoder"])
         self.made = parser.instantiate_classes(parts)
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        """Runs nothing."""
 
 
 def labels_of(args: list[str]) -> tuple[Vocabulary, LabelEncoder]:

@@ -176,6 +176,7 @@ def _leave_out_chatter() -> None:
         ".*The dirpath has changed from",
         # Repeated images are dropped before anything is measured.
         ".*Using `DistributedSampler` with the dataloaders",
+        "predict returned None",
         # The sampler resumes.
         ".*your dataloader is not resumable",
     ):

@@ -1,4 +1,4 @@
-"""`python -m zsl.prepare nuswide --root ...`: checks a download, reports, converts once."""
+"""`python -m zsl.prepare nuswide|features ...`: what is done once, before training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser, Namespace
 
 from zsl.command import exit_code
-from zsl.errors import require
+from zsl.errors import InputError, did_you_mean, require
 from zsl.files import atomic_path, write_atomically
 
 if TYPE_CHECKING:
@@ -19,14 +19,42 @@ if TYPE_CHECKING:
     from zsl.data.nuswide.index import NUSWideIndex
 
 
+_USAGE = """usage: python -m zsl.prepare nuswide  --root FOLDER ...
+       python -m zsl.prepare features --config NAME.yaml --data.features FOLDER ...
+
+nuswide    Checks a copy of NUS-WIDE, reports on it, writes the index that zsl.fit uses
+           (python -m zsl.prepare nuswide --help).
+features   Runs the frozen backbone of a config once and keeps its tokens in data.features; takes
+           the arguments of zsl.fit, which then trains the head from there."""
+
+
 def prepare(args: list[str]) -> None:
+    """Prepares what the first argument names."""
+    if not args or args[0] in ("-h", "--help"):
+        print(_USAGE)
+        return
+    what, *rest = args
+    if what == "nuswide":
+        prepare_nuswide(rest)
+    elif what == "features":
+        # Imported here, so that the help comes at once.
+        from zsl.prepare_features import prepare_features
+
+        prepare_features(rest)
+    else:
+        raise InputError(
+            f"zsl.prepare knows no {what!r}; expected nuswide or features."
+            + did_you_mean(what, ("nuswide", "features"))
+        )
+
+
+def prepare_nuswide(args: list[str]) -> None:
     """Checks a copy of NUS-WIDE, prints what is in it, and writes its index."""
     parser = ArgumentParser(
-        prog="python -m zsl.prepare",
+        prog="python -m zsl.prepare nuswide",
         description="Check a copy of NUS-WIDE, report on it, write the index that zsl.fit uses.",
         exit_on_error=False,
     )
-    parser.add_argument("dataset", choices=["nuswide"], help="The dataset.")
     parser.add_argument("--root", required=True, help="Folder in which it was unpacked.")
     parser.add_argument("--images", type=str, help="As data.images of zsl.fit.")
     parser.add_argument("--table", type=str, help="As data.table of zsl.fit.")

@@ -15,6 +15,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 import zsl
 from zsl.data import Batch, MultiLabelDataModule
+from zsl.digests import weights_digest
 from zsl.errors import InputError, require
 from zsl.labels import LabelEncoder, QueryAugmentation, Role, Vocabulary, encoder_from_recipe
 from zsl.labels.augmentation import MixedQueries, NeighbourQueries, RandomQueries
@@ -197,6 +198,37 @@ class ZeroShotTask(pl.LightningModule):
         """Returns logits (B, L) of images (B, 3, H, W) for queries (L, W)."""
         return self.tagger(images, queries)
 
+    def setup(self, stage: str) -> None:
+        """Refuses tokens of another backbone.
+
+        Raises:
+            InputError: The data's feature store was not made with this frozen backbone.
+        """
+        datamodule: MultiLabelDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        if store := datamodule.feature_store:
+            require(
+                self.hparams["freeze_backbone"],
+                "data.features serves the tokens of a frozen backbone; set model.freeze_backbone "
+                "true, or data.features null.",
+            )
+            store.check_backbone(self.backbone_recipe)
+
+    @property
+    def backbone_recipe(self) -> dict[str, Any]:
+        """What the tokens of an image depend on, plain values."""
+        return {
+            "backbone": self.hparams["backbone"],
+            "weights": weights_digest(self.tagger.backbone),
+            "stride": self.hparams["stride"],
+            "image_size": self.image_size,
+        }
+
+    def _score(self, batch: Batch, queries: Tensor) -> Tensor:
+        """Returns logits (B, L) of a batch of images, or of their stored tokens."""
+        if "tokens" in batch:
+            return self.tagger.decoder(batch["tokens"].float(), queries)
+        return self(batch["image"], queries)
+
     def training_step(self, batch: Batch) -> Tensor:
         """The loss on the seen labels."""
         targets = batch["target"][:, self.columns[Role.SEEN]]
@@ -204,7 +236,7 @@ class ZeroShotTask(pl.LightningModule):
             schedule: Any = self.lr_schedulers()
             self.augmentation.progress = self.global_step / schedule.total_steps
         queries, targets = self.augmentation(self.queries(Role.SEEN), targets)
-        loss = self.loss(self(batch["image"], queries), targets)
+        loss = self.loss(self._score(batch, queries), targets)
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
@@ -237,7 +269,7 @@ class ZeroShotTask(pl.LightningModule):
 
     def _predict(self, batch: Batch, *roles: Role) -> None:
         columns = [column for role in roles for column in self.columns[role]]
-        logits = self(batch["image"], self.queries(*roles))
+        logits = self._score(batch, self.queries(*roles))
         self.predictions.update(batch["index"], logits, batch["target"][:, columns])
 
     def _evaluate(self, *roles: Role) -> Evaluation:

@@ -1,12 +1,16 @@
 """Images with multi-label targets, split into train, val and test."""
 
-from zsl.data.module import Batch, MultiLabelDataModule, MultiLabelDataset, Split
+from zsl.data.features import FeatureStore, FeatureWriter
+from zsl.data.module import MultiLabelDataModule
 from zsl.data.nuswide import NUSWideDataModule
+from zsl.data.samples import Batch, MultiLabelDataset, Split
 from zsl.data.shapes import ShapesDataModule
 from zsl.data.table import TableDataModule
 
 __all__ = [
     "Batch",
+    "FeatureStore",
+    "FeatureWriter",
     "MultiLabelDataModule",
     "MultiLabelDataset",
     "NUSWideDataModule",

@@ -5,113 +5,20 @@ from __future__ import annotations
 import math
 import os
 from abc import ABC, abstractmethod
-from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from PIL import Image
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
-from torchvision.transforms.v2.functional import pil_to_tensor
+from torch.utils.data import DataLoader
 
+from zsl.data.features import FeatureStore
 from zsl.data.sampler import ResumableSampler
+from zsl.data.samples import MultiLabelDataset, Sample, Split
 from zsl.data.transforms import ImageTransform, evaluation_transform, training_transform
 from zsl.errors import InputError, require
 from zsl.labels import Vocabulary
-from zsl.pictures import read_picture, read_pixels
-
-
-class Split(StrEnum):
-    """Training, selection (held-out labels), final test (unseen labels)."""
-
-    TRAIN = "train"
-    VAL = "val"
-    TEST = "test"
-
-
-class Sample(TypedDict):
-    """One image."""
-
-    index: int
-    """Position in the split."""
-    image: Tensor
-    """uint8 (3, H, W)."""
-    target: Tensor
-    """int8 (L,) over the vocabulary: 1 present, 0 absent, -1 unknown."""
-
-
-class Batch(TypedDict):
-    """B samples."""
-
-    index: Tensor
-    """int64 (B,)."""
-    image: Tensor
-    """uint8 (B, 3, H, W)."""
-    target: Tensor
-    """int8 (B, L)."""
-
-
-class MultiLabelDataset(Dataset[Sample], ABC):
-    """Pictures and targets of one split."""
-
-    def __init__(self, transform: ImageTransform) -> None:
-        self.transform = transform
-
-    @abstractmethod
-    def __len__(self) -> int:
-        """Number of images."""
-
-    @abstractmethod
-    def picture(self, index: int) -> Image.Image:
-        """Returns the RGB picture as it is, for people to look at."""
-
-    @abstractmethod
-    def target(self, index: int) -> Tensor:
-        """Returns the int8 (L,) target."""
-
-    def pixels(self, index: int, min_side: int) -> Tensor:
-        """Returns uint8 (3, H, W); sides above `min_side` may be reduced to no less than that."""
-        return pil_to_tensor(self.picture(index))
-
-    def __getitem__(self, index: int) -> Sample:
-        """Returns the transformed image with its target."""
-        return Sample(
-            index=index,
-            image=self.transform(self.pixels(index, self.transform.min_side)),
-            target=self.target(index),
-        )
-
-    def __getitems__(self, indices: list[int]) -> Batch:
-        """Returns a batch: what a loader asks for, with no tensor per image to collate."""
-        images = [
-            self.transform(self.pixels(index, self.transform.min_side)).permute(1, 2, 0)
-            for index in indices
-        ]
-        return Batch(
-            index=torch.tensor(indices),
-            # Collated straight into shared memory; channels last, as the backbones want them.
-            image=default_collate(images).permute(0, 3, 1, 2),
-            target=torch.stack([self.target(index) for index in indices]),
-        )
-
-
-class ImageFileDataset(MultiLabelDataset):
-    """Images that are files."""
-
-    @abstractmethod
-    def path(self, index: int) -> Path:
-        """The file of an image."""
-
-    def picture(self, index: int) -> Image.Image:
-        """Reads the image file; raises an `InputError` where that is none."""
-        return read_picture(self.path(index))
-
-    def pixels(self, index: int, min_side: int) -> Tensor:
-        """Reads the image file at reduced size where its format allows it."""
-        return torch.from_numpy(read_pixels(self.path(index), min_side)).permute(2, 0, 1)
 
 
 class MultiLabelDataModule(pl.LightningDataModule, ABC):
@@ -127,6 +34,8 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         horizontal_flip: Mirrors half of the training pictures.
         cutout: Side of a rectangle painted over each training picture, relative to its own.
         rand_augment: Applies RandAugment to training pictures.
+        features: Folder of a feature store that serves the tokens of a frozen backbone in place of
+            the images, which can't be varied then; `python -m zsl.prepare features` makes it.
     """
 
     vocabulary: Vocabulary
@@ -140,6 +49,7 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         horizontal_flip: bool,
         cutout: float,
         rand_augment: bool,
+        features: str | None,
     ) -> None:
         super().__init__()
         require(image_size >= 1, f"data.image_size is {image_size}; expected 1 or more.")
@@ -147,6 +57,18 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         require((num_workers or 0) >= 0, f"data.num_workers is {num_workers}; expected 0 or more.")
         require(0 < min_crop <= 1, f"data.min_crop is {min_crop}; expected above 0, at most 1.")
         require(0 <= cutout <= 1, f"data.cutout is {cutout}; expected 0 to 1.")
+        if features is not None:
+            _check_plain(
+                {
+                    "min_crop": (min_crop, 1),
+                    "horizontal_flip": (horizontal_flip, False),
+                    "cutout": (cutout, 0),
+                    "rand_augment": (rand_augment, False),
+                }
+            )
+            num_workers = num_workers or 0  # Reading tokens takes less than handing them over.
+        # A checkpoint must find it again from any working directory.
+        self.features = None if features is None else str(Path(features).expanduser().resolve())
         self.image_size = image_size
         self.batch_size = batch_size
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -173,16 +95,25 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
     @property
     def recipe(self) -> dict[str, Any]:
         """What makes this object again: its class name and arguments, plain values."""
-        return {"class": type(self).__name__, **self.hparams}
+        return {"class": type(self).__name__, **self.hparams, "features": self.features}
+
+    @cached_property
+    def feature_store(self) -> FeatureStore | None:
+        """The store that serves tokens, if one does."""
+        return None if self.features is None else FeatureStore(self.features)
 
     def setup(self, stage: str) -> None:
         """Makes the datasets that the stage needs."""
         if stage == "fit":
-            self.train_dataset = self.dataset(Split.TRAIN, self.training_transform)
+            self.train_dataset = self._served(Split.TRAIN, self.training_transform)
         if stage in ("fit", "validate"):
-            self.val_dataset = self.dataset(Split.VAL, self.evaluation_transform)
+            self.val_dataset = self._served(Split.VAL, self.evaluation_transform)
         if stage == "test":
-            self.test_dataset = self.dataset(Split.TEST, self.evaluation_transform)
+            self.test_dataset = self._served(Split.TEST, self.evaluation_transform)
+
+    def _served(self, split: Split, transform: ImageTransform) -> MultiLabelDataset:
+        images = self.dataset(split, transform)
+        return self.feature_store.serve(split, images) if self.feature_store else images
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled; the last incomplete batch is dropped, unless it is the only one.
@@ -254,6 +185,10 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         """In order."""
         return self._loader(self.test_dataset)
 
+    def image_loader(self, images: MultiLabelDataset) -> DataLoader[Sample]:
+        """Returns a loader of images in order, whether or not a feature store serves."""
+        return self._loader(images)
+
     def _loader(self, dataset: MultiLabelDataset, **options: Any) -> DataLoader[Sample]:
         return DataLoader(
             dataset,
@@ -263,6 +198,17 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
             **options,
+        )
+
+
+def _check_plain(variations: dict[str, tuple[float, float]]) -> None:
+    """Refuses variations of training images that a feature store has none of."""
+    varied = [f"data.{name} is {now}" for name, (now, plain) in variations.items() if now != plain]
+    if varied:
+        settings = " ".join(f"--data.{name} {plain}" for name, (_, plain) in variations.items())
+        raise InputError(
+            f"A feature store holds plain images, but {', '.join(varied)}; add --config "
+            f"features.yaml, or {settings.lower()}."
         )
 
 

@@ -16,8 +16,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFilter
 from torch import Tensor
 
-from zsl.data.module import MultiLabelDataModule, MultiLabelDataset, Split
+from zsl.data.module import MultiLabelDataModule
+from zsl.data.samples import MultiLabelDataset, Split
 from zsl.data.transforms import ImageTransform
+from zsl.digests import text_digest
 from zsl.errors import require
 from zsl.labels import Role, Vocabulary
 
@@ -195,6 +197,10 @@ class ShapesDataset(MultiLabelDataset):
         """Number of scenes."""
         return self.num_scenes
 
+    def images_fingerprint(self) -> str:
+        """Returns a digest of what the scenes are drawn from."""
+        return text_digest([repr((_VERSION, *self.key, self.num_scenes))])
+
     def _scene(self, index: int) -> tuple[list[PlacedShape], np.random.Generator]:
         if not 0 <= index < self.num_scenes:
             raise IndexError(f"scene {index} of {self.num_scenes}")
@@ -240,6 +246,8 @@ class ShapesDataModule(MultiLabelDataModule):
         horizontal_flip: Mirrors half of the training scenes.
         cutout: Side of a rectangle painted over each training scene, relative to its own.
         rand_augment: Applies RandAugment, which changes colours, to training scenes.
+        features: Folder of a feature store, which serves tokens of a frozen backbone in place of
+            the images; `python -m zsl.prepare features` makes it.
     """
 
     def __init__(
@@ -255,9 +263,17 @@ class ShapesDataModule(MultiLabelDataModule):
         horizontal_flip: bool = True,
         cutout: float = 0.0,
         rand_augment: bool = False,
+        features: str | None = None,
     ) -> None:
         super().__init__(
-            image_size, batch_size, num_workers, min_crop, horizontal_flip, cutout, rand_augment
+            image_size,
+            batch_size,
+            num_workers,
+            min_crop,
+            horizontal_flip,
+            cutout,
+            rand_augment,
+            features,
         )
         self.save_hyperparameters()
         self.num_scenes = {Split.TRAIN: num_train, Split.VAL: num_val, Split.TEST: num_test}

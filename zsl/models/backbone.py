@@ -30,7 +30,8 @@ class Backbone(nn.Module):
             smaller stride cuts the model after the last layer of that stride.
         image_size: Side of the square images in pixels; fixes the position embedding of
             transformers that need one.
-        frozen: Leaves the weights as they are, normalisation statistics included.
+        frozen: Leaves the weights as they are, normalisation statistics included, and rounds the
+            tokens to float16, as a feature store keeps them: both give the same numbers.
 
     Attributes:
         token_dim: Width C of the tokens.
@@ -94,14 +95,20 @@ class Backbone(nn.Module):
             images = images / 255
         images = (images - self.mean) / self.std
         images = images.contiguous(memory_format=torch.channels_last)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            if self.stage is None:
-                features = self.model.forward_features(images)
-                return self.to_tokens(features)
-            (features,) = self.model.forward_intermediates(
-                images, indices=[self.stage], intermediates_only=True, output_fmt="NCHW"
-            )
-            return features.flatten(2).transpose(1, 2)
+        if not self.frozen:
+            return self._tokens(images)
+        with torch.no_grad():
+            tokens = self._tokens(images)
+            limit = torch.finfo(torch.float16).max
+            return tokens.clamp(-limit, limit).half().to(tokens.dtype)
+
+    def _tokens(self, images: Tensor) -> Tensor:
+        if self.stage is None:
+            return self.to_tokens(self.model.forward_features(images))
+        (features,) = self.model.forward_intermediates(
+            images, indices=[self.stage], intermediates_only=True, output_fmt="NCHW"
+        )
+        return features.flatten(2).transpose(1, 2)
 
 
 def _create(name: str, weights: str | None, image_size: int) -> Any:

@@ -13,11 +13,12 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from zsl.data.module import ImageFileDataset, MultiLabelDataModule, Split
+from zsl.data.module import MultiLabelDataModule
 from zsl.data.nuswide.folders import Folders
 from zsl.data.nuswide.index import NUSWideIndex, State
 from zsl.data.nuswide.indexing import lost_path, open_index
 from zsl.data.nuswide.shrink import check_shrunken
+from zsl.data.samples import ImageFileDataset, Split
 from zsl.data.transforms import ImageTransform
 from zsl.errors import InputError, did_you_mean, require
 from zsl.labels import Role, Vocabulary
@@ -96,6 +97,8 @@ class NUSWideDataModule(MultiLabelDataModule):
         horizontal_flip: Mirrors half of the training images.
         cutout: Side of a rectangle painted over each training image, relative to its own.
         rand_augment: Applies RandAugment to training images.
+        features: Folder of a feature store, which serves tokens of a frozen backbone in place of
+            the images; `python -m zsl.prepare features` makes it.
 
     Raises:
         InputError: A file is missing, or a line of one is wrong.
@@ -120,9 +123,17 @@ class NUSWideDataModule(MultiLabelDataModule):
         horizontal_flip: bool = False,
         cutout: float = 0.5,
         rand_augment: bool = True,
+        features: str | None = None,
     ) -> None:
         super().__init__(
-            image_size, batch_size, num_workers, min_crop, horizontal_flip, cutout, rand_augment
+            image_size,
+            batch_size,
+            num_workers,
+            min_crop,
+            horizontal_flip,
+            cutout,
+            rand_augment,
+            features,
         )
         # A checkpoint must find the data again from any working directory.
         root = str(Path(root).expanduser().resolve())
