@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, WeightAveraging
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -18,13 +18,12 @@ from zsl.data import Batch, MultiLabelDataModule
 from zsl.digests import weights_digest
 from zsl.errors import InputError, require
 from zsl.labels import LabelEncoder, QueryAugmentation, Role, Vocabulary, encoder_from_recipe
-from zsl.labels.augmentation import MixedQueries, NeighbourQueries, RandomQueries
 from zsl.losses import AsymmetricLoss
 from zsl.metrics import Evaluation, Predictions, evaluate
 from zsl.models import (
     Backbone,
+    BilinearHead,
     GroupedWordMLDecoder,
-    MLDecoder,
     Tagger,
     WordMLDecoder,
     group_labels,
@@ -43,6 +42,7 @@ class ZeroShotTask(pl.LightningModule):
             demo extra), the path of a local file, or None for a random initialisation.
         stride: Pixels per token along each side; None takes the backbone's final features.
         freeze_backbone: Trains the head alone.
+        head: `ml_decoder`, or `bilinear`, the baseline, which has no use for the next five.
         num_groups: Number of group queries, made of the seen labels' vectors, for group decoding:
             the decoder's cost grows with the groups and no longer with the labels. None is full
             decoding, one query for each label.
@@ -55,8 +55,11 @@ class ZeroShotTask(pl.LightningModule):
         query_dropout: Part of the labels that is not asked in a step.
         random_queries: Random vectors asked in a step beside the labels.
         random_query_target: What is taught about them: absent, uncertain or present.
-        mixed_queries: Mixtures of two labels asked in a step, by the mixture of their targets.
-        neighbour_queries: Vectors between a label and one of its nearest, likewise.
+        mixed_queries: Mixtures of labels asked in a step.
+        labels_per_mixture: Labels in each of these.
+        neighbour_queries: Vectors between a label and one of its nearest asked in a step.
+        mixed_query_target: What is taught about mixtures and neighbours: the mixture of their
+            labels' targets, or absent, uncertain or present.
         query_ramp: Part of the training in which the strengths of all these rise from 0.
         gamma_negative: Focusing of the asymmetric loss on absent labels.
         gamma_positive: Focusing of the asymmetric loss on present labels.
@@ -79,6 +82,7 @@ class ZeroShotTask(pl.LightningModule):
         weights: str | None = "pretrained",
         stride: int | None = None,
         freeze_backbone: bool = False,
+        head: Literal["ml_decoder", "bilinear"] = "ml_decoder",
         num_groups: int | None = None,
         embed_dim: int = 768,
         num_heads: int = 8,
@@ -90,7 +94,9 @@ class ZeroShotTask(pl.LightningModule):
         random_queries: int = 0,
         random_query_target: Literal["absent", "uncertain", "present"] = "absent",
         mixed_queries: int = 0,
+        labels_per_mixture: int = 2,
         neighbour_queries: int = 0,
+        mixed_query_target: Literal["mixed", "absent", "uncertain", "present"] = "mixed",
         query_ramp: float = 0.0,
         gamma_negative: float = 4.0,
         gamma_positive: float = 0.0,
@@ -104,24 +110,6 @@ class ZeroShotTask(pl.LightningModule):
         super().__init__()
         require(num_heads >= 1, f"model.num_heads is {num_heads}; expected 1 or more.")
         require(0 <= dropout < 1, f"model.dropout is {dropout}; expected 0 to below 1.")
-        for name, strength in (
-            ("query_noise", query_noise),
-            ("query_rotation", query_rotation),
-            ("random_queries", random_queries),
-            ("mixed_queries", mixed_queries),
-            ("neighbour_queries", neighbour_queries),
-        ):
-            require(strength >= 0, f"model.{name} is {strength}; expected 0 or more.")
-        require(
-            0 <= query_dropout < 1,
-            f"model.query_dropout is {query_dropout}; expected 0 to below 1.",
-        )
-        for name, added in (("mixed", mixed_queries), ("neighbour", neighbour_queries)):
-            require(
-                not added or len(vocabulary.select(Role.SEEN)) > 1,
-                f"model.{name}_queries is {added}; it needs two seen labels or more.",
-            )
-        require(0 <= query_ramp <= 1, f"model.query_ramp is {query_ramp}; expected 0 to 1.")
         require(learning_rate > 0, f"model.learning_rate is {learning_rate}; expected above 0.")
         require(weight_decay >= 0, f"model.weight_decay is {weight_decay}; expected 0 or more.")
         require(0 <= warmup < 1, f"model.warmup is {warmup}; expected 0 to below 1.")
@@ -148,18 +136,8 @@ class ZeroShotTask(pl.LightningModule):
             self.columns[role] = self.vocabulary.indices(names)
             vectors = self.encoder.encode(names) if names else torch.empty(0, self.query_dim)
             self.register_buffer(f"{role}_vectors", vectors)
-        hparams = self.hparams
-        self.augmentation = QueryAugmentation(
-            dropout=hparams["query_dropout"],
-            additions=[
-                RandomQueries(hparams["random_queries"], hparams["random_query_target"]),
-                MixedQueries(hparams["mixed_queries"]),
-                NeighbourQueries(hparams["neighbour_queries"]),
-            ],
-            noise=hparams["query_noise"],
-            rotation=hparams["query_rotation"],
-            ramp=hparams["query_ramp"],
-        )
+        num_seen = len(self.columns[Role.SEEN])
+        self.augmentation = QueryAugmentation.from_settings(self.hparams, num_seen)
 
     def configure_model_parts(self) -> None:
         """Makes backbone and head."""
@@ -171,15 +149,18 @@ class ZeroShotTask(pl.LightningModule):
             self.image_size,
             hparams["freeze_backbone"],
         )
+        self.tagger = Tagger(backbone, self._make_head(backbone.token_dim))
+
+    def _make_head(self, token_dim: int) -> nn.Module:
+        hparams = self.hparams
+        if hparams["head"] == "bilinear":
+            return BilinearHead(token_dim, self.query_dim)
         names = ("embed_dim", "num_heads", "feedforward_dim", "dropout")
         options = {name: hparams[name] for name in names}
-        decoder: MLDecoder
         if hparams["num_groups"] is None:
-            decoder = WordMLDecoder(backbone.token_dim, self.query_dim, **options)
-        else:
-            groups = group_labels(self.queries(Role.SEEN), hparams["num_groups"])
-            decoder = GroupedWordMLDecoder(backbone.token_dim, groups, **options)
-        self.tagger = Tagger(backbone, decoder)
+            return WordMLDecoder(token_dim, self.query_dim, **options)
+        groups = group_labels(self.queries(Role.SEEN), hparams["num_groups"])
+        return GroupedWordMLDecoder(token_dim, groups, **options)
 
     def configure_losses(self) -> None:
         """Makes the loss."""

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from zsl.labels import QueryAugmentation
-from zsl.labels.augmentation import MixedQueries, NeighbourQueries, RandomQueries
+from zsl.labels.query_addition import MixedQueries, NeighbourQueries, RandomQueries
 
 EXACT = "donot_use_mm_for_euclid_dist"
 QUERIES = 7 + 3 * torch.randn(200, 300)

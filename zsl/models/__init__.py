@@ -1,6 +1,7 @@
 """Images to tokens, tokens and queries to logits."""
 
 from zsl.models.backbone import Backbone
+from zsl.models.bilinear import BilinearHead
 from zsl.models.drop_in import add_ml_decoder_head
 from zsl.models.grouping import group_labels
 from zsl.models.ml_decoder import FixedMLDecoder, GroupedWordMLDecoder, MLDecoder, WordMLDecoder
@@ -9,6 +10,7 @@ from zsl.models.tagger import Tagger
 
 __all__ = [
     "Backbone",
+    "BilinearHead",
     "FixedMLDecoder",
     "GroupedWordMLDecoder",
     "MLDecoder",

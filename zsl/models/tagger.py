@@ -2,8 +2,6 @@
 
 from torch import Tensor, nn
 
-from zsl.models.ml_decoder import MLDecoder
-
 
 class Tagger(nn.Module):
     """Scores any labels, given as vectors, for images.
@@ -11,10 +9,10 @@ class Tagger(nn.Module):
     Args:
         backbone: Images to features, which the decoder takes as tokens: `Backbone`, or a timm model
             without pooling.
-        decoder: Turns tokens and label vectors into logits.
+        decoder: Turns tokens and label vectors into logits: an `MLDecoder`, or a `BilinearHead`.
     """
 
-    def __init__(self, backbone: nn.Module, decoder: MLDecoder) -> None:
+    def __init__(self, backbone: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
         self.decoder = decoder
