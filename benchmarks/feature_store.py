@@ -3,8 +3,8 @@
 python benchmarks/feature_store.py --config table.yaml --config features.yaml \
     --data.root PHOTOS --data.image_size 224
 
-The arguments are those of zsl.fit, without data.features. Prints the seconds an epoch takes with its
-validation, how far the figures of both are apart, and the memory that is the process's own.
+The arguments are those of zsl.fit, without data.features. Prints the seconds an epoch takes with
+its validation, how far the figures of both are apart, and the memory that is the process's own.
 """
 
 import sys

@@ -42,7 +42,7 @@ class ZeroShotTask(pl.LightningModule):
             demo extra), the path of a local file, or None for a random initialisation.
         stride: Pixels per token along each side; None takes the backbone's final features.
         freeze_backbone: Trains the head alone.
-        head: `ml_decoder`, or `bilinear`, the baseline, which has no use for the next five.
+        head: `ml_decoder`, or `bilinear`, the baseline, which has no use for the next six.
         num_groups: Number of group queries, made of the seen labels' vectors, for group decoding:
             the decoder's cost grows with the groups and no longer with the labels. None is full
             decoding, one query for each label.
@@ -50,6 +50,7 @@ class ZeroShotTask(pl.LightningModule):
         num_heads: Attention heads of the decoder; divides `embed_dim`.
         feedforward_dim: Hidden width of the decoder's feed-forward part.
         dropout: Dropout rate in the decoder.
+        query_relu: Passes the projected queries through a ReLU, as the published head does.
         query_noise: Strength of the noise on the queries, relative to the label vectors' scale.
         query_rotation: Strength of noise on the queries' directions, in radians.
         query_dropout: Part of the labels that is not asked in a step.
@@ -88,6 +89,7 @@ class ZeroShotTask(pl.LightningModule):
         num_heads: int = 8,
         feedforward_dim: int = 2048,
         dropout: float = 0.1,
+        query_relu: bool = True,
         query_noise: float = 0.0,
         query_rotation: float = 0.0,
         query_dropout: float = 0.0,
@@ -155,7 +157,7 @@ class ZeroShotTask(pl.LightningModule):
         hparams = self.hparams
         if hparams["head"] == "bilinear":
             return BilinearHead(token_dim, self.query_dim)
-        names = ("embed_dim", "num_heads", "feedforward_dim", "dropout")
+        names = ("embed_dim", "num_heads", "feedforward_dim", "dropout", "query_relu")
         options = {name: hparams[name] for name in names}
         if hparams["num_groups"] is None:
             return WordMLDecoder(token_dim, self.query_dim, **options)

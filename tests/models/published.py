@@ -8,18 +8,22 @@ from torch import Tensor
 Tensors = Mapping[str, Tensor]
 
 
-def published_logits(t: Tensors, tokens: Tensor, queries: Tensor | None = None) -> Tensor:
+def published_logits(
+    t: Tensors, tokens: Tensor, queries: Tensor | None = None, query_relu: bool = True
+) -> Tensor:
     """Logits (B, N) of fixed classes, or (B, L) of label vectors `queries` (L, W).
 
     Args:
         t: The tensors of the head by their official names, without any prefix.
         tokens: (B, T, C).
         queries: Given for a head of words.
+        query_relu: False leaves out the published ReLU on their projection.
     """
     if queries is None:
         targets = list(t["query_embed.weight"])
     else:
-        targets = [linear(t, "wordvec_proj", query).clamp(min=0) for query in queries]
+        targets = [linear(t, "wordvec_proj", query) for query in queries]
+        targets = [target.clamp(min=0) for target in targets] if query_relu else targets
     rows = []
     for image in tokens:
         memory = [linear(t, "embed_standart", token).clamp(min=0) for token in image]

@@ -356,3 +356,16 @@ def test_fixed_classes_learn_one_label_or_several(single_label: bool) -> None:
         optimizer.step()
     guesses = F.one_hot(head(tokens).argmax(1), 6) if single_label else (head(tokens) > 0).int()
     assert (guesses == targets).float().mean() > 0.97
+
+
+def test_the_relu_on_the_queries_can_be_left_out() -> None:
+    head = make_words().eval()
+    tensors = Naive(head).tensors
+    published = to_published(head)
+    tokens, queries = inputs(head)
+    head.query_relu = False
+    expected = published_logits(tensors, tokens, queries, query_relu=False)
+    torch.testing.assert_close(head(tokens, queries), expected)
+    assert not torch.allclose(expected, published_logits(tensors, tokens, queries))
+    with pytest.raises(InputError, match="no ReLU on its queries, but published ones have"):
+        load_published(head, published)

@@ -38,6 +38,7 @@ class MLDecoder(nn.Module):
         num_heads: Number of attention heads; divides `embed_dim`.
         feedforward_dim: Width of the hidden layer of the feed-forward part.
         dropout: Dropout rate throughout the decoder.
+        query_relu: Passes the projected queries through a ReLU.
 
     Raises:
         InputError: A width or rate is out of range, or `num_heads` does not divide `embed_dim`.
@@ -51,6 +52,7 @@ class MLDecoder(nn.Module):
         num_heads: int,
         feedforward_dim: int,
         dropout: float,
+        query_relu: bool = True,
     ) -> None:
         super().__init__()
         require(
@@ -65,6 +67,7 @@ class MLDecoder(nn.Module):
             f"embed_dim {embed_dim} is not divisible by num_heads {num_heads}; choose a multiple.",
         )
         self.query_dim = query_dim
+        self.query_relu = query_relu
         self.to_tokens = ToTokens()
         self.embed_tokens = nn.Linear(token_dim, embed_dim)
         self.embed_queries = None if query_dim is None else nn.Linear(query_dim, embed_dim)
@@ -100,8 +103,8 @@ class MLDecoder(nn.Module):
         def prepare() -> PreparedQueries:
             if self.embed_queries is None:
                 return self.layer.prepare(queries)
-            vectors = queries.to(self.embed_queries.weight.dtype)
-            return self.layer.prepare(F.relu(self.embed_queries(vectors)))
+            projected = self.embed_queries(queries.to(self.embed_queries.weight.dtype))
+            return self.layer.prepare(F.relu(projected) if self.query_relu else projected)
 
         if not self._inference or self.layer.dropout.training or not all(map(_is_plain, modules)):
             return prepare()
@@ -221,6 +224,7 @@ class WordMLDecoder(MLDecoder):
         num_heads: Number of attention heads; divides `embed_dim`.
         feedforward_dim: Width of the hidden layer of the feed-forward part.
         dropout: Dropout rate throughout the decoder.
+        query_relu: Passes the projected queries through a ReLU, as the published head does.
 
     Raises:
         InputError: A number is out of range, or `num_heads` does not divide `embed_dim`.
@@ -234,8 +238,11 @@ class WordMLDecoder(MLDecoder):
         num_heads: int = 8,
         feedforward_dim: int = 2048,
         dropout: float = 0.1,
+        query_relu: bool = True,
     ) -> None:
-        super().__init__(token_dim, query_dim, embed_dim, num_heads, feedforward_dim, dropout)
+        super().__init__(
+            token_dim, query_dim, embed_dim, num_heads, feedforward_dim, dropout, query_relu
+        )
         # One readout shared by all queries: any number of labels can be asked.
         self.readout = nn.Linear(embed_dim, 1)
         nn.init.xavier_normal_(self.readout.weight)
@@ -287,6 +294,7 @@ class GroupedWordMLDecoder(MLDecoder):
         num_heads: Number of attention heads; divides `embed_dim`.
         feedforward_dim: Width of the hidden layer of the feed-forward part.
         dropout: Dropout rate throughout the decoder.
+        query_relu: Passes the projected queries through a ReLU, as the published head does.
 
     Raises:
         InputError: A number is out of range, `num_heads` does not divide `embed_dim`, or the group
@@ -303,10 +311,13 @@ class GroupedWordMLDecoder(MLDecoder):
         num_heads: int = 8,
         feedforward_dim: int = 2048,
         dropout: float = 0.1,
+        query_relu: bool = True,
     ) -> None:
         check_group_queries(group_queries)
         query_dim = group_queries.shape[1]
-        super().__init__(token_dim, query_dim, embed_dim, num_heads, feedforward_dim, dropout)
+        super().__init__(
+            token_dim, query_dim, embed_dim, num_heads, feedforward_dim, dropout, query_relu
+        )
         self.register_buffer("group_queries", group_queries.detach().float().clone())
         self.readout = nn.Linear(embed_dim, query_dim)
         self.bias = nn.Parameter(torch.zeros(1))

@@ -120,6 +120,11 @@ def _to_published(head: MLDecoder) -> dict[str, Tensor]:
             f"The head has {head.layer.attention.num_heads} attention heads, but published ones "
             f"have {_NUM_HEADS}; make it with num_heads={_NUM_HEADS}."
         )
+    require(
+        head.query_relu,
+        "The head has no ReLU on its queries, but published ones have; make it with "
+        "query_relu=True.",
+    )
     own = head.state_dict()
     published = {}
     for kind in ("weight", "bias"):
