@@ -1,6 +1,7 @@
 """All heads in two processes: the gradients are those of the whole batch in one."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -10,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from zsl.models import FixedMLDecoder, GroupedWordMLDecoder, MLDecoder, WordMLDecoder
 
-OPTIONS = {"embed_dim": 16, "num_heads": 2, "feedforward_dim": 24}
+OPTIONS: dict[str, Any] = {"embed_dim": 16, "num_heads": 2, "feedforward_dim": 24}
 PROCESSES = 2
 
 

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from zsl.models import FixedMLDecoder, GroupedWordMLDecoder, MLDecoder, WordMLDe
 from zsl.models.decoder import DecoderLayer, PreparedQueries
 from zsl.models.grouping import nearest_group
 
-OPTIONS = {"embed_dim": 16, "num_heads": 2, "feedforward_dim": 24}
+OPTIONS: dict[str, Any] = {"embed_dim": 16, "num_heads": 2, "feedforward_dim": 24}
 TOKENS, QUERIES = torch.randn(2, 5, 10), torch.randn(9, 6)
 
 

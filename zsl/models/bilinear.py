@@ -29,4 +29,5 @@ class BilinearHead(nn.Module):
         mapped = self.map(self.to_tokens(features).mean(dim=1))
         # Half-precision logits tie, which spoils rankings.
         with torch.autocast(mapped.device.type, enabled=False):
-            return mapped.float() @ F.normalize(queries, dim=1).T + self.bias
+            mapped = mapped.to(self.bias.dtype)
+            return mapped @ F.normalize(queries, dim=1).to(mapped.dtype).T + self.bias
