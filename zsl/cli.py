@@ -8,6 +8,8 @@ import logging
 import os
 import re
 from argparse import ArgumentError
+from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,9 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveCon
 from pytorch_lightning.loggers import WandbLogger
 
 from zsl.checkpoints import BestCheckpoint, LastCheckpoint
-from zsl.command import config_names, resolve_configs
+from zsl.command import config_names, resolve_configs, yaml_values
 from zsl.data import MultiLabelDataModule
-from zsl.errors import InputError, did_you_mean
+from zsl.errors import InputError, did_you_mean, require
 from zsl.files import write_atomically
 from zsl.labels import LabelEncoder, Vocabulary
 from zsl.report import Report, versions
@@ -64,23 +66,32 @@ def _point(link: Path, target: str) -> None:
 
 
 class FitCLI(LightningCLI):
-    """`zsl.fit`: one subcommand, best checkpoint by `val/zsl/mAP`, data linked to the model."""
+    """`zsl.fit`: one subcommand, best checkpoint by `val/zsl/mAP`, data linked to the model.
 
-    def __init__(self, args: list[str]) -> None:
+    Args:
+        args: The arguments of the command.
+        callbacks: Called besides those of the config.
+        folder: Of the run; None leaves it to the config.
+    """
+
+    def __init__(
+        self, args: list[str], callbacks: Sequence[pl.Callback] = (), folder: Path | None = None
+    ) -> None:
         self.report = Report()
+        self._folder = folder
         options = {"exit_on_error": False, "allow_abbrev": False}
         super().__init__(
             ZeroShotTask,
             MultiLabelDataModule,
             subclass_mode_data=True,
             save_config_callback=RecordRun,
-            trainer_defaults={"callbacks": [self.report], "log_every_n_steps": 10},
+            trainer_defaults={"callbacks": [self.report, *callbacks], "log_every_n_steps": 10},
             seed_everything_default=0,
             parser_kwargs={**options, "fit": options},
             auto_configure_optimizers=False,
             # What `__init__` receives is plain already, and so fit for a safe checkpoint.
             load_from_checkpoint_support=False,
-            args=["fit", *resolve_configs(args)],
+            args=["fit", *yaml_values(resolve_configs(args))],
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -97,12 +108,19 @@ class FitCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Makes data, model and trainer; says in one sentence which part can't be made."""
+        trainer = self.config["fit"]["trainer"]
+        configured = trainer["logger"]
+        if self._folder:
+            trainer["logger"] = _logging_to(self._folder, configured)
         try:
             super().instantiate_classes()
         except ValueError as error:
             if "given class_path" not in str(error):
                 raise
             raise InputError(_explain(str(error))) from error
+        finally:
+            # The saved config, run again, should not write into this run's folder.
+            trainer["logger"] = configured
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Makes the trainer, in bf16 where a GPU has it and no precision is set."""
@@ -145,6 +163,39 @@ class _PartsCLI(FitCLI):
 def parts_of(args: list[str]) -> FitCLI:
     """Makes the `model`, `datamodule` and `trainer` that `zsl.fit` would have for these."""
     return _PartsCLI(args)
+
+
+class _ParsingCLI(_PartsCLI):
+    """Parses, and makes nothing."""
+
+    def instantiate_classes(self) -> None:
+        """Makes nothing."""
+
+    def _set_seed(self) -> None:
+        """Sets none."""
+
+
+def parse(args: list[str]) -> Namespace:
+    """Returns the config that `zsl.fit` would have for these arguments.
+
+    Raises:
+        InputError: An argument is unknown, or its value is of another type.
+    """
+    return _ParsingCLI(args).config["fit"]
+
+
+def _logging_to(folder: Path, logger: Any) -> list[Namespace]:
+    """The loggers of a config, where the first one's folder is this one."""
+    loggers = deepcopy(logger if isinstance(logger, list) else [logger])
+    class_path = getattr(loggers[0], "class_path", None) if loggers else None
+    require(
+        str(class_path).endswith("CSVLogger"),
+        f"trainer.logger begins with {class_path}; expected a CSVLogger first, as in shapes.yaml, "
+        f"for it makes the folder {folder}.",
+    )
+    place = {"save_dir": str(folder.parents[1]), "name": folder.parent.name, "version": folder.name}
+    loggers[0].init_args.update(Namespace(**place))
+    return loggers
 
 
 class _LabelsCLI(_PartsCLI):

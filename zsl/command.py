@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import errno
+import json
 import logging
 import os
 import re
@@ -37,29 +38,29 @@ _ARGUMENTS = (
 """What the help explains: a title, and the class whose docstring does."""
 
 
-def exit_code(command: Callable[[list[str]], None], args: Sequence[str] | None) -> int:
+def exit_code(command: Callable[[list[str]], int | None], args: Sequence[str] | None) -> int:
     """Runs a command; turns an `InputError` into one sentence on stderr and exit code 2.
 
     Args:
-        command: Takes the arguments that follow the command's name.
+        command: Takes the arguments that follow the command's name; returns its exit code, or
+            None for 0.
         args: These arguments; None takes those of the process.
     """
-    _leave_out_chatter()
+    leave_out_chatter()
     try:
-        command(list(sys.argv[1:] if args is None else args))
+        return command(list(sys.argv[1:] if args is None else args)) or 0
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         return 130
     except Exception as error:
-        message = _user_message(error)
+        message = user_message(error)
         if message is None:
             raise
         print(f"error: {message}", file=sys.stderr)
         return 2
-    return 0
 
 
-def _user_message(error: BaseException | None) -> str | None:
+def user_message(error: BaseException | None) -> str | None:
     """The message of the user's mistake that this error is or comes from."""
     while error is not None:
         if isinstance(error, InputError | ArgumentError):
@@ -87,6 +88,15 @@ def shipped_configs() -> Path:
 
 def config_names() -> list[str]:
     """Names of the shipped configs, as `--config` takes them."""
+    return [name for name in _shipped_names() if not name.startswith("sweeps/")]
+
+
+def sweep_names() -> list[str]:
+    """Names of the shipped sweep files, as `zsl.sweep` takes them."""
+    return [name for name in _shipped_names() if name.startswith("sweeps/")]
+
+
+def _shipped_names() -> list[str]:
     folder = shipped_configs()
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.yaml"))
 
@@ -97,14 +107,32 @@ def find_config(name: str) -> str:
     Raises:
         InputError: It is in neither; near matches are in the message.
     """
+    return _find("config", name, config_names())
+
+
+def find_sweep(name: str) -> str:
+    """Finds a sweep file in the working directory, else among the shipped ones.
+
+    Raises:
+        InputError: It is in neither; near matches are in the message.
+    """
+    return _find("sweep file", name, sweep_names())
+
+
+def _find(kind: str, name: str, shipped_names: list[str]) -> str:
+    """Finds a file of a kind.
+
+    Raises:
+        InputError: It is in neither; near matches are in the message.
+    """
     if Path(name).is_file():
         return name
     shipped = shipped_configs() / name
     if shipped.is_file():
         return str(shipped)
     raise InputError(
-        f"The config {name!r} is neither a file nor one of the shipped configs "
-        f"({', '.join(config_names())})." + did_you_mean(name, config_names())
+        f"The {kind} {name!r} is neither a file nor one of the shipped {kind}s "
+        f"({', '.join(shipped_names)})." + did_you_mean(name, shipped_names)
     )
 
 
@@ -120,6 +148,21 @@ def resolve_configs(args: Sequence[str]) -> list[str]:
         else:
             resolved.append(argument)
     return resolved
+
+
+def yaml_values(args: Sequence[str]) -> list[str]:
+    """Rewrites None, lists and dicts in Python's notation, as the agent of W&B writes them."""
+    return [_yaml_value(argument) for argument in args]
+
+
+def _yaml_value(argument: str) -> str:
+    flag, equals, text = argument.partition("=")
+    if not equals or (text != "None" and not text.startswith(("{", "["))):
+        return argument
+    try:
+        return f"{flag}={json.dumps(ast.literal_eval(text))}"
+    except (ValueError, SyntaxError, TypeError):
+        return argument  # YAML's own notation.
 
 
 def fit_help() -> str:
@@ -165,7 +208,7 @@ def _section(title: str, file: str, class_name: str) -> list[str]:
     return lines
 
 
-def _leave_out_chatter() -> None:
+def leave_out_chatter() -> None:
     """Silences what a user can't act on."""
     for message in (
         "LightningCLI's args parameter is intended",

@@ -1,0 +1,126 @@
+"""The picture of a sweep: what each strength does to unseen and seen labels."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from zsl.charts import COLOURS
+from zsl.labels import Role
+
+CURVES = {
+    "test/zsl/mAP": (Role.UNSEEN, "unseen labels"),
+    "test/seen/mAP": (Role.SEEN, "seen labels"),
+}
+
+
+def strength(points: pd.DataFrame, trials: pd.DataFrame, names: list[str]) -> Figure | None:
+    """A panel for each numeric parameter: mAP of unseen and of seen labels over its values.
+
+    A panel shows points that differ in this parameter alone: those around the selected point, else
+    the largest such group, else all trials as a cloud.
+
+    Args:
+        points: Columns of the names, `selected`, and `... mean` and `... sd` of the figures.
+        trials: Columns of the names and the figures.
+        names: The parameters.
+
+    Returns:
+        The picture; None where no parameter has two numbers as values.
+    """
+    shown = [name for name in names if _is_numeric(points[name])]
+    if not shown:
+        return None
+    columns = min(3, len(shown))
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(4.6 * columns, 3.6 * rows + 0.6), layout="constrained")
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).flatten()
+    short = short_names(names)
+    for axes, name in zip(panels, shown, strict=False):
+        _draw_panel(axes, points, trials, name, short)
+    for axes in panels[len(shown) :]:
+        axes.set_axis_off()
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
+    return figure
+
+
+def short_names(names: list[str]) -> dict[str, str]:
+    """The last part of each path, where it is another's last part too the whole path."""
+    last = [name.rsplit(".", 1)[-1] for name in names]
+    return {
+        name: end if last.count(end) == 1 else name for name, end in zip(names, last, strict=True)
+    }
+
+
+def group_of(points: pd.DataFrame, name: str) -> pd.DataFrame | None:
+    """Points that differ in one parameter alone: the selected one's, else the largest group."""
+    others = [column for column in points if column in _parameters(points) and column != name]
+    keys = (
+        points[others].astype(str).agg("|".join, axis=1) if others else pd.Series("", points.index)
+    )
+    groups = [group for _, group in points.groupby(keys) if group[name].nunique() > 1]
+    return max(groups, key=lambda group: (group["selected"].any(), len(group)), default=None)
+
+
+def _parameters(points: pd.DataFrame) -> list[str]:
+    """The columns between `setting` and `n`."""
+    columns = list(points.columns)
+    return columns[columns.index("setting") + 1 : columns.index("n")]
+
+
+def _is_numeric(values: pd.Series) -> bool:
+    numbers = [isinstance(value, int | float) and not isinstance(value, bool) for value in values]
+    return all(numbers) and values.nunique() > 1
+
+
+def _draw_panel(
+    axes: Any, points: pd.DataFrame, trials: pd.DataFrame, name: str, short: dict[str, str]
+) -> None:
+    group = group_of(points, name)
+    for figure, (role, label) in CURVES.items():
+        colour = COLOURS[role]
+        if group is None:
+            axes.plot(trials[name], trials[figure], "o", color=colour, alpha=0.6, label=label)
+            continue
+        line = group.sort_values(name)
+        mean, deviation = line[f"{figure} mean"], line[f"{figure} sd"].fillna(0)
+        axes.errorbar(line[name], mean, deviation, color=colour, marker="o", capsize=3, label=label)
+    selected = points[points["selected"]]
+    is_shown = group is None or group["selected"].any()
+    for figure in CURVES:
+        # Drawn in each panel, so that the legend of the first one has it.
+        axes.plot(
+            selected[name] if is_shown else [],
+            selected[f"{figure} mean"] if is_shown else [],
+            "o",
+            markersize=13,
+            markerfacecolor="none",
+            markeredgecolor="black",
+            label="selected on held-out labels" if figure == next(iter(CURVES)) else None,
+        )
+    values = points[name]
+    if values.min() > 0 and values.max() / values.min() >= 100:
+        axes.set_xscale("log")
+    axes.set_xlabel(name)
+    axes.set_ylabel("mAP in the test", fontsize=9)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title("\n".join(textwrap.wrap(_rest(group, name, short), 52)), fontsize=8)
+
+
+def _rest(group: pd.DataFrame | None, name: str, short: dict[str, str]) -> str:
+    """What the other parameters are in a panel."""
+    if group is None:
+        return "all trials; the other parameters differ too"
+    first = group.iloc[0]
+    rest = [f"{short[other]} {_number(first[other])}" for other in short if other != name]
+    return "with " + ", ".join(rest) if rest else ""
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
