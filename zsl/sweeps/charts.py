@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -57,20 +57,17 @@ def short_names(names: list[str]) -> dict[str, str]:
     }
 
 
-def group_of(points: pd.DataFrame, name: str) -> pd.DataFrame | None:
+def value_text(value: Any) -> str:
+    """A value of a parameter in few letters."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def group_of(points: pd.DataFrame, parameters: Iterable[str], name: str) -> pd.DataFrame | None:
     """Points that differ in one parameter alone: the selected one's, else the largest group."""
-    others = [column for column in points if column in _parameters(points) and column != name]
-    keys = (
-        points[others].astype(str).agg("|".join, axis=1) if others else pd.Series("", points.index)
-    )
+    others = [column for column in parameters if column != name]
+    keys = [str(row) for row in points[others].to_numpy().tolist()]
     groups = [group for _, group in points.groupby(keys) if group[name].nunique() > 1]
     return max(groups, key=lambda group: (group["selected"].any(), len(group)), default=None)
-
-
-def _parameters(points: pd.DataFrame) -> list[str]:
-    """The columns between `setting` and `n`."""
-    columns = list(points.columns)
-    return columns[columns.index("setting") + 1 : columns.index("n")]
 
 
 def _is_numeric(values: pd.Series) -> bool:
@@ -81,7 +78,7 @@ def _is_numeric(values: pd.Series) -> bool:
 def _draw_panel(
     axes: Any, points: pd.DataFrame, trials: pd.DataFrame, name: str, short: dict[str, str]
 ) -> None:
-    group = group_of(points, name)
+    group = group_of(points, short, name)
     for figure, (role, label) in CURVES.items():
         colour = COLOURS[role]
         if group is None:
@@ -118,9 +115,5 @@ def _rest(group: pd.DataFrame | None, name: str, short: dict[str, str]) -> str:
     if group is None:
         return "all trials; the other parameters differ too"
     first = group.iloc[0]
-    rest = [f"{short[other]} {_number(first[other])}" for other in short if other != name]
+    rest = [f"{short[other]} {value_text(first[other])}" for other in short if other != name]
     return "with " + ", ".join(rest) if rest else ""
-
-
-def _number(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)

@@ -28,10 +28,9 @@ class Results:
         self.sweep = study.sweep
         self.names = swept_names(self.sweep)
         self.figures = [self.sweep.metric, *TEST_FIGURES]
-        self.trials = pd.DataFrame(
-            [self._row(trial) for trial in study.trials()],
-            columns=["trial", "state", *self.names, "seed", *self.figures, "folder", "setting"],
-        )
+        rows = [self._row(trial) for trial in study.trials()]
+        columns = ["trial", "state", *self.names, "seed", *self.figures]
+        self.trials = _frame(rows, [*columns, "folder", "message", "setting"], self.names)
         complete = self.trials[self.trials["state"] == "complete"]
         self.points = points_of(complete, self.names, self.figures, self.sweep.maximize)
 
@@ -59,13 +58,16 @@ class Results:
         row |= {"trial": trial.number, "state": _STATES.get(trial.state.name, trial.state.name)}
         row |= {"seed": config.get(SEED, values.get(SEED)), "setting": self._setting(values)}
         row |= attributes.get("results", {}) | {self.sweep.metric: trial.value}
-        return row | {"folder": str(self.sweep.folder / f"trial_{trial.number}")}
+        row |= {"folder": str(self.sweep.folder / f"trial_{trial.number}")}
+        return row | {"message": attributes.get("message", "")}
 
     def _setting(self, values: dict[str, Any]) -> str:
         """What was asked for, in few words."""
         short = charts.short_names(self.names)
         asked = {name: value for name, value in flat(values).items() if name in short}
-        return ", ".join(f"{short[name]} {_text(value)}" for name, value in asked.items())
+        return ", ".join(
+            f"{short[name]} {charts.value_text(value)}" for name, value in asked.items()
+        )
 
     def _table(self) -> list[str]:
         if self.points.empty:
@@ -107,13 +109,14 @@ def points_of(
     keys = [json.dumps(list(row), default=str) for row in trials[names].to_numpy().tolist()]
     rows = []
     for _, group in trials.groupby(pd.Series(keys, index=trials.index, dtype=str), sort=False):
-        row = group.iloc[0][[*names, "setting"]].to_dict() | {"n": len(group)}
+        row: dict[str, Any] = {name: group[name].iloc[0] for name in (*names, "setting")}
+        row |= {"n": len(group)}
         for figure in figures:
             values = group[figure].astype(float)
             row |= {f"{figure} mean": values.mean(), f"{figure} sd": values.std(ddof=1)}
         rows.append(row)
     spreads = [f"{figure} {kind}" for figure in figures for kind in ("mean", "sd")]
-    points = pd.DataFrame(rows, columns=["setting", *names, "n", *spreads])
+    points = _frame(rows, ["setting", *names, "n", *spreads], names)
     points = points.sort_values(spreads[0], ascending=not maximize, ignore_index=True)
     points.insert(0, "selected", points.index == 0)
     return points
@@ -151,8 +154,16 @@ def resolved(config: dict[str, Any], name: str) -> Any:
     return value
 
 
-def _text(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _frame(rows: list[dict[str, Any]], columns: list[str], plain: list[str]) -> pd.DataFrame:
+    """A table in which some columns keep their values as they are, None among floats too."""
+    return pd.DataFrame(
+        {
+            name: pd.Series(
+                [row.get(name) for row in rows], dtype=object if name in plain else None
+            )
+            for name in columns
+        }
+    )
 
 
 def _spread(mean: float, deviation: float) -> str:

@@ -134,7 +134,7 @@ class Runner:
         for one in running:
             one.process.join(timeout=5)
             one.process.kill()
-            self.study.tell(one.trial, Outcome("failed"))
+            self.study.tell(one.trial, Outcome("failed", message="stopped with the sweep"))
 
 
 def check_arguments(sweep: Sweep, num_processes: int) -> int:

@@ -132,8 +132,11 @@ def read_sweep(
 def _load(file: str) -> dict[str, Any]:
     try:
         content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InputError(f"{file}, line {line} is no YAML: {error.problem}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} can't be read as YAML: {' '.join(str(error).split())}") from error
+        raise InputError(f"{file} can't be read: {' '.join(str(error).split())}.") from error
     require(isinstance(content, dict), f"{file} holds no mapping; expected a sweep file.")
     for key in ("method", "metric", "parameters"):
         require(key in content, f"{file} has no {key}; expected a sweep file with method, metric "

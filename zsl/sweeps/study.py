@@ -40,6 +40,7 @@ class Study:
     def __init__(self, sweep: Sweep, storage: str) -> None:
         self.sweep = sweep
         self.storage = storage
+        self._num_failed = 0
         self.is_grid = sweep.method == "grid"
         self._searched = {
             name: parameter
@@ -75,7 +76,7 @@ class Study:
     def num_wanted(self) -> int:
         """Trials there will be, those that failed left out."""
         if self.is_grid:
-            return sum(trial.state in LIVE for trial in self.trials())
+            return len(self.sweep.points())
         assert self.sweep.count is not None
         return self.sweep.count
 
@@ -100,10 +101,12 @@ class Study:
         """Keeps how a trial ended."""
         trial.set_user_attr("config", outcome.config)
         trial.set_user_attr("results", outcome.results)
+        trial.set_user_attr("message", outcome.message)
         if outcome.state == "complete":
             self.optuna.tell(trial, outcome.value)
         else:
             pruned = outcome.state == "pruned"
+            self._num_failed += not pruned
             self.optuna.tell(trial, state=TrialState.PRUNED if pruned else TrialState.FAIL)
 
     def running_elsewhere(self) -> list[FrozenTrial]:
@@ -115,7 +118,8 @@ class Study:
         if any(trial.state == TrialState.WAITING for trial in trials):
             return True
         live = sum(trial.state in LIVE for trial in trials)
-        return not self.is_grid and live < self.num_wanted()
+        # Otherwise a search in which every trial fails would have no end.
+        return not self.is_grid and live + self._num_failed < self.num_wanted()
 
     def _is_superfluous(self, trial: optuna.Trial) -> bool:
         """Whether an earlier trial does the same, or there are enough."""
@@ -124,10 +128,10 @@ class Study:
         ]
         if not self.is_grid and len(earlier) >= self.num_wanted():
             return True
+        if self.is_grid and trial.user_attrs.get("values") not in self.sweep.points():
+            return True  # Another took the last one, or the file has changed.
         key = self._key(trial.user_attrs)
-        if key is None:
-            return self.is_grid  # The last waiting one was taken by another.
-        return any(self._key(other.user_attrs) == key for other in earlier)
+        return key is not None and any(self._key(other.user_attrs) == key for other in earlier)
 
     def _key(self, attributes: dict[str, Any]) -> str | None:
         """What a trial has in common with those that do the same: the point, or what it repeats."""
@@ -165,8 +169,15 @@ class Study:
             if _is_dead(trial):
                 self.optuna.tell(trial.number, state=TrialState.FAIL)
 
+    def _are_points_kept(self) -> bool:
+        """Whether a changed grid has all points that were run; others may come and go."""
+        points = self.sweep.points()
+        states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+        run = [trial for trial in self.trials() if trial.state in states]
+        return all(trial.user_attrs.get("values") in points for trial in run)
+
     def _check_definition(self) -> None:
-        """Refuses another sweep's study; a grid may have got more values."""
+        """Refuses another sweep's study."""
         new = _definition(self.sweep)
         old = self.optuna.user_attrs.get("definition")
         if old is None:
@@ -178,9 +189,8 @@ class Study:
             )
         elif old != new:
             changed = [key for key in new if old.get(key) != new[key]]
-            grown = changed == ["parameters"] and _has_grown(old["parameters"], new["parameters"])
             require(
-                self.is_grid and grown,
+                self.is_grid and changed == ["parameters"] and self._are_points_kept(),
                 f"{self.storage} holds the sweep {self.sweep.name} with other "
                 f"{', '.join(changed)} than {self.sweep.file} and the command line now say; give "
                 "the sweep another name, or go on with what it was begun with.",
@@ -203,12 +213,6 @@ def _definition(sweep: Sweep) -> dict[str, Any]:
         "parameters": parameters,
     }
     return json.loads(json.dumps(definition))
-
-
-def _has_grown(old: dict[str, Any], new: dict[str, Any]) -> bool:
-    return old.keys() == new.keys() and all(
-        value in new[name] for name, values in old.items() for value in values
-    )
 
 
 def _is_dead(trial: FrozenTrial) -> bool:

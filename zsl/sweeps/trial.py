@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import threading
 import traceback
 import warnings
@@ -82,6 +83,9 @@ def run_trial(job: Job, connection: Connection) -> None:
             "failed" if message is None else "refused",
             message=message or f"{type(error).__name__}: {' '.join(str(error).split())}",
         )
+    if wandb := sys.modules.get("wandb"):
+        # It would do so on the exit of a process, but multiprocessing leaves that out.
+        wandb.finish(exit_code=int(outcome.state in ("failed", "refused")))
     connection.send(outcome)
 
 

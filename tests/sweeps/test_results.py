@@ -1,0 +1,87 @@
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.sweeps.fakes import write
+from zsl.sweeps.charts import group_of, short_names, strength
+from zsl.sweeps.results import TEST_FIGURES, flat, points_of, resolved, swept_names
+from zsl.sweeps.spec import read_sweep
+
+NAMES = ["model.query_noise", "model.query_dropout"]
+FIGURES = ["val/zsl/mAP", *TEST_FIGURES]
+
+
+def trials(settings: list[tuple[Any, Any]], seeds: int = 3) -> pd.DataFrame:
+    """Figures that differ between trials; the second setting has the best validation."""
+    rows = []
+    for index, setting in enumerate(settings):
+        for seed in range(seeds):
+            row = dict(zip(NAMES, setting, strict=True)) | {"setting": str(setting)}
+            rows.append(row | {name: 0.1 * k + 0.01 * seed**2 for k, name in enumerate(FIGURES)})
+            rows[-1]["val/zsl/mAP"] += 0.5 if index == 1 else 0.1 * index
+    return pd.DataFrame(rows)
+
+
+def test_points_are_means_over_seeds() -> None:
+    table = trials([(0.0, None), (0.5, None), (0.5, [1])])
+    points = points_of(table, NAMES, FIGURES, maximize=True)
+    assert points["selected"].tolist() == [True, False, False]
+    assert points["setting"].tolist() == ["(0.5, None)", "(0.5, [1])", "(0.0, None)"]
+    assert points["n"].tolist() == [3, 3, 3]
+    for _, point in points.iterrows():
+        own = table[table["setting"] == point["setting"]]
+        for figure in FIGURES:
+            assert point[f"{figure} mean"] == pytest.approx(statistics.mean(own[figure]))
+            assert point[f"{figure} sd"] == pytest.approx(statistics.stdev(own[figure]))
+    worst = points_of(table, NAMES, FIGURES, maximize=False)
+    assert worst["setting"][0] == "(0.0, None)"
+    assert points_of(table[:0], NAMES, FIGURES, maximize=True).empty
+
+
+def test_a_panel_shows_what_differs_in_one_parameter() -> None:
+    settings = [(0.0, 0.0), (0.5, 0.5), (0.5, 0.0), (1.0, 0.0), (0.0, 0.7)]
+    points = points_of(trials(settings), NAMES, FIGURES, maximize=True)
+    noise = group_of(points, NAMES, "model.query_noise")
+    dropout = group_of(points, NAMES, "model.query_dropout")
+    assert noise is not None
+    assert dropout is not None
+    # The selected point has no neighbour with another noise, so the largest group is shown.
+    assert sorted(noise["model.query_noise"]) == [0.0, 0.5, 1.0]
+    assert sorted(dropout["model.query_dropout"]) == [0.0, 0.5]
+    assert dropout["selected"].any()
+
+
+def test_the_picture_has_a_panel_for_each_number() -> None:
+    table = trials([(0.0, 0.0), (0.5, 0.0), (0.0, 0.3)])
+    points = points_of(table, NAMES, FIGURES, maximize=True)
+    figure = strength(points, table, NAMES)
+    assert figure is not None
+    assert [axes.get_xlabel() for axes in figure.axes] == NAMES
+    assert figure.axes[0].get_title() == "with query_dropout 0"
+
+    cloud = trials([(0.001, 0.1), (0.5, 0.2), (1.0, 0.3)], seeds=1)
+    figure = strength(points_of(cloud, NAMES, FIGURES, maximize=True), cloud, NAMES)
+    assert figure is not None
+    assert figure.axes[0].get_xscale() == "log"
+    assert "all trials" in figure.axes[0].get_title()
+    assert len(figure.axes[0].lines[0].get_xdata()) == 3  # type: ignore[arg-type]
+
+    words = trials([("a", True), ("b", False)])
+    assert strength(points_of(words, NAMES, FIGURES, maximize=True), words, NAMES) is None
+
+
+def test_names_and_values(in_tmp_path: Path) -> None:
+    assert flat({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}
+    config = {"data": {"class_path": "x", "init_args": {"root": "here"}}, "seed": 1}
+    assert resolved(config, "data.root") == "here"
+    assert resolved(config, "data.nothing.at.all") is None
+    assert short_names(["a.x", "b.x", "b.y"]) == {"a.x": "a.x", "b.x": "b.x", "b.y": "y"}
+    parameters = {
+        "model": {"values": [{"query_noise": 1.0}, {"query_dropout": 0.5}]},
+        "trainer.max_epochs": {"value": 3},
+        "seed_everything": {"values": [0, 1]},
+    }
+    assert swept_names(read_sweep(write(parameters=parameters))) == NAMES

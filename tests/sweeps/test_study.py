@@ -1,0 +1,152 @@
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+
+from tests.sweeps.fakes import write
+from zsl.errors import InputError
+from zsl.sweeps.spec import Sweep, read_sweep
+from zsl.sweeps.study import OWN, Study
+from zsl.sweeps.trial import Outcome
+
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
+SEEDS = {"seed_everything": {"values": [0, 1, 2]}}
+NOISE = {"model.query_noise": {"min": 0.0, "max": 1.0}}
+
+
+def grid(**changes: Any) -> Sweep:
+    return read_sweep(write(**({"parameters": SEEDS} | changes)))
+
+
+def search(method: str = "random", count: int = 3) -> Sweep:
+    return read_sweep(write(method=method, run_cap=count, parameters=NOISE | SEEDS))
+
+
+def finish(study: Study, state: Any = "complete") -> list[dict[str, Any]]:
+    """Runs all there is to run; returns the values."""
+    ran = []
+    while trial := study.next_trial():
+        ran.append(trial.user_attrs["values"])
+        study.tell(trial, Outcome(state, 0.5 if state == "complete" else None))
+    return ran
+
+
+def test_two_machines_run_each_point_once() -> None:
+    one, other = Study(grid(), "study.log"), Study(grid(), "study.log")
+    for values in one.sweep.points():  # As if both had begun at the same moment.
+        one.optuna.enqueue_trial({}, user_attrs={"values": values})
+    ran = []
+    for study in (one, other, one, other):
+        if trial := study.next_trial():
+            ran.append(trial.user_attrs["values"]["seed_everything"])
+            study.tell(trial, Outcome("complete", 0.5))
+    assert sorted(ran) == [0, 1, 2]
+    assert len(one.trials()) == one.num_finished() == one.num_wanted() == 3
+    assert finish(Study(grid(), "study.log")) == []
+
+
+@pytest.mark.parametrize("method", ["random", "bayes"])
+def test_a_search_draws_seeds_and_ends(method: str) -> None:
+    study = Study(search(method), f"sqlite:///{Path('study.db').resolve()}")
+    ran = finish(study)
+    assert len({values["model.query_noise"] for values in ran}) == 3
+    assert {values["seed_everything"] for values in ran} <= {0, 1, 2}
+    assert [set(trial.params) for trial in study.trials()] == [{"model.query_noise"}] * 3
+    assert len(finish(Study(search(method, count=5), study.storage))) == 2
+
+
+def test_two_machines_stay_within_the_count() -> None:
+    one, other = Study(search(count=1), "study.log"), Study(search(count=1), "study.log")
+    extra = one.optuna.ask(
+        {name: parameter.distribution for name, parameter in one._searched.items()}
+    )
+    trial = other.optuna.ask(
+        {name: parameter.distribution for name, parameter in one._searched.items()}
+    )
+    assert not one._is_superfluous(extra)
+    assert other._is_superfluous(trial)
+
+
+def test_what_failed_is_run_again_with_the_same_values() -> None:
+    study = Study(search(), "study.log")
+    failed = finish(study, "failed")
+    assert len(failed) == 3  # And not for ever.
+    again = Study(search(), "study.log")
+    assert finish(again) == failed
+    assert again.num_finished() == 3
+    assert finish(Study(search(), "study.log")) == []
+
+    study = Study(grid(name="other"), "study.log")
+    assert len(finish(study, "failed")) == 3
+    assert len(finish(Study(grid(name="other"), "study.log"))) == 3
+
+
+def test_trials_of_dead_processes_are_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = Study(grid(), "study.log")
+    running = []
+    child = os.posix_spawn("/bin/true", ["true"], {})
+    os.waitpid(child, 0)
+    for own in (
+        {"host": OWN["host"], "process": child},
+        {"host": OWN["host"], "process": os.getppid()},
+        {"host": "elsewhere", "process": child},
+    ):
+        monkeypatch.setattr("zsl.sweeps.study.OWN", own)
+        running.append(study.next_trial())
+    monkeypatch.setattr("zsl.sweeps.study.OWN", OWN)
+    again = Study(grid(), "study.log")
+    assert [values["seed_everything"] for values in finish(again)] == [0]
+    assert [trial.number for trial in again.running_elsewhere()] == [1, 2]
+
+
+def test_pruned_trials_are_finished() -> None:
+    changes = {"early_terminate": {"type": "hyperband", "max_iter": 9, "s": 2}}
+    study = Study(grid(**changes), "study.log")
+    assert len(finish(study, "pruned")) == 3
+    assert study.num_finished() == 3
+    assert all(trial.state == TrialState.PRUNED for trial in study.trials())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "random", "run_cap": 3}, "with other method than tiny.yaml"),
+        ({"metric": {"name": "val/seen/mAP", "goal": "maximize"}}, "with other metric"),
+        ({"early_terminate": {"type": "hyperband", "min_iter": 1}}, "with other early_terminate"),
+        ({"parameters": {"seed_everything": {"values": [1, 2, 3]}}}, "with other parameters"),
+        ({"parameters": SEEDS | {"a": {"values": [0]}}}, "with other parameters"),
+    ],
+)
+def test_another_sweep_is_refused(changes: dict[str, Any], message: str) -> None:
+    finish(Study(grid(), "study.log"))
+    with pytest.raises(InputError, match=message):
+        Study(grid(**changes), "study.log")
+    with pytest.raises(InputError, match="with other arguments"):
+        Study(read_sweep(write(parameters=SEEDS), ["--data.num_train=8"]), "study.log")
+
+
+def test_a_grid_may_grow_and_lose_what_was_not_run() -> None:
+    study = Study(grid(), "study.log")
+    trial = study.next_trial()
+    assert trial is not None
+    study.tell(trial, Outcome("complete", 0.5))
+    changed = grid(parameters={"seed_everything": {"values": [0, 2, 7]}})
+    ran = finish(Study(changed, "study.log"))
+    assert [values["seed_everything"] for values in ran] == [2, 7]
+
+
+def test_a_folder_of_another_study_is_refused() -> None:
+    Path("runs/sweeps/tiny/trial_0").mkdir(parents=True)
+    with pytest.raises(InputError, match="holds 1 trials that are not of this study"):
+        Study(grid(), "study.log")
+
+
+def test_storages_that_can_not_be_opened_are_refused() -> None:
+    Path("notes.txt").write_text("not a study\n")
+    with pytest.raises(InputError, match=r"notes\.txt is no study"):
+        Study(grid(), "notes.txt")
+    for url in ("nothing://here", "sqlite:////nowhere/at/all.db"):
+        with pytest.raises(InputError, match=f"{url} can't be opened"):
+            Study(grid(), url)

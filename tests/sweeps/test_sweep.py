@@ -1,0 +1,148 @@
+"""The command as users run it, on miniature data; each trial in its own process."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+import yaml
+from PIL import Image
+
+from tests.sweeps.fakes import TINY, run, write
+from tests.test_commands import read_csv
+from zsl.sweep import main
+
+FOLDER = Path("runs/sweeps/tiny")
+GOES_WRONG = [
+    "--trainer.callbacks=tests.sweeps.fakes.GoesWrong",
+    "--trainer.callbacks.crashes=1",
+    "--trainer.callbacks.killed=2",
+]
+
+
+def test_a_grid_on_two_processes(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(parameters={"model": {"values": [{"query_noise": 0.0}, {"query_dropout": 0.3}]}})
+    assert run("--processes=2", "--seed_everything=5") == 0
+    output = capsys.readouterr().out
+    assert "Sweep tiny: 2 complete trials." in output
+    assert "selected on held-out seen labels" in output
+    rows = read_csv(FOLDER / "trials.csv")
+    assert [(row["model.query_noise"], row["model.query_dropout"]) for row in rows] == [
+        ("0.0", "0.0"),
+        ("0.0", "0.3"),
+    ]
+    assert {(row["state"], row["seed"]) for row in rows} == {("complete", "5")}
+    points = read_csv(FOLDER / "points.csv")
+    best = max(rows, key=lambda row: float(row["val/zsl/mAP"]))
+    assert points[0]["selected"] == "True"
+    assert points[0]["test/zsl/mAP mean"] == best["test/zsl/mAP"]
+    with Image.open(FOLDER / "strength.png") as picture:
+        assert min(picture.size) > 300
+    for row in rows:
+        validated = [line["val/zsl/mAP"] for line in read_csv(Path(row["folder"]) / "metrics.csv")]
+        assert float(row["val/zsl/mAP"]) == pytest.approx(max(map(float, filter(None, validated))))
+        for name in ("config.yaml", "results.json", "checkpoints/best.ckpt", "log.txt"):
+            assert (Path(row["folder"]) / name).is_file()
+    # Run again by itself, a trial's config makes a run beside the others.
+    config = yaml.safe_load((FOLDER / "trial_0" / "config.yaml").read_text())
+    assert config["trainer"]["logger"][0]["init_args"]["version"] is None
+    assert not (in_tmp_path / "wandb").exists()
+
+    before = (FOLDER / "trials.csv").read_text()
+    assert run("--seed_everything=5") == 0
+    assert (FOLDER / "trials.csv").read_text() == before
+    assert run("--seed_everything=6") == 2
+    assert "with other arguments than tiny.yaml" in capsys.readouterr().err
+
+
+def test_crashed_and_killed_trials_leave_the_others_alone(
+    in_tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(parameters={"seed_everything": {"values": [0, 1, 2]}})
+    (in_tmp_path / "wrong").touch()
+    assert run(*GOES_WRONG, "--processes=2") == 1
+    error = capsys.readouterr().err
+    assert "2 failed; the same command runs them again:" in error
+    assert "trial 1: RuntimeError: the sky fell (runs/sweeps/tiny/trial_1/log.txt)" in error
+    assert "trial 2: its process was killed by signal 9" in error
+    assert "the sky fell" in (FOLDER / "trial_1" / "log.txt").read_text()
+    (in_tmp_path / "wrong").unlink()
+    assert run(*GOES_WRONG, "--processes=2") == 0
+    rows = read_csv(FOLDER / "trials.csv")
+    assert [row["state"] for row in rows] == [
+        "complete",
+        "failed",
+        "failed",
+        "complete",
+        "complete",
+    ]
+    (point,) = read_csv(FOLDER / "points.csv")
+    assert point["n"] == "3"
+
+
+def test_a_search_prunes_and_logs_to_wandb(
+    in_tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(
+        method="bayes",
+        run_cap=2,
+        metric={"name": "val/seen/mAP", "goal": "maximize"},
+        early_terminate={"type": "hyperband", "min_iter": 1},
+        parameters={
+            "model.query_noise": {"min": 0.0, "max": 1.0},
+            "model.ema_decay": {"values": [None, 0.9]},
+            "seed_everything": {"min": 3, "max": 9},
+        },
+    )
+    monkeypatch.setattr(optuna.Trial, "should_prune", lambda trial: trial.number == 1)
+    assert run("--wandb", "--trainer.max_epochs=2") == 0
+    assert "Sweep tiny: 1 complete, 1 pruned trials." in capsys.readouterr().out
+    complete, pruned = read_csv(FOLDER / "trials.csv")
+    assert 3 <= int(complete["seed"]) <= 9
+    assert 0 <= float(complete["model.query_noise"]) <= 1
+    assert (
+        len([row for row in read_csv(FOLDER / "trial_1/metrics.csv") if row["val/seen/mAP"]]) == 1
+    )
+    assert not (FOLDER / "trial_1" / "results.json").exists()
+    assert pruned["test/zsl/mAP"] == ""
+    logged = [path.read_bytes() for path in in_tmp_path.glob("wandb/offline-run-*/*.wandb")]
+    assert len(logged) == 2
+    assert all(b"tiny" in content and b"val/seen/mAP" in content for content in logged)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "more", "message"),
+    [
+        ("model.query_nose", [1], (), "no argument model.query_nose. Did you mean 'model.query_noise"),
+        ("model", [{"query_nose": 1}], (), "no argument model.query_nose"),
+        ("model.query_noise", [0, "much"], (), "model.query_noise is 'much'; expected float"),
+        ("model.query_noise", [0], ("--trainer.devices=2",), "a trial runs on one device"),
+        ("model.query_dropout", [1.5], (), "Trial 0 was refused: model.query_dropout is 1.5"),
+        ("model.query_noise", [0], ("--processes=0",), "--processes is 0; expected 1 or more"),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("in_tmp_path")
+def test_errors_are_one_sentence(
+    name: str, values: list, more: tuple, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(parameters={name: {"values": values}})
+    assert run(*more) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert message in error
+    assert FOLDER.exists() == ("Trial 0" in message)
+
+
+def test_help_comes_without_torch() -> None:
+    code = "import sys; from zsl.sweep import main\ntry: main(['--help'])\nfinally: print(*sys.modules)"
+    text = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert "sweeps/query_augmentation.yaml" in text
+    assert not {"torch", "optuna"} & set(text.split())
+
+
+def test_a_missing_file_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["nothing.yaml", *TINY]) == 2
+    assert "is neither a file nor one of the shipped sweep files" in capsys.readouterr().err
