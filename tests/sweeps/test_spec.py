@@ -20,7 +20,6 @@ from zsl.sweeps.parameters import Range, read_parameter
 from zsl.sweeps.results import resolved
 from zsl.sweeps.spec import FIGURES, METRICS, read_sweep
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:LightningCLI's args parameter")
 
 

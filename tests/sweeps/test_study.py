@@ -145,8 +145,10 @@ def test_a_folder_of_another_study_is_refused() -> None:
 
 def test_storages_that_can_not_be_opened_are_refused() -> None:
     Path("notes.txt").write_text("not a study\n")
-    with pytest.raises(InputError, match=r"notes\.txt is no study"):
-        Study(grid(), "notes.txt")
+    for storage in ("notes.txt", "."):
+        with pytest.raises(InputError, match=f"The storage {storage} is no study"):
+            Study(grid(), storage)
+    assert Path("notes.txt").read_text() == "not a study\n"
     for url in ("nothing://here", "sqlite:////nowhere/at/all.db"):
         with pytest.raises(InputError, match=f"{url} can't be opened"):
             Study(grid(), url)

@@ -241,12 +241,14 @@ def _open(storage: str) -> optuna.storages.BaseStorage:
         except Exception as error:  # Of SQLAlchemy and of any driver.
             reason = " ".join(str(error).split())
             raise InputError(f"The storage {storage} can't be opened: {reason}") from error
-    Path(storage).parent.mkdir(parents=True, exist_ok=True)
-    backend = JournalFileBackend(storage)
-    try:
-        return JournalStorage(backend)
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{storage} is no study: it was not written by Optuna.") from error
+    path = Path(storage)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Optuna would write into any file.
+    require(
+        not path.exists() or (path.is_file() and path.open("rb").read(9) in (b"", b'{"op_code')),
+        f"The storage {storage} is no study of Optuna's; expected a new file, or one of a sweep.",
+    )
+    return JournalStorage(JournalFileBackend(storage))
 
 
 def _sampler(method: str) -> optuna.samplers.BaseSampler:
