@@ -27,6 +27,7 @@ from zsl.models import (
     Tagger,
     WordMLDecoder,
     group_labels,
+    span_of,
 )
 
 
@@ -42,7 +43,7 @@ class ZeroShotTask(pl.LightningModule):
             demo extra), the path of a local file, or None for a random initialisation.
         stride: Pixels per token along each side; None takes the backbone's final features.
         freeze_backbone: Trains the head alone.
-        head: `ml_decoder`, or `bilinear`, the baseline, which has no use for the next six.
+        head: `ml_decoder`, or `bilinear`, the baseline, which has no use for the next seven.
         num_groups: Number of group queries, made of the seen labels' vectors, for group decoding:
             the decoder's cost grows with the groups and no longer with the labels. None is full
             decoding, one query for each label.
@@ -51,6 +52,7 @@ class ZeroShotTask(pl.LightningModule):
         feedforward_dim: Hidden width of the decoder's feed-forward part.
         dropout: Dropout rate in the decoder.
         query_relu: Passes the projected queries through a ReLU, as the published head does.
+        seen_span: Uses of each label vector only the part in the span of the seen labels' vectors.
         query_noise: Strength of the noise on the queries, relative to the label vectors' scale.
         query_rotation: Strength of noise on the queries' directions, in radians.
         query_dropout: Part of the labels that is not asked in a step.
@@ -90,6 +92,7 @@ class ZeroShotTask(pl.LightningModule):
         feedforward_dim: int = 2048,
         dropout: float = 0.1,
         query_relu: bool = True,
+        seen_span: bool = False,
         query_noise: float = 0.0,
         query_rotation: float = 0.0,
         query_dropout: float = 0.0,
@@ -159,6 +162,8 @@ class ZeroShotTask(pl.LightningModule):
             return BilinearHead(token_dim, self.query_dim)
         names = ("embed_dim", "num_heads", "feedforward_dim", "dropout", "query_relu")
         options = {name: hparams[name] for name in names}
+        if hparams["seen_span"]:
+            options["span"] = span_of(self.queries(Role.SEEN))
         if hparams["num_groups"] is None:
             return WordMLDecoder(token_dim, self.query_dim, **options)
         groups = group_labels(self.queries(Role.SEEN), hparams["num_groups"])

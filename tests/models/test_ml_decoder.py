@@ -14,6 +14,7 @@ from zsl.models import (
     GroupedWordMLDecoder,
     MLDecoder,
     WordMLDecoder,
+    span_of,
 )
 from zsl.models.decoder import Memory, PreparedQueries
 from zsl.models.published import load_published, to_published
@@ -369,3 +370,36 @@ def test_the_relu_on_the_queries_can_be_left_out() -> None:
     assert not torch.allclose(expected, published_logits(tensors, tokens, queries))
     with pytest.raises(InputError, match="no ReLU on its queries, but published ones have"):
         load_published(head, published)
+
+
+@word_modes
+def test_of_label_vectors_the_part_in_the_span_counts(make: Callable[[], MLDecoder]) -> None:
+    head = make().eval()
+    trained = torch.randn(4, WIDTH).double()
+    head.span = span_of(trained).double()
+    tokens, queries = inputs(head)
+    # The nearest point of the span, by least squares.
+    shares = torch.linalg.lstsq(trained.T, queries.T).solution
+    inside = (trained.T @ shares).T
+    within = head(tokens, queries)
+    torch.testing.assert_close(head(tokens, inside), within, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(head(tokens, 7 * queries - 6 * inside), within, rtol=1e-4, atol=1e-4)
+    span, head.span = head.span, None
+    torch.testing.assert_close(head(tokens, inside), within, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(head(tokens, queries), within, atol=1e-3)
+    if isinstance(head, WordMLDecoder):  # A published head has it in its weights.
+        head.span = span
+        head.embed_queries.weight.data += torch.randn_like(head.embed_queries.weight)
+        tensors = {k.removeprefix("decoder."): v for k, v in Naive(head).tensors.items()}
+        torch.testing.assert_close(
+            published_logits(tensors, tokens, queries), head(tokens, queries)
+        )
+
+
+def test_a_span_has_the_rank_of_its_vectors() -> None:
+    vectors = torch.randn(5, 9)
+    span = span_of(torch.cat([vectors, vectors[:2] + vectors[2:4]]))
+    assert span.shape == (9, 5)
+    torch.testing.assert_close(span.T @ span, torch.eye(5))
+    torch.testing.assert_close(vectors @ span @ span.T, vectors)
+    assert span_of(torch.randn(20, 9)).shape == (9, 9)

@@ -6,6 +6,7 @@ from zsl.models.drop_in import add_ml_decoder_head
 from zsl.models.grouping import group_labels
 from zsl.models.ml_decoder import FixedMLDecoder, GroupedWordMLDecoder, MLDecoder, WordMLDecoder
 from zsl.models.published import load_published, to_published
+from zsl.models.span import span_of
 from zsl.models.tagger import Tagger
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "add_ml_decoder_head",
     "group_labels",
     "load_published",
+    "span_of",
     "to_published",
 ]

@@ -39,10 +39,14 @@ class MLDecoder(nn.Module):
         feedforward_dim: Width of the hidden layer of the feed-forward part.
         dropout: Dropout rate throughout the decoder.
         query_relu: Passes the projected queries through a ReLU.
+        span: (W, k), orthonormal columns: of each query only the part in their span is used. None
+            uses the whole.
 
     Raises:
         InputError: A width or rate is out of range, or `num_heads` does not divide `embed_dim`.
     """
+
+    span: Tensor | None
 
     def __init__(
         self,
@@ -53,6 +57,7 @@ class MLDecoder(nn.Module):
         feedforward_dim: int,
         dropout: float,
         query_relu: bool = True,
+        span: Tensor | None = None,
     ) -> None:
         super().__init__()
         require(
@@ -68,6 +73,7 @@ class MLDecoder(nn.Module):
         )
         self.query_dim = query_dim
         self.query_relu = query_relu
+        self.register_buffer("span", span)
         self.to_tokens = ToTokens()
         self.embed_tokens = nn.Linear(token_dim, embed_dim)
         self.embed_queries = None if query_dim is None else nn.Linear(query_dim, embed_dim)
@@ -84,12 +90,17 @@ class MLDecoder(nn.Module):
             )
         return self.layer.attention.remember(F.relu(self.embed_tokens(tokens)))
 
-    def _check_width(self, queries: Tensor) -> None:
+    def _check_queries(self, queries: Tensor) -> Tensor:
+        """Returns the part of label vectors (L, W) that is used."""
         if queries.ndim != 2 or queries.shape[1] != self.query_dim:
             raise InputError(
                 f"The label vectors have the shape {tuple(queries.shape)}; "
                 f"expected (labels, {self.query_dim})."
             )
+        if self.span is None:
+            return queries
+        with torch.autocast(queries.device.type, enabled=False):
+            return queries.to(self.span.dtype) @ self.span @ self.span.T
 
     def _prepare(self, queries: Tensor) -> PreparedQueries:
         """Does the work on queries (Q, W or D) that needs no image.
@@ -225,6 +236,7 @@ class WordMLDecoder(MLDecoder):
         feedforward_dim: Width of the hidden layer of the feed-forward part.
         dropout: Dropout rate throughout the decoder.
         query_relu: Passes the projected queries through a ReLU, as the published head does.
+        span: (W, k) from `span_of`: of each label vector only the part in it is used.
 
     Raises:
         InputError: A number is out of range, or `num_heads` does not divide `embed_dim`.
@@ -239,9 +251,10 @@ class WordMLDecoder(MLDecoder):
         feedforward_dim: int = 2048,
         dropout: float = 0.1,
         query_relu: bool = True,
+        span: Tensor | None = None,
     ) -> None:
         super().__init__(
-            token_dim, query_dim, embed_dim, num_heads, feedforward_dim, dropout, query_relu
+            token_dim, query_dim, embed_dim, num_heads, feedforward_dim, dropout, query_relu, span
         )
         # One readout shared by all queries: any number of labels can be asked.
         self.readout = nn.Linear(embed_dim, 1)
@@ -258,7 +271,7 @@ class WordMLDecoder(MLDecoder):
         Raises:
             InputError: The label vectors have another width than W.
         """
-        self._check_width(queries)
+        queries = self._check_queries(queries)
         memory = self._remember(features)
         prepared = self._prepare(queries)
         if self._in_graph:
@@ -295,6 +308,7 @@ class GroupedWordMLDecoder(MLDecoder):
         feedforward_dim: Width of the hidden layer of the feed-forward part.
         dropout: Dropout rate throughout the decoder.
         query_relu: Passes the projected queries through a ReLU, as the published head does.
+        span: (W, k) from `span_of`: of each label vector only the part in it is used.
 
     Raises:
         InputError: A number is out of range, `num_heads` does not divide `embed_dim`, or the group
@@ -312,11 +326,12 @@ class GroupedWordMLDecoder(MLDecoder):
         feedforward_dim: int = 2048,
         dropout: float = 0.1,
         query_relu: bool = True,
+        span: Tensor | None = None,
     ) -> None:
         check_group_queries(group_queries)
         query_dim = group_queries.shape[1]
         super().__init__(
-            token_dim, query_dim, embed_dim, num_heads, feedforward_dim, dropout, query_relu
+            token_dim, query_dim, embed_dim, num_heads, feedforward_dim, dropout, query_relu, span
         )
         self.register_buffer("group_queries", group_queries.detach().float().clone())
         self.readout = nn.Linear(embed_dim, query_dim)
@@ -334,7 +349,7 @@ class GroupedWordMLDecoder(MLDecoder):
         Raises:
             InputError: The label vectors have another width than W.
         """
-        self._check_width(queries)
+        queries = self._check_queries(queries)
         decoded = self.layer(self._prepare(self.group_queries), self._remember(features))
         with torch.autocast(decoded.device.type, enabled=False):
             outputs = self.readout(decoded.to(self.readout.weight.dtype))

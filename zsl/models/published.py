@@ -138,7 +138,10 @@ def _to_published(head: MLDecoder) -> dict[str, Tensor]:
         published["query_embed.weight"] = own["group_queries"]
         published["duplicate_pooling"] = own["readout.weight"]
     else:
-        published["wordvec_proj.weight"] = own["embed_queries.weight"]
+        weight = own["embed_queries.weight"]
+        published["wordvec_proj.weight"] = (
+            weight if head.span is None else weight @ head.span @ head.span.T
+        )
         published["wordvec_proj.bias"] = own["embed_queries.bias"]
         published["duplicate_pooling"] = own["readout.weight"].T
     return published
