@@ -95,6 +95,13 @@ def test_groups_are_made_of_the_seen_labels_alone() -> None:
         make_task(data, num_groups=85)
 
 
+def test_the_span_is_that_of_the_seen_labels_alone() -> None:
+    task = make_task(make_data(), seen_span=True)
+    span, seen = task.get_buffer("tagger.decoder.span"), task.queries(Role.SEEN)
+    assert span.shape[1] == torch.linalg.matrix_rank(seen)
+    torch.testing.assert_close(seen @ span @ span.T, seen, rtol=1e-3, atol=1e-4)
+
+
 def test_weight_decay_is_off_for_one_dimensional_parameters(tmp_path: Path) -> None:
     data = make_data()
     task = make_task(data, freeze_backbone=True, weight_decay=0.3)
@@ -109,15 +116,21 @@ def test_weight_decay_is_off_for_one_dimensional_parameters(tmp_path: Path) -> N
     assert count == sum(p.numel() for p in task.tagger.decoder.parameters())
 
 
-@pytest.mark.parametrize(("ema_decay", "num_groups"), [(None, None), (0.5, None), (0.5, 7)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"ema_decay": 0.5},
+        {"ema_decay": 0.5, "num_groups": 7, "seen_span": True},
+        {"seen_span": True, "query_relu": False},
+        {"head": "bilinear"},
+    ],
+)
 def test_a_checkpoint_is_self_contained_and_tests_alike(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    ema_decay: float | None,
-    num_groups: int | None,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
     data = make_data()
-    task = make_task(data, ema_decay=ema_decay, num_groups=num_groups, query_noise=0.1)
+    task = make_task(data, query_noise=0.1, **options)
     trainer = make_trainer(tmp_path)
     trainer.fit(task, data)
     logged = trainer.logged_metrics
@@ -132,7 +145,7 @@ def test_a_checkpoint_is_self_contained_and_tests_alike(
     assert restored.vocabulary == data.vocabulary
     assert restored.encoder.recipe == task.encoder.recipe
     for name, buffer in task.named_buffers():
-        if name.endswith(("vectors", "queries")):
+        if name.endswith(("vectors", "queries", "span")):
             assert torch.equal(restored.get_buffer(name), buffer), name
 
     # The validation of the restored weights gives the number by which they were chosen.
@@ -261,6 +274,11 @@ def test_the_schedule_fits_runs_of_any_length(tmp_path: Path, steps: int) -> Non
         ({"query_dropout": 1.0}, "model.query_dropout is 1.0; expected 0 to below 1"),
         ({"random_queries": -1}, "model.random_queries is -1; expected 0 or more"),
         ({"query_ramp": 2.0}, "model.query_ramp is 2.0; expected 0 to 1"),
+        ({"labels_per_mixture": 1}, "model.labels_per_mixture is 1; expected 2 or more"),
+        (
+            {"labels_per_mixture": 85, "mixed_queries": 9},
+            "model.mixed_queries is 9; it needs 85 seen labels or more, and 84 are trained",
+        ),
         ({"learning_rate": 0.0}, "model.learning_rate is 0.0; expected above 0"),
         ({"weight_decay": -1.0}, "model.weight_decay is -1.0"),
         ({"warmup": 1.0}, "model.warmup is 1.0"),

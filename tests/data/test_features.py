@@ -15,7 +15,7 @@ from zsl.evaluate import main as evaluate
 from zsl.fit import main as fit
 from zsl.prepare import main as prepare
 
-TINY = ["--config=table.yaml", "--config=features.yaml", "--data.batch_size=8"]
+TINY = ["--config=table.yaml", "--config=data/features.yaml", "--data.batch_size=8"]
 TINY += ["--data.image_size=32", "--model.backbone=test_resnet", "--model.stride=16"]
 TINY += ["--model.weights=null", "--model.embed_dim=16", "--model.feedforward_dim=16"]
 TINY += ["--trainer.max_epochs=2", "--trainer.accelerator=cpu", "--data.num_workers=0"]

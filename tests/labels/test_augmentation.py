@@ -77,6 +77,14 @@ def test_mixtures_have_the_mixture_of_the_targets(num_labels: int) -> None:
             assert degree == pytest.approx(expected, abs=1e-5)
 
 
+def test_mixtures_can_be_taught_another_target() -> None:
+    mixed = MixedQueries(6, "uncertain", num_labels=3)
+    neighbours = NeighbourQueries(4, "present")
+    _, targets = augment(additions=[mixed, neighbours])
+    assert (targets[:, 200:206] == 0.5).all()
+    assert (targets[:, 206:] == 1).all()
+
+
 def test_shares_of_mixtures_are_uniform_on_the_simplex() -> None:
     torch.manual_seed(0)
     part = MixedQueries(4000, num_labels=3)
