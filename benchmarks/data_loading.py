@@ -110,7 +110,7 @@ class OurDataModule(MultiLabelDataModule):
     """The product's loaders, with the augmentation of nuswide.yaml."""
 
     def __init__(self, files: list[Path], num_workers: int) -> None:
-        super().__init__(SIZE, BATCH, num_workers, 1.0, False, 0.5, True, None)
+        super().__init__(SIZE, BATCH, num_workers, 1.0, False, 0.5, True, None, 1)
         self.files = files
 
     def dataset(self, split: Split, transform: ImageTransform) -> OurDataset:

@@ -51,13 +51,18 @@ def prepare_features(args: list[str]) -> None:
         enable_model_summary=False,
     )
     start = time.perf_counter()
-    with FeatureWriter.create(features, task.backbone_recipe) as writer:
+    with FeatureWriter.create(features, task.backbone_recipe, datamodule.views) as writer:
         module = _KeepTokens(task.tagger.backbone, writer)
         for split in Split:
-            images = datamodule.dataset(split, datamodule.evaluation_transform)
-            writer.begin(split, images)
-            trainer.predict(module, datamodule.image_loader(images), return_predictions=False)
-            print(f"{split}: {len(images):,} images", flush=True)
+            num_views = datamodule.views["views"] if split is Split.TRAIN else 1
+            varied = num_views > 1
+            transform = datamodule.training_transform if varied else datamodule.evaluation_transform
+            images = datamodule.dataset(split, transform)
+            writer.begin(split, images, num_views)
+            for _ in range(num_views):
+                trainer.predict(module, datamodule.image_loader(images), return_predictions=False)
+            more = f" in {num_views} views" if varied else ""
+            print(f"{split}: {len(images):,} images{more}", flush=True)
     size = sum(path.stat().st_size for path in Path(features).iterdir()) / 1e9
     shape = " × ".join(str(side) for side in writer.record["token_shape"])
     print(

@@ -75,7 +75,10 @@ def test_other_features_than_the_configs_are_refused(
         ("--data.image_size=48", "was made with image_size 32, but the model has image_size 48"),
         ("--seed_everything=1", "was made with weights "),
         ("--model.freeze_backbone=false", "tokens of a frozen backbone"),
-        ("--data.horizontal_flip=true", "plain images, but data.horizontal_flip is True"),
+        (
+            "--data.horizontal_flip=true",
+            "plain images, but data.horizontal_flip True varies them; raise data.views",
+        ),
         ("--data.features=elsewhere", "elsewhere does not exist; make one with"),
     ):
         assert fit([*tiny, store, change]) == 2
@@ -95,6 +98,36 @@ def test_other_images_are_refused_other_labels_are_not(
     (table_root / "images" / "1.png").unlink()
     assert fit(tiny) == 2
     assert "1.png is missing" in capsys.readouterr().err
+
+
+def test_of_several_views_one_is_drawn_each_time(
+    tiny: list[str], table_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = [*tiny, "--data.features=store", "--data.views=5"]
+    assert prepare(["features", *tiny]) == 2
+    assert "data.views is 5, but nothing varies" in capsys.readouterr().err
+    tiny += ["--data.min_crop=0.3"]
+    assert prepare(["features", *tiny]) == 0
+    assert "train: 20 images in 5 views\n" in capsys.readouterr().out
+    stored = torch.from_numpy(np.load("store/train.npy"))
+    assert stored.shape == (100, 4, 192)
+    assert len(np.load("store/val.npy")) == 10
+    assert fit(tiny) == 0
+    data = TableDataModule(
+        str(table_root),
+        image_size=32,
+        min_crop=0.3,
+        horizontal_flip=False,
+        features="store",
+        views=5,
+    )
+    data.setup("fit")
+    drawn = [data.train_dataset[7]["tokens"] for _ in range(60)]
+    views = stored[7::20]
+    found = {int((views == tokens).flatten(1).all(1).nonzero()) for tokens in drawn}
+    assert found == {0, 1, 2, 3, 4}
+    assert fit([*tiny, "--data.min_crop=0.5"]) == 2
+    assert "made with min_crop 0.3, but the data has min_crop 0.5" in capsys.readouterr().err
 
 
 def test_a_damaged_store_is_one_sentence(tiny: list[str]) -> None:
@@ -133,8 +166,8 @@ def test_what_prepare_refuses(tiny: list[str], capsys: pytest.CaptureFixture[str
 
 
 def write_store(folder: Path, images: FeatureDataset, tokens: torch.Tensor) -> None:
-    with FeatureWriter.create(folder, {"backbone": "none"}) as writer:
-        writer.begin(Split.TRAIN, images)
+    with FeatureWriter.create(folder, {"backbone": "none"}, {"views": 1}) as writer:
+        writer.begin(Split.TRAIN, images, 1)
         for part in tokens.split(3):
             writer.write(part)
 

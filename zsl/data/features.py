@@ -24,6 +24,9 @@ _RECORD = "features.json"
 class FeatureStore:
     """A folder with `SPLIT.npy`, float16 (N, T, C) in the split's order, and `features.json`.
 
+    The training images may be there in several views, varied anew in each: `train.npy` then has all
+    images in their first view, all in their second, and so on.
+
     Args:
         folder: Written by `python -m zsl.prepare features`.
 
@@ -57,17 +60,31 @@ class FeatureStore:
         Raises:
             InputError: They differ; the message says in what.
         """
-        stored: dict[str, Any] = self.record["backbone"]
-        different = [name for name in recipe if recipe[name] != stored.get(name)]
+        self._check("backbone", recipe, "the model has")
+
+    def _check(self, part: str, wanted: dict[str, Any], whose: str) -> None:
+        stored: dict[str, Any] = self.record[part]
+        different = [name for name in wanted if wanted[name] != stored.get(name)]
         if different:
             # Another architecture has other weights anyway.
             different = [name for name in different if name != "weights"] or different
             made = ", ".join(f"{name} {stored.get(name)}" for name in different)
-            wanted = ", ".join(f"{name} {recipe[name]}" for name in different)
+            now = ", ".join(f"{name} {wanted[name]}" for name in different)
             raise InputError(
-                f"The feature store {self.folder} was made with {made}, but the model has "
-                f"{wanted}; make another store with these arguments, or change them."
+                f"The feature store {self.folder} was made with {made}, but {whose} {now}; make "
+                "another store with these arguments, or change them."
             )
+
+    def check_views(self, views: dict[str, Any]) -> None:
+        """Refuses to stand in for training images that are varied otherwise.
+
+        Args:
+            views: Their number and how they vary, as `record["views"]`.
+
+        Raises:
+            InputError: They differ; the message says in what.
+        """
+        self._check("views", views, "the data has")
 
     def serve(self, split: Split, images: MultiLabelDataset) -> FeatureDataset:
         """Returns the images of a split as their tokens.
@@ -83,7 +100,8 @@ class FeatureStore:
                 "zsl.prepare features."
             )
         path = self.folder / f"{split}.npy"
-        shape = (len(images), *self.record["token_shape"])
+        num_views = self.record["views"]["views"] if split is Split.TRAIN else 1
+        shape = (num_views * len(images), *self.record["token_shape"])
         try:
             found = np.load(path, mmap_mode="r").shape
         except (OSError, ValueError, EOFError) as error:
@@ -91,21 +109,23 @@ class FeatureStore:
         require(
             found == shape, f"{path} has the shape {found}; expected {shape}; make the store anew."
         )
-        return FeatureDataset(path, images)
+        return FeatureDataset(path, images, num_views)
 
 
 class FeatureDataset(MultiLabelDataset):
     """The images of a split as their tokens.
 
     Args:
-        path: float16 (N, T, C) as .npy.
+        path: float16 (V · N, T, C) as .npy.
         images: The same images themselves.
+        num_views: Number V of views of each image, of which one is drawn each time.
     """
 
-    def __init__(self, path: Path, images: MultiLabelDataset) -> None:
+    def __init__(self, path: Path, images: MultiLabelDataset, num_views: int = 1) -> None:
         super().__init__(images.transform)
         self.path = path
         self.images = images
+        self.num_views = num_views
 
     def __len__(self) -> int:
         """Number of images."""
@@ -132,9 +152,12 @@ class FeatureDataset(MultiLabelDataset):
         """Reads a batch."""
         # Mapped anew each time: what was read before does not stay in this process's memory.
         stored = np.load(self.path, mmap_mode="r")
+        rows = torch.tensor(indices)
+        if self.num_views > 1:
+            rows = rows + len(self) * torch.randint(self.num_views, rows.shape)
         return Batch(
             index=torch.tensor(indices),
-            tokens=torch.from_numpy(np.asarray(stored[indices])),
+            tokens=torch.from_numpy(np.asarray(stored[rows.numpy()])),
             target=torch.stack([self.target(index) for index in indices]),
         )
 
@@ -145,15 +168,18 @@ class FeatureWriter:
     Args:
         folder: Where it will be.
         backbone: What the tokens are made with, as `check_backbone` takes it.
+        views: Of the training images, as `check_views` takes it.
     """
 
-    def __init__(self, folder: Path, backbone: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, backbone: dict[str, Any], views: dict[str, Any]) -> None:
         self.folder = folder
-        self.record: dict[str, Any] = {"backbone": backbone, "images": {}, "token_shape": None}
+        self.record: dict[str, Any] = {"backbone": backbone, "views": views, "images": {}}
 
     @classmethod
     @contextmanager
-    def create(cls, folder: str | Path, backbone: dict[str, Any]) -> Iterator[Self]:
+    def create(
+        cls, folder: str | Path, backbone: dict[str, Any], views: dict[str, Any]
+    ) -> Iterator[Self]:
         """Yields a writer; the folder is there, in place of an older store, once the block is left.
 
         Raises:
@@ -167,7 +193,7 @@ class FeatureWriter:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
         try:
-            writer = cls(temporary, backbone)
+            writer = cls(temporary, backbone, views)
             yield writer
             text = json.dumps(writer.record, indent=2)
             (temporary / _RECORD).write_text(text, encoding="utf-8")
@@ -178,11 +204,11 @@ class FeatureWriter:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
-    def begin(self, split: Split, images: MultiLabelDataset) -> None:
-        """Begins a split; its tokens follow in its order."""
+    def begin(self, split: Split, images: MultiLabelDataset, num_views: int) -> None:
+        """Begins a split; its tokens follow in its order, view by view."""
         self.record["images"][split] = images.images_fingerprint()
         self._path = self.folder / f"{split}.npy"
-        self._num_images, self._num_written = len(images), 0
+        self._num_rows, self._num_written = num_views * len(images), 0
 
     def write(self, tokens: Tensor) -> None:
         """Writes the tokens (B, T, C) of the next images.
@@ -197,7 +223,7 @@ class FeatureWriter:
         )
         if not self._num_written:
             self.record["token_shape"] = list(rows.shape[1:])
-            shape = (self._num_images, *rows.shape[1:])
+            shape = (self._num_rows, *rows.shape[1:])
             np.lib.format.open_memmap(self._path, "w+", np.float16, shape)
         stored = np.lib.format.open_memmap(self._path, "r+")
         stored[self._num_written : self._num_written + len(rows)] = rows

@@ -35,7 +35,9 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         cutout: Side of a rectangle painted over each training picture, relative to its own.
         rand_augment: Applies RandAugment to training pictures.
         features: Folder of a feature store that serves the tokens of a frozen backbone in place of
-            the images, which can't be varied then; `python -m zsl.prepare features` makes it.
+            the images; `python -m zsl.prepare features` makes it.
+        views: Number of views in which the store has each training image. One is plain; of several,
+            each varied by the four arguments before, one is drawn in each epoch.
     """
 
     vocabulary: Vocabulary
@@ -50,6 +52,7 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         cutout: float,
         rand_augment: bool,
         features: str | None,
+        views: int,
     ) -> None:
         super().__init__()
         require(image_size >= 1, f"data.image_size is {image_size}; expected 1 or more.")
@@ -57,16 +60,17 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         require((num_workers or 0) >= 0, f"data.num_workers is {num_workers}; expected 0 or more.")
         require(0 < min_crop <= 1, f"data.min_crop is {min_crop}; expected above 0, at most 1.")
         require(0 <= cutout <= 1, f"data.cutout is {cutout}; expected 0 to 1.")
+        variation: dict[str, Any] = {
+            "min_crop": min_crop,
+            "horizontal_flip": horizontal_flip,
+            "cutout": cutout,
+            "rand_augment": rand_augment,
+        }
+        require(views >= 1, f"data.views is {views}; expected 1 or more.")
         if features is not None:
-            _check_plain(
-                {
-                    "min_crop": (min_crop, 1),
-                    "horizontal_flip": (horizontal_flip, False),
-                    "cutout": (cutout, 0),
-                    "rand_augment": (rand_augment, False),
-                }
-            )
+            _check_variation(variation, views)
             num_workers = num_workers or 0  # Reading tokens takes less than handing them over.
+        self.views = {"views": views, **variation}
         # A checkpoint must find it again from any working directory.
         self.features = None if features is None else str(Path(features).expanduser().resolve())
         self.image_size = image_size
@@ -100,7 +104,11 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
     @cached_property
     def feature_store(self) -> FeatureStore | None:
         """The store that serves tokens, if one does."""
-        return None if self.features is None else FeatureStore(self.features)
+        if self.features is None:
+            return None
+        store = FeatureStore(self.features)
+        store.check_views(self.views)
+        return store
 
     def setup(self, stage: str) -> None:
         """Makes the datasets that the stage needs."""
@@ -201,15 +209,20 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         )
 
 
-def _check_plain(variations: dict[str, tuple[float, float]]) -> None:
-    """Refuses variations of training images that a feature store has none of."""
-    varied = [f"data.{name} is {now}" for name, (now, plain) in variations.items() if now != plain]
-    if varied:
-        settings = " ".join(f"--data.{name} {plain}" for name, (_, plain) in variations.items())
-        raise InputError(
-            f"A feature store holds plain images, but {', '.join(varied)}; add --config "
-            f"features.yaml, or {settings.lower()}."
-        )
+_PLAIN = {"min_crop": 1.0, "horizontal_flip": False, "cutout": 0.0, "rand_augment": False}
+
+
+def _check_variation(variation: dict[str, Any], views: int) -> None:
+    """Refuses one view that varies: it would be the same in each epoch; and views that don't."""
+    if views > 1:
+        require(variation != _PLAIN, f"data.views is {views}, but nothing varies; set it to 1.")
+        return
+    varied = [f"data.{name} {now}" for name, now in variation.items() if now != _PLAIN[name]]
+    require(
+        not varied,
+        f"A feature store of one view has plain images, but {', '.join(varied)} varies them; "
+        "raise data.views (to 4, say), or add --config data/features.yaml, which varies nothing.",
+    )
 
 
 def _as_it_is(batch: Any) -> Any:

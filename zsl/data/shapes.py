@@ -248,6 +248,8 @@ class ShapesDataModule(MultiLabelDataModule):
         rand_augment: Applies RandAugment, which changes colours, to training scenes.
         features: Folder of a feature store, which serves tokens of a frozen backbone in place of
             the images; `python -m zsl.prepare features` makes it.
+        views: Number of views in which the store has each training image, varied in each by the
+            four arguments before; 1 is plain.
     """
 
     def __init__(
@@ -264,6 +266,7 @@ class ShapesDataModule(MultiLabelDataModule):
         cutout: float = 0.0,
         rand_augment: bool = False,
         features: str | None = None,
+        views: int = 1,
     ) -> None:
         super().__init__(
             image_size,
@@ -274,6 +277,7 @@ class ShapesDataModule(MultiLabelDataModule):
             cutout,
             rand_augment,
             features,
+            views,
         )
         self.save_hyperparameters()
         self.num_scenes = {Split.TRAIN: num_train, Split.VAL: num_val, Split.TEST: num_test}

@@ -86,6 +86,8 @@ class TableDataModule(MultiLabelDataModule):
         rand_augment: Applies RandAugment to training images.
         features: Folder of a feature store, which serves tokens of a frozen backbone in place of
             the images; `python -m zsl.prepare features` makes it.
+        views: Number of views in which the store has each training image, varied in each by the
+            four arguments before; 1 is plain.
 
     Raises:
         InputError: A file is missing, or a line of one is wrong.
@@ -106,6 +108,7 @@ class TableDataModule(MultiLabelDataModule):
         cutout: float = 0.0,
         rand_augment: bool = False,
         features: str | None = None,
+        views: int = 1,
     ) -> None:
         super().__init__(
             image_size,
@@ -116,6 +119,7 @@ class TableDataModule(MultiLabelDataModule):
             cutout,
             rand_augment,
             features,
+            views,
         )
         # A checkpoint must find the data again from any working directory.
         root = str(Path(root).expanduser().resolve())
