@@ -21,7 +21,7 @@ def sweep(args: list[str]) -> int:
     from zsl.sweeps.spec import read_sweep
     from zsl.sweeps.study import Study
 
-    definition = read_sweep(file, fit_args, options.count, options.wandb)
+    definition = read_sweep(file, fit_args, options.count, options.wandb, options.name)
     num_gpus = check_arguments(definition, options.processes)
     study = Study(definition, options.storage or str(definition.folder / "study.log"))
     try:
@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         help="Looked for in the working directory, then among the shipped ones: "
         f"{', '.join(sweep_names())}.",
     )
+    parser.add_argument("--name", help="In place of the file's name, e.g. for other data.")
     parser.add_argument(
         "--processes",
         type=int,

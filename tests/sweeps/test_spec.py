@@ -36,14 +36,14 @@ def test_a_grid_has_every_combination_once(in_tmp_path: Path) -> None:
     points = sweep.points()
     assert len(points) == 6
     assert points[0] == {"model": {"query_noise": 0.5}, "seed_everything": 0}
-    assert sweep.args == ["--config", "shapes.yaml", "--data.num_train=8"]
+    assert sweep.args == ["--config=shapes.yaml", "--data.num_train=8"]
     assert sweep.fit_args(points[0])[-2:] == ["--model={'query_noise': 0.5}", "--seed_everything=0"]
     examples = sweep.examples()
     assert len(examples) == 3
     for name in parameters:
         assert {str(point[name]) for point in points} == {str(point[name]) for point in examples}
     assert len(read_sweep(write(parameters=parameters), count=4).points()) == 4
-    assert read_sweep(write(), wandb=True).args[2:] == ["--config", "loggers/wandb.yaml"]
+    assert read_sweep(write(), wandb=True).args[1:] == ["--config=loggers/wandb.yaml"]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_the_metrics_are_those_of_a_validation() -> None:
 
 
 def test_sweep_files_are_no_configs() -> None:
-    assert len(sweep_names()) == 2
+    assert len(sweep_names()) == 3
     assert not set(sweep_names()) & set(config_names())
     with pytest.raises(InputError, match="Did you mean 'sweeps/query_augmentation"):
         find_sweep("sweeps/query_augmentatoin.yaml")
@@ -195,3 +195,19 @@ def test_values_in_the_notation_of_python(value: Any) -> None:
     assert {name: config["model"][name] for name in group} == group
     assert config["model"]["weights"] is None
     assert config["model"]["stride"] == 16
+
+
+@pytest.mark.parametrize("own", [["--config", "table.yaml"], ["--config=table.yaml"]])
+def test_a_config_of_the_command_line_takes_the_place_of_the_files(own: list[str]) -> None:
+    path = str(shipped_configs() / "sweeps/query_augmentation.yaml")
+    more = ["--data.root=photos", "--config", "data/features.yaml"]
+    sweep = read_sweep(path, [*own, *more], wandb=True, name="photos")
+    assert sweep.args == [
+        "--config=table.yaml",
+        "--config=augmentations/none.yaml",
+        "--data.root=photos",
+        "--config=data/features.yaml",
+        "--config=loggers/wandb.yaml",
+    ]
+    assert sweep.folder == Path("runs/sweeps/photos")
+    assert read_sweep(path).args[0] == "--config=shapes.yaml"

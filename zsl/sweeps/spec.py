@@ -81,15 +81,21 @@ class Sweep:
 
 
 def read_sweep(
-    file: str, args: Sequence[str] = (), count: int | None = None, wandb: bool = False
+    file: str,
+    args: Sequence[str] = (),
+    count: int | None = None,
+    wandb: bool = False,
+    name: str | None = None,
 ) -> Sweep:
     """Reads and checks a sweep file.
 
     Args:
         file: Its path.
-        args: Arguments of `zsl.fit` to put after those of the file's command.
+        args: Arguments of `zsl.fit` to put after those of the file's command; the first config
+            among them takes the place of the command's first.
         count: The most trials, in place of the file's `run_cap`.
         wandb: Whether the trials log to W&B.
+        name: In place of the file's.
 
     Raises:
         InputError: It can't be read, or asks for something that can't be done here.
@@ -100,13 +106,12 @@ def read_sweep(
         method in ("grid", "random", "bayes"),
         f"{file}: method is {method!r}; expected grid, random or bayes.",
     )
-    name = str(content.get("name", Path(file).stem))
+    name = name or str(content.get("name", Path(file).stem))
     require(
         re.fullmatch(r"[\w.,+= -]+", name) is not None and name not in (".", ".."),
         f"{file}: name is {name!r}; expected one that can name a folder.",
     )
     metric, maximize = _read_metric(content["metric"], file)
-    logger = ["--config", WANDB_CONFIG] if wandb else []
     count = content.get("run_cap") if count is None else count
     require(
         count is None or (isinstance(count, int) and count >= 1),
@@ -125,8 +130,33 @@ def read_sweep(
         parameters=_read_parameters(content["parameters"], method, file),
         early_terminate=_read_early_terminate(content.get("early_terminate"), file),
         count=count,
-        args=[*_read_command(content, file), *logger, *args],
+        args=_join(_read_command(content, file), list(args), wandb),
     )
+
+
+def _join(command: list[str], args: list[str], wandb: bool) -> list[str]:
+    """Joins arguments; the first config of `args` takes the place of the command's first.
+
+    Laid over it instead, it would leave what it does not set as that one has it.
+    """
+    command, args = _one_word_configs(command), _one_word_configs(args)
+    first = next((word for word in args if word.startswith("--config=")), None)
+    own = next((word for word in command if word.startswith("--config=")), None)
+    if first and own:
+        args.remove(first)
+        command = [first if word == own else word for word in command]
+    return [*command, *args, *([f"--config={WANDB_CONFIG}"] if wandb else [])]
+
+
+def _one_word_configs(words: list[str]) -> list[str]:
+    """Writes `--config NAME` as `--config=NAME`."""
+    joined: list[str] = []
+    for word in words:
+        if joined[-1:] in (["--config"], ["-c"]):
+            joined[-1] = f"--config={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _load(file: str) -> dict[str, Any]:
@@ -238,10 +268,4 @@ def _read_command(content: dict[str, Any], file: str) -> list[str]:
     args = words[start:-1]
     for word in args:
         require("${" not in word, f"{file}: command has {word}, which can't be filled in here.")
-    kept: list[str] = []
-    for word in args:
-        if word == WANDB_CONFIG and kept[-1:] in (["--config"], ["-c"]):
-            kept.pop()
-        elif word != f"--config={WANDB_CONFIG}":
-            kept.append(word)
-    return kept
+    return [word for word in _one_word_configs(args) if word != f"--config={WANDB_CONFIG}"]
