@@ -44,9 +44,9 @@ class ZeroShotTask(pl.LightningModule):
         stride: Pixels per token along each side; None takes the backbone's final features.
         freeze_backbone: Trains the head alone.
         head: `ml_decoder`, or `bilinear`, the baseline, which has no use for the next seven.
-        num_groups: Number of group queries, made of the seen labels' vectors, for group decoding:
-            the decoder's cost grows with the groups and no longer with the labels. None is full
-            decoding, one query for each label.
+        num_groups: Number of group queries, made of the seen labels' vectors, for group decoding,
+            at most one for each of them: the decoder's cost grows with the groups and no longer
+            with the labels. None is full decoding, one query for each label.
         embed_dim: Width of the decoder.
         num_heads: Attention heads of the decoder; divides `embed_dim`.
         feedforward_dim: Hidden width of the decoder's feed-forward part.
@@ -166,7 +166,8 @@ class ZeroShotTask(pl.LightningModule):
             options["span"] = span_of(self.queries(Role.SEEN))
         if hparams["num_groups"] is None:
             return WordMLDecoder(token_dim, self.query_dim, **options)
-        groups = group_labels(self.queries(Role.SEEN), hparams["num_groups"])
+        seen = self.queries(Role.SEEN)
+        groups = group_labels(seen, min(hparams["num_groups"], len(seen)))
         return GroupedWordMLDecoder(token_dim, groups, **options)
 
     def configure_losses(self) -> None:
