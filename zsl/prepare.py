@@ -34,7 +34,9 @@ def prepare(args: list[str]) -> None:
         print(_USAGE)
         return
     what, *rest = args
-    if what == "nuswide":
+    if what == "features" and {"-h", "--help"} & set(rest):
+        print(_USAGE)
+    elif what == "nuswide":
         prepare_nuswide(rest)
     elif what == "features":
         # Imported here, so that the help comes at once.

@@ -193,8 +193,9 @@ class ZeroShotTask(pl.LightningModule):
         Raises:
             InputError: The data's feature store was not made with this frozen backbone.
         """
-        datamodule: MultiLabelDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
-        if store := datamodule.feature_store:
+        # Loaders may also be given without a data module.
+        datamodule = getattr(self.trainer, "datamodule", None)
+        if datamodule is not None and (store := datamodule.feature_store):
             require(
                 self.hparams["freeze_backbone"],
                 "data.features serves the tokens of a frozen backbone; set model.freeze_backbone "

@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from zsl.data.features import FeatureStore
+from zsl.data.features import FeatureDataset, FeatureStore
 from zsl.data.sampler import ResumableSampler
 from zsl.data.samples import MultiLabelDataset, Sample, Split
 from zsl.data.transforms import ImageTransform, evaluation_transform, training_transform
@@ -29,7 +29,8 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
     Args:
         image_size: Side of the square images in pixels.
         batch_size: Images a step, on each device.
-        num_workers: Processes that load images; None takes one per core but one, at most 8.
+        num_workers: Processes that load images, not tokens; None takes one per core but one, at
+            most 8.
         min_crop: Least part of a training picture's area that a random crop keeps; 1 squashes.
         horizontal_flip: Mirrors half of the training pictures.
         cutout: Side of a rectangle painted over each training picture, relative to its own.
@@ -69,7 +70,6 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         require(views >= 1, f"data.views is {views}; expected 1 or more.")
         if features is not None:
             _check_variation(variation, views)
-            num_workers = num_workers or 0  # Reading tokens takes less than handing them over.
         self.views = {"views": views, **variation}
         # A checkpoint must find it again from any working directory.
         self.features = None if features is None else str(Path(features).expanduser().resolve())
@@ -198,12 +198,14 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         return self._loader(images)
 
     def _loader(self, dataset: MultiLabelDataset, **options: Any) -> DataLoader[Sample]:
+        # Reading tokens takes less than handing them over.
+        num_workers = 0 if isinstance(dataset, FeatureDataset) else self.num_workers
         return DataLoader(
             dataset,
             collate_fn=_as_it_is,
             batch_size=self.batch_size,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
             pin_memory=torch.cuda.is_available(),
             **options,
         )
