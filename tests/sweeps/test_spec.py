@@ -204,7 +204,7 @@ def test_a_config_of_the_command_line_takes_the_place_of_the_files(own: list[str
     sweep = read_sweep(path, [*own, *more], wandb=True, name="photos")
     assert sweep.args == [
         "--config=table.yaml",
-        "--config=augmentations/none.yaml",
+        "--config=baselines/published.yaml",
         "--data.root=photos",
         "--config=data/features.yaml",
         "--config=loggers/wandb.yaml",
