@@ -235,7 +235,9 @@ def test_augmented_queries_are_trained_along_their_ramp(
 
     monkeypatch.setattr(task.loss, "forward", record)
     # 24 images in 4 steps an epoch; the schedule has at least ten steps.
-    make_trainer(tmp_path, max_epochs=3, limit_val_batches=0, callbacks=[]).fit(task, make_data())
+    make_trainer(tmp_path, max_epochs=3, limit_val_batches=0, **NO_CHECKPOINTS).fit(
+        task, make_data()
+    )
     assert asked[0] == 84
     assert asked == sorted(asked, reverse=True)
     assert asked[-1] == 42 + 10 + 6 + 4
