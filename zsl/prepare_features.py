@@ -41,6 +41,7 @@ def prepare_features(args: list[str]) -> None:
         "model.freeze_backbone is false; only the tokens of a frozen backbone stay the same: set "
         "it true.",
     )
+    datamodule.check_images(list(Split))
     settings: dict[str, Any] = cli.config["fit"]["trainer"]
     trainer = pl.Trainer(
         accelerator=settings["accelerator"],
@@ -60,7 +61,7 @@ def prepare_features(args: list[str]) -> None:
             images = datamodule.dataset(split, transform)
             writer.begin(split, images, num_views)
             for _ in range(num_views):
-                trainer.predict(module, datamodule.image_loader(images), return_predictions=False)
+                trainer.predict(module, datamodule.loader(images), return_predictions=False)
             more = f" in {num_views} views" if varied else ""
             print(f"{split}: {len(images):,} images{more}", flush=True)
     size = sum(path.stat().st_size for path in Path(features).iterdir()) / 1e9

@@ -165,6 +165,17 @@ def test_what_prepare_refuses(tiny: list[str], capsys: pytest.CaptureFixture[str
     assert Path("thesis").is_dir()
 
 
+def test_missing_images_are_refused_before_a_store_is_begun(
+    tiny: list[str], table_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (table_root / "images" / "3.png").unlink()  # Of the test.
+    assert prepare(["features", *tiny, "--data.features=store"]) == 2
+    captured = capsys.readouterr()
+    assert "1 of 10 test images are missing" in captured.err
+    assert "train: " not in captured.out
+    assert not list(Path().glob("*store*"))
+
+
 def write_store(folder: Path, images: FeatureDataset, tokens: torch.Tensor) -> None:
     with FeatureWriter.create(folder, {"backbone": "none"}, {"views": 1}) as writer:
         writer.begin(Split.TRAIN, images, 1)

@@ -391,12 +391,3 @@ def test_of_label_vectors_the_part_in_the_span_counts(make: Callable[[], MLDecod
         head.span = span
         published = published_logits(Naive(head).tensors, tokens, queries)
         torch.testing.assert_close(published, within)
-
-
-def test_a_span_has_the_rank_of_its_vectors() -> None:
-    vectors = torch.randn(5, 9)
-    span = span_of(torch.cat([vectors, vectors[:2] + vectors[2:4]]))
-    assert span.shape == (9, 5)
-    torch.testing.assert_close(span.T @ span, torch.eye(5))
-    torch.testing.assert_close(vectors @ span @ span.T, vectors)
-    assert span_of(torch.randn(20, 9)).shape == (9, 9)

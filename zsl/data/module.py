@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -110,8 +111,18 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         store.check_views(self.views)
         return store
 
+    def check_images(self, splits: Sequence[Split]) -> None:
+        """Refuses splits of which images are missing, where a dataset can tell beforehand."""
+
     def setup(self, stage: str) -> None:
-        """Makes the datasets that the stage needs."""
+        """Makes the datasets that the stage needs, after a look at their images.
+
+        What is fitted will be tested too: nobody should learn after a long training that the
+        test images are missing.
+        """
+        if self.features is None:  # A feature store was made of images that could be read.
+            stages = {"fit": list(Split), "validate": [Split.VAL], "test": [Split.TEST]}
+            self.check_images(stages[stage])
         if stage == "fit":
             self.train_dataset = self._served(Split.TRAIN, self.training_transform)
         if stage in ("fit", "validate"):
@@ -141,7 +152,7 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
             epoch,
             batch * self.batch_size,
         )
-        return self._loader(self.train_dataset, sampler=sampler, drop_last=num_batches > 0)
+        return self.loader(self.train_dataset, sampler=sampler, drop_last=num_batches > 0)
 
     def _limited(self, num_batches: int) -> int:
         """Batches of an epoch under `trainer.limit_train_batches`."""
@@ -187,17 +198,14 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """In order."""
-        return self._loader(self.val_dataset)
+        return self.loader(self.val_dataset)
 
     def test_dataloader(self) -> DataLoader[Sample]:
         """In order."""
-        return self._loader(self.test_dataset)
+        return self.loader(self.test_dataset)
 
-    def image_loader(self, images: MultiLabelDataset) -> DataLoader[Sample]:
-        """Returns a loader of images in order, whether or not a feature store serves."""
-        return self._loader(images)
-
-    def _loader(self, dataset: MultiLabelDataset, **options: Any) -> DataLoader[Sample]:
+    def loader(self, dataset: MultiLabelDataset, **options: Any) -> DataLoader[Sample]:
+        """Returns a loader of the dataset, in order unless `options` has a sampler."""
         # Reading tokens takes less than handing them over.
         num_workers = 0 if isinstance(dataset, FeatureDataset) else self.num_workers
         return DataLoader(

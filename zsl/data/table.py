@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -22,8 +23,6 @@ from zsl.pictures import unreadable
 from zsl.tables import place, read_table
 
 _log = logging.getLogger(__name__)
-
-_SPLIT_OF_STAGE = {"validate": Split.VAL, "test": Split.TEST}
 
 
 class TableDataset(ImageFileDataset):
@@ -147,18 +146,12 @@ class TableDataModule(MultiLabelDataModule):
         self._choose_held_out(held_out_seed)
         self._checked_splits: set[Split] = set()
 
-    def setup(self, stage: str) -> None:
-        """Makes the datasets that the stage needs, after a look at their images.
-
-        What is fitted will be tested too: nobody should learn after a long training that the
-        test images are missing.
-        """
-        for split in Split if stage == "fit" else (_SPLIT_OF_STAGE[stage],):
-            # A feature store was made of images that could be read.
-            if self.features is None and split not in self._checked_splits:
-                self._check_images(split)
+    def check_images(self, splits: Sequence[Split]) -> None:
+        """Refuses missing and alien files; each split is looked at once."""
+        for split in splits:
+            if split not in self._checked_splits:
+                self._check_split(split)
                 self._checked_splits.add(split)
-        super().setup(stage)
 
     def dataset(self, split: Split, transform: ImageTransform) -> TableDataset:
         """Returns the images of a split.
@@ -215,7 +208,7 @@ class TableDataModule(MultiLabelDataModule):
                 "or hold out other labels."
             )
 
-    def _check_images(self, split: Split) -> None:
+    def _check_split(self, split: Split) -> None:
         """Finds missing and alien files before hours of training; opens headers only."""
         missing = []
         for row in tqdm(self._rows(split), f"checking {split} images", delay=3):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -235,14 +236,10 @@ class NUSWideDataModule(MultiLabelDataModule):
         """Listed images of a split that are missing or unreadable."""
         return len(self.rows[split]) - len(self._usable(split))
 
-    def setup(self, stage: str) -> None:
-        """Makes the datasets that the stage needs; what is fitted will be tested too."""
-        splits = {"fit": list(Split), "validate": [Split.VAL], "test": [Split.TEST]}[stage]
-        if self.missing == "error":
-            self._refuse_missing(splits)
-        super().setup(stage)
-
-    def _refuse_missing(self, splits: list[Split]) -> None:
+    def check_images(self, splits: Sequence[Split]) -> None:
+        """Refuses missing and unreadable images, unless `missing` says to skip them."""
+        if self.missing == "skip":
+            return
         rows = np.concatenate([self.rows[split] for split in splits])
         lost = rows[self.index.state[rows] != State.PRESENT]
         if len(lost):
