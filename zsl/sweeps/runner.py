@@ -156,7 +156,7 @@ def check_arguments(sweep: Sweep, num_processes: int) -> int:
         process.kill()
         raise
     process.join()
-    require(not found.message, f"{sweep.file}: {found.message}")
+    require(not found.message, f"{found.message} It is in {sweep.file} or on the command line.")
     return found.num_gpus
 
 
