@@ -49,7 +49,7 @@ def test_fit_evaluates_reports_and_records(
     assert fit_shapes() == 0
     run = in_tmp_path / "runs" / "shapes" / "version_0"
     output = capsys.readouterr().out
-    assert "ZSL, 24 unseen labels" in output
+    assert "ZSL    all_images      16      24" in output
     assert "Test on 16 images.\nProtocol all_images: every image counts" in output
     assert "Report: runs/shapes/version_0/report" in output
 

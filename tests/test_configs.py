@@ -54,8 +54,8 @@ def test_a_config_fits_stops_resumes_and_evaluates(
         assert len(images) == len(set(images)) >= 16
     fitted = json.loads((run / "results.json").read_text())
     text = capsys.readouterr().out
-    assert "ZSL," in text
-    assert "GZSL, all" in text
+    assert "\nZSL " in text
+    assert "\nGZSL " in text
     assert evaluate([f"--checkpoint={run}/checkpoints/best.ckpt"]) == 0
     found = json.loads((run / "checkpoints" / "best_evaluation" / "results.json").read_text())
     assert found == fitted

@@ -73,15 +73,43 @@ def describe(vocabulary: Vocabulary, encoder: LabelEncoder) -> tuple[pd.DataFram
         vectors (L, W) in that order.
     """
     import pandas as pd
-    import torch
 
     from zsl.labels import Role
 
     names = vocabulary.select(*Role)
     vectors = encoder.encode(names)
-    unit = torch.nn.functional.normalize(vectors)
     num_seen = len(vocabulary.select(Role.SEEN))
     require(num_seen > 0, "No label is seen, so none can be near to one; give some the role seen.")
+    nearest, cosine = nearest_seen(names, vectors, num_seen)
+    roles = [role.value for role in Role for _ in vocabulary.select(role)]
+    labels = pd.DataFrame(
+        {
+            "name": names,
+            "role": roles,
+            "made_of": encoder.origins(names),
+            "nearest": nearest,
+            "cosine": cosine,
+        }
+    )
+    return labels, vectors
+
+
+def nearest_seen(
+    names: Sequence[str], vectors: torch.Tensor, num_seen: int
+) -> tuple[list[str], list[float]]:
+    """Finds the nearest seen labels of each label, by cosine.
+
+    Args:
+        names: Of L labels, the seen ones first.
+        vectors: (L, W).
+        num_seen: Of them, 1 or more.
+
+    Returns:
+        For each label the names of the nearest with their cosines, and the cosine of the nearest.
+    """
+    import torch
+
+    unit = torch.nn.functional.normalize(vectors)
     cosines = unit @ unit[:num_seen].T
     cosines[:num_seen].fill_diagonal_(-torch.inf)  # Not a label to itself.
     best = cosines.topk(min(NUM_NEIGHBOURS, num_seen), dim=1)
@@ -93,17 +121,7 @@ def describe(vocabulary: Vocabulary, encoder: LabelEncoder) -> tuple[pd.DataFram
         )
         for columns, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     ]
-    roles = [role.value for role in Role for _ in vocabulary.select(role)]
-    labels = pd.DataFrame(
-        {
-            "name": names,
-            "role": roles,
-            "made_of": encoder.origins(names),
-            "nearest": nearest,
-            "cosine": best.values[:, 0].clamp(min=-1).tolist(),
-        }
-    )
-    return labels, vectors
+    return nearest, best.values[:, 0].clamp(min=-1).tolist()
 
 
 def table(labels: pd.DataFrame) -> str:

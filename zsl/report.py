@@ -11,19 +11,16 @@ from typing import Any
 import pandas as pd
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
+from torch import Tensor
 
 import zsl
 from zsl import charts
 from zsl.data import Split
 from zsl.files import atomic_path, write_atomically
+from zsl.label_report import nearest_seen
 from zsl.labels import Role
-from zsl.metrics import PROTOCOL, PROTOCOL_TEXT, Evaluation, prevalence
-
-GROUPS = {
-    "zsl": "ZSL, {} unseen labels",
-    "gzsl": "GZSL, all {} labels",
-    "seen": "seen, {} trained labels",
-}
+from zsl.metrics import Evaluation, prevalence
+from zsl.results import Line, lines, record, table
 
 
 class Report(Callback):
@@ -46,24 +43,16 @@ class Report(Callback):
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         evaluation: Evaluation = task.evaluation
         num_omitted = data.omitted(Split.TEST)
-        results = results_record(evaluation, num_omitted) | {
+        results = record(evaluation, num_omitted) | {
             "data_fingerprint": data.fingerprint,
             "precision": str(trainer.precision),
             "versions": versions(),
         }
         write_atomically(folder / "results.json", json.dumps(results, indent=2).encode())
         index, scores, targets = task.predictions.compute()
-        labels = pd.DataFrame(
-            {
-                "label": task.vocabulary.select(*Role),
-                "role": [role.value for role in Role for _ in task.vocabulary.select(role)],
-                "AP": evaluation.average_precision.numpy(),
-                "positives": (targets == 1).sum(dim=0).numpy(),
-                "chance": prevalence(targets).numpy(),
-            }
-        )
+        labels = label_table(task, evaluation.average_precision, targets)
         report = folder / "report"
-        self.text = f"\n{table(evaluation, num_omitted)}\n\nReport: {report}"
+        self.text = f"\n{summary(evaluation, num_omitted)}\n\nReport: {report}"
         with atomic_path(report / "per_class_ap.csv") as path:
             labels.to_csv(path, index=False, float_format="%.6f")
         with atomic_path(report / "per_class_ap.png") as path:
@@ -75,68 +64,47 @@ class Report(Callback):
             figure.savefig(path, dpi=110)
 
 
+def label_table(task: Any, average_precision: Tensor, targets: Tensor) -> pd.DataFrame:
+    """A row for each label of a task, seen, held-out, then unseen ones.
+
+    Args:
+        task: A `ZeroShotTask`.
+        average_precision: (L,), NaN without a positive.
+        targets: int8 (N, L).
+    """
+    names = task.vocabulary.select(*Role)
+    num_seen = len(task.vocabulary.select(Role.SEEN))
+    nearest, cosine = nearest_seen(names, task.queries(*Role).cpu(), num_seen)
+    return pd.DataFrame(
+        {
+            "label": names,
+            "role": [role.value for role in Role for _ in task.vocabulary.select(role)],
+            "AP": average_precision.numpy(),
+            "positives": (targets == 1).sum(dim=0).numpy(),
+            "chance": prevalence(targets).numpy(),
+            "nearest": nearest,
+            "cosine": cosine,
+        }
+    )
+
+
+def summary(evaluation: Evaluation, num_omitted: int, figures: list[Line] | None = None) -> str:
+    """The headline figures as text, with what they are of."""
+    omitted = f" Listed, but missing or unreadable: {num_omitted:,}." if num_omitted else ""
+    return "\n".join(
+        [
+            f"Test on {evaluation.num_images:,} images.{omitted}",
+            f"Protocol {evaluation.protocol}: {evaluation.protocol.definition}.",
+            "",
+            table(figures or lines(evaluation)),
+            "",
+            f"Harmonic mean of ZSL and seen mAP: {evaluation.harmonic_map:.3f}",
+        ]
+    )
+
+
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that numbers depend on."""
     packages = ("torch", "pytorch-lightning", "timm", "sentence-transformers", "torchmetrics")
     own = {"python": platform.python_version(), "zsl": zsl.__version__}
     return own | {name: version(name) for name in packages}
-
-
-def results_record(evaluation: Evaluation, num_omitted: int) -> dict[str, Any]:
-    """The figures under their logged names, with their protocol and N."""
-    groups = evaluation.groups
-    return {
-        "protocol": {
-            "name": PROTOCOL,
-            "definition": PROTOCOL_TEXT,
-            "num_images": evaluation.num_images,
-            "num_images_left_out": num_omitted,
-            "num_labels": {name: result.num_labels for name, result in groups.items()},
-            "num_labels_without_positive": {
-                name: result.num_empty for name, result in groups.items()
-            },
-        },
-        "metrics": evaluation.logged("test"),
-        "chance": {
-            f"test/{group}/{name}": value
-            for group, result in groups.items()
-            for name, value in result.chance.items()
-        },
-    }
-
-
-def table(evaluation: Evaluation, num_omitted: int) -> str:
-    """The headline figures as text, each line beside its chance level."""
-    rows: list[list[str]] = []
-    names = list(evaluation.groups["gzsl"].metrics)
-    for group, title in GROUPS.items():
-        result = evaluation.groups[group]
-        rows.append(
-            [
-                title.format(result.num_labels),
-                *(_number(result.metrics.get(name)) for name in names),
-            ]
-        )
-        rows.append(["  chance", *(_number(result.chance.get(name)) for name in names)])
-    width = max(len(row[0]) for row in rows)
-    omitted = f" Listed, but missing or unreadable: {num_omitted:,}." if num_omitted else ""
-    lines = [
-        f"Test on {evaluation.num_images:,} images.{omitted}",
-        f"Protocol {PROTOCOL}: {PROTOCOL_TEXT}.",
-        "",
-        " " * width + "".join(f"{name:>8}" for name in names),
-    ]
-    lines += [row[0].ljust(width) + "".join(f"{cell:>8}" for cell in row[1:]) for row in rows]
-    lines += ["", f"Harmonic mean of ZSL and seen mAP: {_number(evaluation.harmonic_map)}"]
-    for group, title in GROUPS.items():
-        result = evaluation.groups[group]
-        if result.num_empty:
-            lines.append(
-                f"{title.format(result.num_labels)}: {result.num_empty} without a positive among "
-                "the test images, each counting as AP 0."
-            )
-    return "\n".join(lines)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

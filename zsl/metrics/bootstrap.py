@@ -1,0 +1,138 @@
+"""How sure the figures are: bootstrap over the images (Efron, 1979).
+
+An image drawn c times counts as c images. So a figure is computed from the counts of the drawn
+images, for all replicates at once, and no resampled data is ever made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zsl.errors import require
+from zsl.metrics.evaluation import KS, at_k_names
+from zsl.metrics.protocol import Protocol
+from zsl.metrics.ranking import as_array, map_labels, rank_positives
+from zsl.metrics.tagging import counts_at_k, precision_recall_f1
+
+
+class Bootstrap:
+    """Draws of N images out of N, with replacement; the same seed gives the same draws.
+
+    Args:
+        num_images: Number N of images.
+        num_replicates: Number R of draws. Their counts take 4·N·R bytes.
+        seed: Of the draws.
+
+    Raises:
+        InputError: There are no draws.
+    """
+
+    def __init__(self, num_images: int, num_replicates: int = 1000, seed: int = 0) -> None:
+        require(num_replicates >= 1, f"There are {num_replicates} replicates; expected 1 or more.")
+        generator = np.random.default_rng(seed)
+        counts = np.empty((num_images, num_replicates), np.float32)
+        for replicate in range(num_replicates):
+            drawn = generator.integers(num_images, size=num_images)
+            counts[:, replicate] = np.bincount(drawn, minlength=num_images)
+        self.counts = torch.from_numpy(counts)
+        """(N, R): how often each image was drawn."""
+
+    def figures(
+        self,
+        scores: Tensor,
+        targets: Tensor,
+        groups: dict[str, list[int]],
+        ks: Sequence[int] = KS,
+        protocol: Protocol | None = None,
+    ) -> dict[str, Tensor]:
+        """The headline figures of `evaluate`, in each replicate.
+
+        Args:
+            scores: (N, L), finite.
+            targets: int8 (N, L).
+            groups: By name, the columns asked together; `zsl` and `seen` are among them.
+            ks: The K of P/R/F1@K; one above the number of labels of a group is left out.
+            protocol: What counts.
+
+        Returns:
+            float64 (R,) by name: `zsl/mAP`, `zsl/F1@3`, ..., `harmonic_mAP`.
+        """
+        protocol = protocol or Protocol()
+        result = {}
+        ap = None if protocol.images == "labelled_images" else self.ap(scores, targets, protocol)
+        for name, columns in groups.items():
+            asked_scores, asked_targets = scores[:, columns], targets[:, columns]
+            group_ap = self.ap(asked_scores, asked_targets, protocol) if ap is None else ap[columns]
+            result[f"{name}/mAP"] = mean_of_replicates(group_ap, protocol)
+            for k in ks:
+                if k <= len(columns):
+                    figures = self.at_k(asked_scores, asked_targets, k, protocol)
+                    result |= {f"{name}/{key}": value for key, value in figures.items()}
+        zsl, seen = result["zsl/mAP"], result["seen/mAP"]
+        result["harmonic_mAP"] = 2 * zsl * seen / (zsl + seen).clamp(min=1e-12)
+        return result
+
+    def ap(self, scores: Tensor, targets: Tensor, protocol: Protocol) -> Tensor:
+        """Average precision float64 (L, R); NaN where no positive was drawn."""
+        kept = protocol.images_kept(targets)
+        counts = self.counts[kept]
+
+        def of_label(scores: NDArray[np.floating], targets: NDArray[np.int8]) -> Tensor:
+            return _ap(scores, targets, counts, protocol)
+
+        arrays = as_array(scores[kept]), targets[kept].cpu().numpy()
+        return torch.stack(map_labels(of_label, *arrays))
+
+    def at_k(
+        self, scores: Tensor, targets: Tensor, k: int, protocol: Protocol
+    ) -> dict[str, Tensor]:
+        """P@K, R@K and F1@K, float64 (R,) each."""
+        kept = protocol.images_kept(targets)
+        counts = torch.stack(counts_at_k(scores[kept], targets[kept], k)).float()
+        return at_k_names(k, precision_recall_f1(*(counts @ self.counts[kept])))
+
+
+def _ap(
+    scores: NDArray[np.floating],
+    targets: NDArray[np.int8],
+    counts: Tensor,
+    protocol: Protocol,
+) -> Tensor:
+    """AP (R,) of one label: its formula, with images as often as they were drawn.
+
+    Known images are summed between one distinct score of a positive and the next, not one by one.
+    """
+    num_replicates = counts.shape[1]
+    ranking, positives, asked, hits = rank_positives(scores, targets, protocol.ties)
+    if not len(positives):
+        return torch.full((num_replicates,), torch.nan, dtype=torch.float64)
+    num_asked = _sums(counts, ranking, asked).cumsum(dim=0)
+    new_hits = _sums(counts, positives, hits)
+    num_hits = new_hits.cumsum(dim=0)
+    precision = num_hits / num_asked.clamp(min=1)
+    return (new_hits * precision).sum(dim=0).double() / num_hits[-1]
+
+
+def _sums(counts: Tensor, images: NDArray[np.int64], ends: NDArray[np.int64]) -> Tensor:
+    """Sums the `counts` (N, R) of images[: ends[0]], images[ends[0] : ends[1]], ...: (T, R)."""
+    starts = torch.from_numpy(np.concatenate([[0], ends[:-1]]))
+    return F.embedding_bag(torch.from_numpy(images[: ends[-1]]), counts, starts, mode="sum")
+
+
+def mean_of_replicates(ap: Tensor, protocol: Protocol) -> Tensor:
+    """The mAP (R,) of AP (L, R), as the protocol counts labels without a positive."""
+    mean = ap.nan_to_num(0).mean(dim=0) if protocol.empty == "zero" else ap.nanmean(dim=0)
+    return mean.nan_to_num(0)
+
+
+def interval(replicates: Tensor, level: float = 0.95) -> tuple[float, float]:
+    """The percentile interval of a figure's replicates (R,)."""
+    tail = (1 - level) / 2
+    low, high = np.quantile(replicates.numpy(), [tail, 1 - tail])
+    return float(low), float(high)

@@ -1,0 +1,132 @@
+"""What is said of each image: precision, recall and F1 of its K best labels, or above a threshold.
+
+Targets are 1 present, 0 absent, -1 unknown; unknown entries are left out of every figure.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from zsl.errors import InputError
+
+_IMAGES_AT_ONCE = 4096  # Bounds the memory.
+
+
+class Counts(NamedTuple):
+    """Labels of each image, int64 (N,): asked, present, and both."""
+
+    hits: Tensor
+    asked: Tensor
+    positives: Tensor
+
+
+def counts_at_k(scores: Tensor, targets: Tensor, k: int) -> Counts:
+    """Counts each image's K best labels; fewer where fewer are known.
+
+    Args:
+        scores: (N, L).
+        targets: int8 (N, L).
+        k: 1 to L.
+
+    Raises:
+        InputError: There are not that many labels.
+    """
+    num_labels = scores.shape[1]
+    if not 1 <= k <= num_labels:
+        raise InputError(f"K is {k}, but {num_labels} labels are asked; choose 1 to {num_labels}.")
+    parts = zip(scores.split(_IMAGES_AT_ONCE), targets.split(_IMAGES_AT_ONCE), strict=True)
+    counts = [_counts_at_k(*part, k) for part in parts]
+    return Counts(*(torch.cat(column) for column in zip(*counts, strict=True)))
+
+
+def _counts_at_k(scores: Tensor, targets: Tensor, k: int) -> Counts:
+    known = targets >= 0
+    best = scores.masked_fill(~known, -torch.inf).topk(k, dim=1).indices
+    hits = (targets.gather(1, best) == 1).sum(dim=1)
+    return Counts(hits, known.sum(dim=1).clamp(max=k), (targets == 1).sum(dim=1))
+
+
+def precision_recall_f1(
+    hits: Tensor | float, asked: Tensor | float, positives: Tensor | float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """P = hits / asked, R = hits / positives and F1 = 2 hits / (asked + positives), of any shape.
+
+    0 where nothing is asked or present.
+    """
+    hits, asked, positives = (
+        torch.as_tensor(value, dtype=torch.float64) for value in (hits, asked, positives)
+    )
+    return (
+        hits / asked.clamp(min=1),
+        hits / positives.clamp(min=1),
+        2 * hits / (asked + positives).clamp(min=1),
+    )
+
+
+def precision_recall_f1_at_k(scores: Tensor, targets: Tensor, k: int) -> tuple[float, float, float]:
+    """Micro-averaged precision, recall and F1 of each image's K best labels.
+
+    `P = hits / labels asked`, `R = hits / positives`, over all images; K labels are asked of an
+    image, fewer where fewer are known. Gong et al., arXiv 1312.4894.
+
+    Args:
+        scores: (N, L).
+        targets: int8 (N, L).
+        k: 1 to L.
+
+    Raises:
+        InputError: There are not that many labels.
+    """
+    totals = (count.sum() for count in counts_at_k(scores, targets, k))
+    precision, recall, f1 = precision_recall_f1(*totals)
+    return precision.item(), recall.item(), f1.item()
+
+
+def at_threshold(scores: Tensor, targets: Tensor, threshold: float = 0.5) -> dict[str, float]:
+    """Precision, recall and F1 of the labels whose probability is above a threshold.
+
+    Overall (`OP`, `OR`, `OF1`): counted over all images and labels. Per class (`CP`, `CR`): the
+    mean of each label's precision and recall, 0 for a label that is never asked or never present;
+    `CF1` is the harmonic mean of the two. Chen et al., arXiv 1904.03582, section 4.1.
+
+    Args:
+        scores: Logits (N, L).
+        targets: int8 (N, L).
+        threshold: Between 0 and 1.
+
+    Raises:
+        InputError: The threshold is no probability between 0 and 1.
+    """
+    if not 0 < threshold < 1:
+        raise InputError(f"The threshold is {threshold}; expected between 0 and 1.")
+    asked = (scores > torch.tensor(threshold, dtype=torch.float64).logit().item()) & (targets >= 0)
+    hits = (asked & (targets == 1)).sum(dim=0)
+    counts = (hits, asked.sum(dim=0), (targets == 1).sum(dim=0))
+    overall = precision_recall_f1(*(count.sum() for count in counts))
+    precision, recall, _ = (values.mean().item() for values in precision_recall_f1(*counts))
+    f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    figures = [value.item() for value in overall] + [precision, recall, f1]
+    return dict(zip(("OP", "OR", "OF1", "CP", "CR", "CF1"), figures, strict=True))
+
+
+def coverage(scores: Tensor, targets: Tensor) -> float:
+    """How many of its best labels an image needs, on average, until all its true ones are there.
+
+    `1/N Σ_n |{l : s_nl >= min_{l true} s_nl}|` over the N images with a positive: scikit-learn's
+    coverage error of these images. Less is better; 0 where no image has a positive.
+
+    Args:
+        scores: (N, L).
+        targets: int8 (N, L).
+    """
+    parts = zip(scores.split(_IMAGES_AT_ONCE), targets.split(_IMAGES_AT_ONCE), strict=True)
+    depth = sum(_depth(*part) for part in parts)
+    return depth / max(1, int((targets == 1).any(dim=1).sum()))
+
+
+def _depth(scores: Tensor, targets: Tensor) -> int:
+    worst = scores.masked_fill(targets != 1, torch.inf).amin(dim=1, keepdim=True)
+    return int(((scores >= worst) & (targets >= 0)).sum())
