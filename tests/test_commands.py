@@ -49,7 +49,7 @@ def test_fit_evaluates_reports_and_records(
     assert fit_shapes() == 0
     run = in_tmp_path / "runs" / "shapes" / "version_0"
     output = capsys.readouterr().out
-    assert "ZSL    all_images      16      24" in output
+    assert "ZSL       all_images      16      24" in output
     assert "Test on 16 images.\nProtocol all_images: every image counts" in output
     assert "Report: runs/shapes/version_0/report" in output
 
@@ -59,7 +59,8 @@ def test_fit_evaluates_reports_and_records(
     assert {"test/zsl/mAP", "test/gzsl/F1@3", "test/seen/R@5", "test/harmonic_mAP"} <= set(
         results["metrics"]
     )
-    assert set(results["chance"]) == set(results["metrics"]) - {"test/harmonic_mAP"}
+    ranked = {name for name in results["metrics"] if name.endswith("/mAP") or "@" in name}
+    assert set(results["chance"]) == ranked
     assert results["versions"]["torch"] == torch.__version__.split("+")[0]
     assert len(results["data_fingerprint"]) == 16
 
@@ -90,7 +91,7 @@ def test_evaluate_gives_the_same_numbers_from_the_checkpoint_alone(
     assert fit([*arguments, "--data.image_size=32", *TINY_MODEL, *QUICK]) == 0
     run = in_tmp_path / "runs" / "table" / "version_0"
     expected = json.loads((run / "results.json").read_text())
-    fitted_table = capsys.readouterr().out.split("Test on")[1].split("Report")[0]
+    fitted_lines = capsys.readouterr().out.split("Test on")[1].split("Report")[0].splitlines()
 
     checkpoint = run / "checkpoints" / "best.ckpt"
     moved = in_tmp_path / "elsewhere" / "model.ckpt"
@@ -98,15 +99,19 @@ def test_evaluate_gives_the_same_numbers_from_the_checkpoint_alone(
     checkpoint.rename(moved)
     assert evaluate(["--checkpoint", str(moved)]) == 0
     found = json.loads((moved.parent / "model_evaluation" / "results.json").read_text())
-    assert found == expected
-    assert fitted_table in capsys.readouterr().out
+    assert {name: found[name] for name in expected} == expected
+    # The same figures; wider columns, since there are more of them.
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    for line in fitted_lines[1:]:
+        words = " ".join(line.split())
+        assert any(found.startswith(words) for found in lines), words
 
     photos = table_root.rename(table_root.parent / "moved photos")
     assert evaluate(["--checkpoint", str(moved)]) == 2
     assert "does not exist; set data.root" in capsys.readouterr().err
     output = ["--output", "here"]
     assert evaluate(["--checkpoint", str(moved), f"--data.root={photos}", *output]) == 0
-    assert json.loads(Path("here/results.json").read_text()) == expected
+    assert json.loads(Path("here/results.json").read_text()) == found
 
     for change, message in (
         ("--data.rot=x", "Did you mean 'root'"),

@@ -1,4 +1,4 @@
-"""`python -m zsl.evaluate --checkpoint runs/.../best.ckpt`: the test, from a checkpoint alone."""
+"""`python -m zsl.evaluate --checkpoint runs/.../best.ckpt`: the test, from checkpoints alone."""
 
 from __future__ import annotations
 
@@ -7,27 +7,59 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 from zsl.command import exit_code
-from zsl.errors import InputError, did_you_mean, require
+from zsl.errors import require
 
 if TYPE_CHECKING:
-    from zsl.data import MultiLabelDataModule
+    from zsl.assess import Assessment
+    from zsl.testing import Tested
 
 
-def evaluate(args: list[str]) -> None:
-    """Tests a checkpoint on the data it was trained with, and reports as `zsl.fit` does."""
+def parse(args: list[str]) -> Namespace:
+    """Reads the command line."""
     parser = ArgumentParser(
         prog="python -m zsl.evaluate",
-        description="Test a checkpoint of zsl.fit.",
+        description="Test checkpoints of zsl.fit; compare several, image by image.",
         exit_on_error=False,
     )
-    parser.add_argument("--checkpoint", required=True, help="A .ckpt file of zsl.fit.")
+    parser.add_argument(
+        "--checkpoint", nargs="+", required=True, help="One or several .ckpt files of zsl.fit."
+    )
+    parser.add_argument(
+        "--protocol",
+        nargs="+",
+        default=["all_images"],
+        help="all_images, labelled_images (those with a positive among the labels asked) or both.",
+    )
+    parser.add_argument(
+        "--empty", default="zero", help="A label without a positive: AP zero, or skip it in mAP."
+    )
+    parser.add_argument(
+        "--ties",
+        default="averaged",
+        help="Images of equal score: averaged as scikit-learn does, or sorted as published code.",
+    )
+    parser.add_argument("--k", type=int, nargs="+", default=[3, 5], help="The K of P/R/F1@K.")
+    parser.add_argument(
+        "--replicates",
+        type=int,
+        default=1000,
+        help="Bootstrap replicates for 95 %% intervals and comparisons; 0 leaves them out.",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="Of the bootstrap.")
+    parser.add_argument(
+        "--calibrate",
+        type=bool,
+        default=True,
+        help="Gives calibrated figures too, fitted on the validation images.",
+    )
     parser.add_argument(
         "--output",
         type=str | None,
-        help="Folder for results.json and report/ (default: CHECKPOINT_evaluation beside it).",
+        help="Folder for tables and report (default: CHECKPOINT_evaluation beside it; of several "
+        "checkpoints: evaluation).",
     )
     parser.add_argument(
         "--data",
@@ -35,66 +67,60 @@ def evaluate(args: list[str]) -> None:
         default={},
         help="Changes to the data's arguments, e.g. --data.root /where/the/photos/are/now.",
     )
-    options = parser.parse_args(args)
+    return parser.parse_args(args)
+
+
+def evaluate(args: list[str]) -> None:
+    """Tests checkpoints on the data they were trained with; prints, compares and reports."""
+    options = parse(args)
     # Imported here, so that the help comes at once.
-    import pytorch_lightning as pl
-    import torch
+    from zsl.assess import assess
+    from zsl.metrics import Protocol
+    from zsl.metrics.bootstrap import Bootstrap
+    from zsl.publish import print_and_write
+    from zsl.testing import run_test
 
-    from zsl.report import Report
-    from zsl.tasks import ZeroShotTask, read_checkpoint
-
-    path = Path(options.checkpoint)
-    checkpoint = read_checkpoint(path)
-    contents = checkpoint["zsl"]
-    datamodule = make_datamodule(contents["data"], options.data)
-    task = ZeroShotTask.restore(checkpoint)
-    if datamodule.vocabulary != task.vocabulary:
-        raise InputError(
-            f"{path} was trained with {task.vocabulary!r}, but the data now has "
-            f"{datamodule.vocabulary!r}, or other names; evaluate on data with the same classes."
-        )
-    require(
-        datamodule.image_size == task.image_size,
-        f"data.image_size is {datamodule.image_size}, but {path} was trained at {task.image_size}.",
-    )
-    if datamodule.fingerprint != contents["data_fingerprint"]:
-        print("note: the data's labels or splits have changed since the training.")
+    protocols = [Protocol(name, options.empty, options.ties) for name in options.protocol]
+    require(options.replicates >= 0, f"replicates is {options.replicates}; expected 0 or more.")
+    paths = [Path(path) for path in options.checkpoint]
+    output = Path(options.output or _default_output(paths))
     # Made now: a folder that can't be written should not be met after the test.
-    output = Path(options.output or f"{path.with_suffix('')}_evaluation")
     output.mkdir(parents=True, exist_ok=True)
-    report = Report()
-    trainer = pl.Trainer(
-        default_root_dir=output,
-        logger=False,
-        callbacks=[report],
-        precision=contents["precision"] if torch.cuda.is_available() else "32-true",
-        devices=1,
-    )
-    trainer.test(task, datamodule, verbose=False)
-    report.show()
+    bootstrap: Bootstrap | None = None
+    results: list[tuple[Tested, Assessment]] = []
+    for path, name in zip(paths, short_names(paths), strict=True):
+        tested = run_test(path, name, options.data, options.k, options.calibrate)
+        if options.replicates and (not bootstrap or bootstrap.num_images != len(tested.scores)):
+            bootstrap = Bootstrap(len(tested.scores), options.replicates, options.seed)
+        results.append((tested, assess(tested, protocols, options.k, bootstrap)))
+    print_and_write(results, output)
 
 
-def make_datamodule(recipe: dict[str, Any], changes: dict[str, Any]) -> MultiLabelDataModule:
-    """Makes the data of a checkpoint again.
+def _default_output(paths: list[Path]) -> str:
+    return f"{paths[0].with_suffix('')}_evaluation" if len(paths) == 1 else "evaluation"
+
+
+def short_names(paths: list[Path]) -> list[str]:
+    """Names checkpoints by their runs, `table/version_3`, or by their paths where these are equal.
 
     Raises:
-        InputError: A change names no argument of the data.
+        InputError: A checkpoint is named twice.
     """
-    from zsl import data as datasets
+    resolved = [path.resolve() for path in paths]
+    for path in resolved:
+        require(resolved.count(path) == 1, f"{path} is named twice; name different checkpoints.")
+    short = [_short_name(path) for path in resolved]
+    return [
+        name if short.count(name) == 1 else str(path)
+        for name, path in zip(short, paths, strict=True)
+    ]
 
-    arguments = {name: value for name, value in recipe.items() if name != "class"}
-    for name in changes:
-        if name not in arguments:
-            raise InputError(
-                f"--data.{name} is no argument of {recipe['class']} "
-                f"({', '.join(arguments)})." + did_you_mean(name, arguments)
-            )
-    if recipe["class"] not in datasets.__all__:
-        raise InputError(f"This version of zsl has no data of the class {recipe['class']!r}.")
-    try:
-        return getattr(datasets, recipe["class"])(**arguments | changes)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"The data can't be made with {changes}: {error}") from error
+
+def _short_name(path: Path) -> str:
+    """Of `runs/table/version_3/checkpoints/best.ckpt`, `table/version_3`."""
+    if path.name == "best.ckpt" and path.parent.name == "checkpoints":
+        return "/".join(path.parent.parent.parts[-2:])
+    return path.stem
 
 
 def main(args: Sequence[str] | None = None) -> int:

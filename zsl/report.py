@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytorch_lightning as pl
+from PIL import Image
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 import zsl
 from zsl import charts
-from zsl.data import Split
+from zsl.data import MultiLabelDataModule, Split
 from zsl.files import atomic_path, write_atomically
 from zsl.label_report import nearest_seen
 from zsl.labels import Role
@@ -41,27 +43,47 @@ class Report(Callback):
             return
         task: Any = pl_module
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        evaluation: Evaluation = task.evaluation
         num_omitted = data.omitted(Split.TEST)
-        results = record(evaluation, num_omitted) | {
-            "data_fingerprint": data.fingerprint,
-            "precision": str(trainer.precision),
-            "versions": versions(),
-        }
+        results = record(task.evaluation, num_omitted) | circumstances(data, trainer.precision)
         write_atomically(folder / "results.json", json.dumps(results, indent=2).encode())
         index, scores, targets = task.predictions.compute()
-        labels = label_table(task, evaluation.average_precision, targets)
+        labels = label_table(task, task.evaluation.average_precision, targets)
         report = folder / "report"
-        self.text = f"\n{summary(evaluation, num_omitted)}\n\nReport: {report}"
-        with atomic_path(report / "per_class_ap.csv") as path:
-            labels.to_csv(path, index=False, float_format="%.6f")
-        with atomic_path(report / "per_class_ap.png") as path:
-            charts.per_class_ap(labels).savefig(path, dpi=110)
-        with atomic_path(report / "predictions.png") as path:
-            figure = charts.predictions(
-                labels, scores, targets, lambda row: data.test_dataset.picture(index[row])
-            )
-            figure.savefig(path, dpi=110)
+        self.text = f"\n{summary(task.evaluation, num_omitted)}\n\nReport: {report}"
+        draw(report, labels, scores, targets, lambda row: data.test_dataset.picture(index[row]))
+
+
+def circumstances(data: MultiLabelDataModule, precision: str | int) -> dict[str, Any]:
+    """What the figures depend on, besides the checkpoint."""
+    return {
+        "data_fingerprint": data.fingerprint,
+        "precision": str(precision),
+        "versions": versions(),
+    }
+
+
+def draw(
+    folder: Path,
+    labels: pd.DataFrame,
+    scores: Tensor,
+    targets: Tensor,
+    picture: Callable[[int], Image.Image],
+) -> None:
+    """Writes the AP of each label as a table and a picture, and a picture of predictions.
+
+    Args:
+        folder: It is made where needed.
+        labels: From `label_table`.
+        scores: Logits (N, L).
+        targets: int8 (N, L).
+        picture: Gives the picture of a row.
+    """
+    with atomic_path(folder / "per_class_ap.csv") as path:
+        labels.to_csv(path, index=False, float_format="%.6f")
+    with atomic_path(folder / "per_class_ap.png") as path:
+        charts.per_class_ap(labels).savefig(path, dpi=110)
+    with atomic_path(folder / "predictions.png") as path:
+        charts.predictions(labels, scores, targets, picture).savefig(path, dpi=110)
 
 
 def label_table(task: Any, average_precision: Tensor, targets: Tensor) -> pd.DataFrame:
@@ -88,8 +110,21 @@ def label_table(task: Any, average_precision: Tensor, targets: Tensor) -> pd.Dat
     )
 
 
-def summary(evaluation: Evaluation, num_omitted: int, figures: list[Line] | None = None) -> str:
-    """The headline figures as text, with what they are of."""
+def summary(
+    evaluation: Evaluation,
+    num_omitted: int,
+    figures: list[Line] | None = None,
+    harmonic: tuple[float, float] | None = None,
+) -> str:
+    """The headline figures as text, with what they are of.
+
+    Args:
+        evaluation: The figures.
+        num_omitted: Test images that are listed, but missing or unreadable.
+        figures: Lines to show in place of those of the evaluation.
+        harmonic: The interval of the harmonic mean.
+    """
+    sure = f" (95 % interval {harmonic[0]:.3f} to {harmonic[1]:.3f})" if harmonic else ""
     omitted = f" Listed, but missing or unreadable: {num_omitted:,}." if num_omitted else ""
     return "\n".join(
         [
@@ -98,7 +133,7 @@ def summary(evaluation: Evaluation, num_omitted: int, figures: list[Line] | None
             "",
             table(figures or lines(evaluation)),
             "",
-            f"Harmonic mean of ZSL and seen mAP: {evaluation.harmonic_map:.3f}",
+            f"Harmonic mean of ZSL and seen mAP: {evaluation.harmonic_map:.3f}{sure}",
         ]
     )
 

@@ -28,26 +28,66 @@ class Line:
     """95 % intervals by the names of the metrics, where they were made."""
 
 
-def lines(evaluation: Evaluation, replicates: dict[str, Tensor] | None = None) -> list[Line]:
+def lines(
+    evaluation: Evaluation, replicates: dict[str, Tensor] | None = None, calibration: str = ""
+) -> list[Line]:
     """A line for each group of labels.
 
     Args:
         evaluation: The figures.
         replicates: Theirs by bootstrap, (R,) by name, e.g. `zsl/mAP`.
+        calibration: What was done to the scores.
     """
+    replicates = replicates or {}
     return [
         Line(
             group,
             evaluation.protocol,
             result,
-            intervals={
-                name: interval((replicates or {})[f"{group}/{name}"])
-                for name in result.metrics
-                if f"{group}/{name}" in (replicates or {})
+            calibration,
+            {
+                name: interval(replicates[f"{group}/{name}"], value)
+                for name, value in result.metrics.items()
+                if f"{group}/{name}" in replicates
             },
         )
         for group, result in evaluation.groups.items()
     ]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A figure of two checkpoints on the same images: what the second has more than the first."""
+
+    first: str
+    second: str
+    metric: str
+    """Under its logged name, e.g. `zsl/mAP`."""
+    difference: float
+    low: float
+    """Of the 95 % interval of the difference, by paired bootstrap."""
+    high: float
+
+    @property
+    def is_more_than_noise(self) -> bool:
+        """The interval leaves out 0."""
+        return self.low > 0 or self.high < 0
+
+
+def comparison_table(comparisons: list[Comparison]) -> str:
+    """The comparisons as text."""
+    rows = [["", "", "difference", "95 % interval", ""]]
+    for pair in comparisons:
+        rows.append(
+            [
+                f"{pair.second} - {pair.first}",
+                pair.metric,
+                f"{pair.difference:+.4f}",
+                f"{pair.low:+.4f} to {pair.high:+.4f}",
+                "more than noise" if pair.is_more_than_noise else "within the noise",
+            ]
+        )
+    return aligned(rows, num_left=2)
 
 
 def as_frame(lines: list[Line]) -> pd.DataFrame:

@@ -262,16 +262,24 @@ class ZeroShotTask(pl.LightningModule):
         logits = self._score(batch, self.queries(*roles))
         self.predictions.update(batch["index"], logits, batch["target"][:, columns])
 
-    def _evaluate(self, *roles: Role) -> Evaluation:
-        """Ranks all labels asked (gzsl), those of the last role (zsl), those trained (seen)."""
-        _, scores, targets = self.predictions.compute()
-        num_asked = scores.shape[1]
-        groups = {
+    def predict_step(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Scores all labels: logits float32 (B, L) and targets int8 (B, L), role after role."""
+        columns = [column for role in Role for column in self.columns[role]]
+        logits = self._score(batch, self.queries(*Role))
+        return logits.float().cpu(), batch["target"][:, columns].cpu()
+
+    def groups(self, *roles: Role) -> dict[str, list[int]]:
+        """By name, columns of the scores of these roles: all (gzsl), the last (zsl), the seen."""
+        num_asked = sum(len(self.columns[role]) for role in roles)
+        return {
             "zsl": list(range(num_asked - len(self.columns[roles[-1]]), num_asked)),
             "gzsl": list(range(num_asked)),
             "seen": list(range(len(self.columns[Role.SEEN]))),
         }
-        return evaluate(scores, targets, groups)
+
+    def _evaluate(self, *roles: Role) -> Evaluation:
+        _, scores, targets = self.predictions.compute()
+        return evaluate(scores, targets, self.groups(*roles))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimizer, without decay on 1-d parameters, and its one-cycle schedule per step."""

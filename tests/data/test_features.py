@@ -47,7 +47,9 @@ def test_training_from_a_store_gives_the_numbers_of_the_frozen_run(
     for more in ([], ["--data.features=null"]):
         assert evaluate([checkpoint, *more]) == 0
         path = Path("runs/table/version_1/checkpoints/best_evaluation/results.json")
-        assert json.loads(path.read_text()) == last_metrics(0)[1]
+        found = json.loads(path.read_text())
+        fitted = last_metrics(0)[1]
+        assert {name: found[name] for name in fitted} == fitted
 
 
 def test_the_store_holds_the_tokens_in_float16(tiny: list[str]) -> None:

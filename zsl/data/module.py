@@ -122,7 +122,7 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         """
         if self.features is None:  # A feature store was made of images that could be read.
             stages = {"fit": list(Split), "validate": [Split.VAL], "test": [Split.TEST]}
-            self.check_images(stages[stage])
+            self.check_images(stages.get(stage, []))  # What is predicted is brought along.
         if stage == "fit":
             self.train_dataset = self._served(Split.TRAIN, self.training_transform)
         if stage in ("fit", "validate"):

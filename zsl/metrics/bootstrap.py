@@ -7,6 +7,7 @@ images, for all replicates at once, and no resampled data is ever made.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ class Bootstrap:
 
     def __init__(self, num_images: int, num_replicates: int = 1000, seed: int = 0) -> None:
         require(num_replicates >= 1, f"There are {num_replicates} replicates; expected 1 or more.")
+        self.num_images = num_images
         generator = np.random.default_rng(seed)
         counts = np.empty((num_images, num_replicates), np.float32)
         for replicate in range(num_replicates):
@@ -65,17 +67,32 @@ class Bootstrap:
         """
         protocol = protocol or Protocol()
         result = {}
-        ap = None if protocol.images == "labelled_images" else self.ap(scores, targets, protocol)
+        shared = self.ap(scores, targets, protocol) if protocol.images == "all_images" else None
         for name, columns in groups.items():
-            asked_scores, asked_targets = scores[:, columns], targets[:, columns]
-            group_ap = self.ap(asked_scores, asked_targets, protocol) if ap is None else ap[columns]
-            result[f"{name}/mAP"] = mean_of_replicates(group_ap, protocol)
-            for k in ks:
-                if k <= len(columns):
-                    figures = self.at_k(asked_scores, asked_targets, k, protocol)
-                    result |= {f"{name}/{key}": value for key, value in figures.items()}
+            if shared is not None:
+                ap = shared[columns]
+            else:
+                ap = self.ap(scores[:, columns], targets[:, columns], protocol)
+            result[f"{name}/mAP"] = mean_of_replicates(ap, protocol)
         zsl, seen = result["zsl/mAP"], result["seen/mAP"]
         result["harmonic_mAP"] = 2 * zsl * seen / (zsl + seen).clamp(min=1e-12)
+        return result | self.at_k_figures(scores, targets, groups, ks, protocol)
+
+    def at_k_figures(
+        self,
+        scores: Tensor,
+        targets: Tensor,
+        groups: dict[str, list[int]],
+        ks: Sequence[int] = KS,
+        protocol: Protocol | None = None,
+    ) -> dict[str, Tensor]:
+        """Those of `figures` that rank labels within an image: P/R/F1@K."""
+        result: dict[str, Tensor] = {}
+        for name, columns in groups.items():
+            asked = scores[:, columns], targets[:, columns]
+            for k in (k for k in ks if k <= len(columns)):
+                figures = self.at_k(*asked, k, protocol or Protocol())
+                result |= {f"{name}/{key}": value for key, value in figures.items()}
         return result
 
     def ap(self, scores: Tensor, targets: Tensor, protocol: Protocol) -> Tensor:
@@ -131,8 +148,23 @@ def mean_of_replicates(ap: Tensor, protocol: Protocol) -> Tensor:
     return mean.nan_to_num(0)
 
 
-def interval(replicates: Tensor, level: float = 0.95) -> tuple[float, float]:
-    """The percentile interval of a figure's replicates (R,)."""
-    tail = (1 - level) / 2
-    low, high = np.quantile(replicates.numpy(), [tail, 1 - tail])
+def interval(replicates: Tensor, estimate: float, level: float = 0.95) -> tuple[float, float]:
+    """The bias-corrected percentile interval of a figure.
+
+    Images drawn twice raise the AP of rare labels, so that plain percentiles lie too high. Efron
+    and Tibshirani, An Introduction to the Bootstrap (1993), section 14.3, without acceleration.
+
+    Args:
+        replicates: (R,) of the figure.
+        estimate: The figure itself.
+        level: How often such an interval should hold the true figure.
+    """
+    normal = NormalDist()
+    num_replicates = len(replicates)
+    below = (replicates < estimate).sum().item() + (replicates == estimate).sum().item() / 2
+    # No bias is so large that all replicates lie on one side.
+    part = min(max(below, 0.5), num_replicates - 0.5) / num_replicates
+    bias, reach = normal.inv_cdf(part), normal.inv_cdf((1 + level) / 2)
+    quantiles = [normal.cdf(2 * bias - reach), normal.cdf(2 * bias + reach)]
+    low, high = np.quantile(replicates.numpy(), quantiles)
     return float(low), float(high)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from zsl.errors import InputError
+from zsl.errors import InputError, require
 
 _IMAGES_AT_ONCE = 4096  # Bounds the memory.
 
@@ -34,12 +34,22 @@ def counts_at_k(scores: Tensor, targets: Tensor, k: int) -> Counts:
     Raises:
         InputError: There are not that many labels.
     """
-    num_labels = scores.shape[1]
-    if not 1 <= k <= num_labels:
-        raise InputError(f"K is {k}, but {num_labels} labels are asked; choose 1 to {num_labels}.")
+    check_k(k, scores.shape[1])
     parts = zip(scores.split(_IMAGES_AT_ONCE), targets.split(_IMAGES_AT_ONCE), strict=True)
     counts = [_counts_at_k(*part, k) for part in parts]
     return Counts(*(torch.cat(column) for column in zip(*counts, strict=True)))
+
+
+def check_k(k: int, num_labels: int) -> None:
+    """Refuses a K that asks more labels than there are.
+
+    Raises:
+        InputError: It does, or is below 1.
+    """
+    require(
+        1 <= k <= num_labels,
+        f"K is {k}, but {num_labels} labels are asked; choose a K from 1 to {num_labels}.",
+    )
 
 
 def _counts_at_k(scores: Tensor, targets: Tensor, k: int) -> Counts:

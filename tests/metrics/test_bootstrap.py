@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+import torch
+from scipy.stats import norm
+
+from tests.metrics.data import random_data
+from zsl.errors import InputError
+from zsl.metrics import Protocol, evaluate
+from zsl.metrics.bootstrap import Bootstrap, interval
+
+GROUPS = {"zsl": [4, 5, 6], "gzsl": list(range(7)), "seen": [0, 1, 2, 3]}
+
+
+@pytest.mark.parametrize("images", ["all_images", "labelled_images"])
+@pytest.mark.parametrize(("empty", "ties"), [("zero", "averaged"), ("skip", "averaged")])
+@pytest.mark.parametrize("levels", [None, 2])
+def test_replicates_are_those_of_the_drawn_images(
+    images: str, empty: str, ties: str, levels: int | None
+) -> None:
+    protocol = Protocol(images, empty, ties)  # type: ignore[arg-type]
+    scores, targets = random_data(40, 7, seed=20, levels=levels)
+    scores += torch.arange(7) / 100  # No ties between the labels of an image.
+    targets[:, 3] = 0
+    targets[1:, 5] = 0  # Not drawn in many replicates.
+    targets[::6, 1] = -1
+    targets[30:] = targets[30:].clamp(max=0)
+    bootstrap = Bootstrap(40, num_replicates=25, seed=3)
+    found = bootstrap.figures(scores, targets, GROUPS, ks=(1, 3), protocol=protocol)
+    for replicate, counts in enumerate(bootstrap.counts.long().T):
+        drawn = torch.repeat_interleave(torch.arange(40), counts)
+        assert len(drawn) == 40
+        expected = evaluate(scores[drawn], targets[drawn], GROUPS, (1, 3), protocol).logged("test")
+        for name, values in found.items():
+            assert values[replicate].item() == pytest.approx(expected[f"test/{name}"], abs=1e-6)
+    assert {"zsl/mAP", "gzsl/F1@3", "seen/P@1", "harmonic_mAP"} <= set(found)
+
+
+def test_sorted_ties_are_those_of_the_published_code_where_nothing_is_drawn_twice() -> None:
+    scores, targets = random_data(50, 7, seed=21, levels=2)
+    bootstrap = Bootstrap(50, 2)
+    bootstrap.counts = torch.ones(50, 2)
+    protocol = Protocol(ties="sorted")
+    found = bootstrap.figures(scores, targets, GROUPS, protocol=protocol)
+    expected = evaluate(scores, targets, GROUPS, protocol=protocol)
+    assert found["gzsl/mAP"].tolist() == pytest.approx(
+        [expected.groups["gzsl"].metrics["mAP"]] * 2, abs=1e-6
+    )
+
+
+def test_the_seed_makes_the_draws() -> None:
+    first, again, other = (Bootstrap(30, 8, seed).counts for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert first.sum(dim=0).tolist() == [30] * 8
+
+
+def test_an_image_alone_has_no_spread() -> None:
+    scores, targets = torch.randn(1, 7), torch.ones(1, 7, dtype=torch.int8)
+    figures = Bootstrap(1, 5).figures(scores, targets, GROUPS)
+    assert figures["zsl/mAP"].tolist() == [1] * 5
+    assert interval(figures["zsl/mAP"], 1.0) == (1, 1)
+
+
+def test_interval_is_its_formula() -> None:
+    values = torch.randn(400, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for estimate in (0.0, 0.3, -1.0):
+        bias = norm.ppf((values < estimate).double().mean().item())
+        ends = [norm.cdf(2 * bias - norm.ppf(0.95)), norm.cdf(2 * bias + norm.ppf(0.95))]
+        expected = np.quantile(values.numpy(), ends)
+        assert interval(values, estimate, 0.9) == pytest.approx(expected)
+    low, high = interval(values, 100.0)
+    assert values.max() - 1 < low <= high  # All on one side: the end that is nearest.
+    assert high == pytest.approx(values.max().item())
+
+
+def test_interval_of_unbiased_replicates_is_the_plain_one() -> None:
+    values = torch.linspace(0, 1, 1001, dtype=torch.float64)
+    assert interval(values, 0.5) == pytest.approx((0.025, 0.975), abs=1e-3)
+
+
+def test_no_replicates_are_refused() -> None:
+    with pytest.raises(InputError, match="There are 0 replicates; expected 1 or more"):
+        Bootstrap(5, 0)

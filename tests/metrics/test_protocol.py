@@ -1,0 +1,121 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from tests.metrics.data import published, random_data
+from zsl.errors import InputError
+from zsl.metrics import Protocol, evaluate, precision_recall_f1_at_k
+
+GROUPS = {"zsl": [4, 5, 6], "gzsl": list(range(7)), "seen": [0, 1, 2, 3]}
+
+
+def naive(
+    scores: NDArray[np.float64], targets: NDArray[np.int64], protocol: Protocol, k: int
+) -> dict[str, float]:
+    """The published formulas, image by image and label by label."""
+    if protocol.images == "labelled_images":
+        kept = [row for row in range(len(targets)) if 1 in targets[row]]
+        scores, targets = scores[kept], targets[kept]
+    aps = []
+    for label in range(scores.shape[1]):
+        known = [row for row in range(len(targets)) if targets[row, label] != -1]
+        positives = [row for row in known if targets[row, label] == 1]
+        ap = 0.0
+        for row in positives:
+            own = (scores[row, label], row)
+
+            def above(other: int, own: tuple[float, int] = own, label: int = label) -> bool:
+                if protocol.ties == "averaged":
+                    return bool(scores[other, label] >= own[0])
+                return (scores[other, label], other) >= own
+
+            ap += sum(map(above, positives)) / sum(map(above, known)) / len(positives)
+        if positives or protocol.empty == "zero":
+            aps.append(ap)
+    hits = asked = positives_of_all = 0
+    for row in range(len(targets)):
+        known = [label for label in range(scores.shape[1]) if targets[row, label] != -1]
+        best = sorted(known, key=lambda label: -scores[row, label])[:k]
+        hits += sum(targets[row, label] == 1 for label in best)
+        asked += len(best)
+        positives_of_all += sum(targets[row, label] == 1 for label in known)
+    return {
+        "N": len(targets),
+        "mAP": float(np.mean(aps)) if aps else 0.0,
+        f"P@{k}": hits / max(asked, 1),
+        f"R@{k}": hits / max(positives_of_all, 1),
+        f"F1@{k}": 2 * hits / max(asked + positives_of_all, 1),
+    }
+
+
+@pytest.mark.parametrize("images", ["all_images", "labelled_images"])
+@pytest.mark.parametrize("empty", ["zero", "skip"])
+@pytest.mark.parametrize("ties", ["averaged", "sorted"])
+def test_protocols_are_the_published_formulas(images: str, empty: str, ties: str) -> None:
+    protocol = Protocol(images, empty, ties)  # type: ignore[arg-type]
+    scores, targets = random_data(60, 7, seed=19)
+    # Ties between images, none between the labels of an image, whose order is not defined.
+    scores = (2 * scores).round() + torch.arange(7) / 100
+    targets[:, 5] = 0
+    targets[::7, 2] = -1
+    targets[10:20] = 0
+    evaluation = evaluate(scores, targets, GROUPS, ks=(2,), protocol=protocol)
+    for group, columns in GROUPS.items():
+        arrays = scores[:, columns].double().numpy(), targets[:, columns].long().numpy()
+        expected = naive(*arrays, protocol, k=2)
+        result = evaluation.groups[group]
+        assert result.num_images == expected.pop("N")
+        assert {name: result.metrics[name] for name in expected} == pytest.approx(expected)
+    assert evaluation.groups["zsl"].num_empty == 1
+
+
+@pytest.mark.parametrize("images", ["all_images", "labelled_images"])
+def test_real_test_images_of_nus_wide(images: str, shared: Path) -> None:
+    """As ML-Decoder's code has it, for the 81 concepts; 83,898 images have one of them."""
+    with np.load(shared / "data" / "nuswide" / "labels81_test.npz") as arrays:
+        truth = np.unpackbits(arrays["labels"], axis=1)[:, :81]
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.from_numpy(truth).to(torch.int8)
+    scores = torch.randn(targets.shape, generator=generator) + 2 * targets
+    protocol = Protocol(images, ties="sorted")  # type: ignore[arg-type]
+    kept = protocol.images_kept(targets)
+    scores, targets, truth = scores[kept], targets[kept], truth[kept]
+    assert len(truth) == {"all_images": 107_859, "labelled_images": 83_898}[images]
+    ap = protocol.average_precision(scores[:, ::16], targets[:, ::16])
+    labels = zip(scores[:, ::16].numpy().T, truth[:, ::16].T, strict=True)
+    assert ap.tolist() == pytest.approx([published(*label) for label in labels], abs=1e-9)
+    best = np.argsort(-scores.numpy(), axis=1)[:, :3]
+    hits = np.take_along_axis(truth, best, axis=1).sum()
+    precision, recall = hits / best.size, hits / truth.sum()
+    expected = (precision, recall, 2 * precision * recall / (precision + recall))
+    assert precision_recall_f1_at_k(scores, targets, 3) == pytest.approx(expected)
+
+
+def test_a_protocol_says_what_it_is() -> None:
+    assert str(Protocol()) == "all_images"
+    assert str(Protocol("labelled_images", "skip", "sorted")) == "labelled_images, skip, sorted"
+    assert Protocol("labelled_images", ties="sorted").definition == (
+        "images with a positive among the labels asked count; a label without a positive counts "
+        "as AP 0; images of equal score count one by one, the last first"
+    )
+
+
+def test_choices_that_there_are_not_are_refused() -> None:
+    with pytest.raises(InputError, match=r"no protocol 'all_image'.*Did you mean 'all_images'"):
+        Protocol("all_image")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="no choice for ties 'avg'; choose one of averaged, so"):
+        Protocol(ties="avg")  # type: ignore[arg-type]
+
+
+def test_no_image_and_no_positive_give_zeros() -> None:
+    scores, targets = torch.randn(4, 7), torch.zeros(4, 7, dtype=torch.int8)
+    for images in ("all_images", "labelled_images"):
+        for empty in ("zero", "skip"):
+            protocol = Protocol(images, empty)
+            result = evaluate(scores, targets, GROUPS, protocol=protocol).groups["gzsl"]
+            assert result.num_images == (4 if images == "all_images" else 0)
+            assert set(result.metrics.values()) == {0.0}
+            assert set(result.chance.values()) == {0.0}

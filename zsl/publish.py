@@ -1,0 +1,86 @@
+"""What `zsl.evaluate` prints and writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from zsl.assess import Assessment
+from zsl.data import Split
+from zsl.files import atomic_path, write_atomically
+from zsl.metrics.bootstrap import interval
+from zsl.report import circumstances, draw, label_table, summary
+from zsl.results import Comparison, as_frame, comparison_table, record
+from zsl.testing import Tested
+
+_HEADLINES = ("zsl/mAP", "gzsl/mAP", "seen/mAP", "harmonic_mAP", "zsl/F1@", "gzsl/F1@")
+
+
+def print_and_write(results: list[tuple[Tested, Assessment]], output: Path) -> None:
+    """Prints the tables of the checkpoints; writes tables, pictures and the report."""
+    for tested, assessment in results:
+        folder = output if len(results) == 1 else output / tested.name.replace("/", "_").lstrip("_")
+        _write_checkpoint(tested, assessment, folder)
+        if len(results) > 1:
+            print(f"\n{tested.name}: {tested.path}")
+        _print_figures(tested, assessment)
+    frames = [as_frame(a.lines).assign(checkpoint=t.name) for t, a in results]
+    with atomic_path(output / "results.csv") as path:
+        frame = pd.concat(frames)
+        frame[["checkpoint", *frame.columns[:-1]]].to_csv(path, index=False)
+    comparisons = [pair for other in results[1:] for pair in compare(results[0], other)]
+    if comparisons:
+        print(f"\nPaired bootstrap over the images\n{comparison_table(comparisons)}")
+        frame = pd.DataFrame(comparisons)
+        frame["is_more_than_noise"] = [pair.is_more_than_noise for pair in comparisons]
+        with atomic_path(output / "comparison.csv") as path:
+            frame.to_csv(path, index=False)
+    print(f"\nWritten: {output}")
+
+
+def _print_figures(tested: Tested, assessment: Assessment) -> None:
+    omitted = tested.data.omitted(Split.TEST)
+    for evaluation, intervals in zip(assessment.evaluations, assessment.intervals, strict=True):
+        own = [line for line in assessment.lines if line.protocol == evaluation.protocol]
+        print(f"\n{summary(evaluation, omitted, own, intervals.get('harmonic_mAP'))}")
+
+
+def _write_checkpoint(tested: Tested, assessment: Assessment, folder: Path) -> None:
+    evaluation = assessment.evaluations[0]
+    results = record(evaluation, tested.data.omitted(Split.TEST))
+    results |= circumstances(tested.data, tested.precision)
+    results["intervals"] = {f"test/{k}": sure for k, sure in assessment.intervals[0].items()}
+    results["calibration"] = assessment.calibration
+    write_atomically(folder / "results.json", json.dumps(results, indent=2).encode())
+    labels = label_table(tested.task, evaluation.average_precision, tested.targets)
+    draw(folder / "report", labels, tested.scores, tested.targets, tested.picture)
+
+
+def compare(
+    first: tuple[Tested, Assessment], second: tuple[Tested, Assessment]
+) -> list[Comparison]:
+    """Compares the headline figures of two checkpoints by the same draws of the same images.
+
+    Returns:
+        A comparison for each figure that both have; none without a bootstrap, or where the
+        checkpoints were not asked the same labels of the same images, which is said.
+    """
+    (one, a), (other, b) = first, second
+    asked_alike = one.names == other.names and one.index == other.index
+    if not asked_alike or not torch.equal(one.targets, other.targets):
+        print(
+            f"note: {other.name} is not compared with {one.name}: they were not asked the same "
+            "labels of the same images."
+        )
+        return []
+    names = [name for name in a.replicates[0] if name.startswith(_HEADLINES)]
+    figures = [assessment.evaluations[0].logged("test") for assessment in (a, b)]
+    comparisons = []
+    for name in names:
+        difference = figures[1][f"test/{name}"] - figures[0][f"test/{name}"]
+        low, high = interval(b.replicates[0][name] - a.replicates[0][name], difference)
+        comparisons.append(Comparison(one.name, other.name, name, difference, low, high))
+    return comparisons
