@@ -357,3 +357,4 @@ def test_a_wheel_brings_the_configs(in_tmp_path: Path) -> None:
         assert name in result.stdout
     assert (site / "zsl" / "configs" / "loggers" / "wandb.yaml").is_file()
     assert (site / "zsl" / "py.typed").is_file()
+    assert (site / "zsl" / "templates" / "report.html").is_file()
