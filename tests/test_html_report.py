@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from zsl.html_report import Comparison, Section, write
+from zsl.html_report import Section, write
 from zsl.metrics import Protocol, prevalence
 from zsl.metrics.evaluation import evaluate
-from zsl.results import lines
+from zsl.results import Comparison, lines
 
 VOID = {"meta", "img", "br"}
 NASTY = ['<b>&"$x$', "smile 😀", "w" * 300, "</td><script>alert(1)</script>"]
@@ -132,8 +132,8 @@ def test_pictures_are_those_of_the_best_and_worst_labels(tmp_path: Path) -> None
 def test_two_sections_are_compared(tmp_path: Path) -> None:
     sections = [make_section(ROLES), make_section(ROLES, name="second <one>")]
     comparisons = [
-        Comparison("first", "second <one>", "zsl/mAP", 0.05, 0.01, 0.09, True),
-        Comparison("first", "second <one>", "seen/mAP", -0.01, -0.02, 0.03, False),
+        Comparison("first", "second <one>", "zsl/mAP", 0.05, 0.01, 0.09),
+        Comparison("first", "second <one>", "seen/mAP", -0.01, -0.02, 0.03),
     ]
     page = write_page(tmp_path, sections, comparisons)
     for text in ("Side by side", "more than noise", "within the noise", "[+0.010, +0.090]"):

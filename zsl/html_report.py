@@ -21,7 +21,7 @@ from zsl.charts import COLOURS
 from zsl.error_analysis import best_and_worst, examples, rank_correlation, shares_above
 from zsl.files import write_atomically
 from zsl.labels import Role
-from zsl.results import GROUPS, Line
+from zsl.results import GROUPS, Comparison, Line
 
 GROUP_MEANINGS = {
     "zsl": "the unseen labels alone",
@@ -61,22 +61,6 @@ class Section:
     """int8 (N, L)."""
     picture: Callable[[int], Image.Image]
     """Gives the picture of a row of the scores."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A figure of two checkpoints, compared on the same draws of the images."""
-
-    first: str
-    """The name of a section."""
-    second: str
-    metric: str
-    difference: float
-    """That of the first less that of the second."""
-    low: float
-    """Of its 95 % interval."""
-    high: float
-    is_more_than_noise: bool
 
 
 def write(path: Path, sections: list[Section], comparisons: list[Comparison]) -> None:

@@ -8,11 +8,13 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from zsl import html_report
 from zsl.assess import Assessment
 from zsl.data import Split
 from zsl.files import atomic_path, write_atomically
+from zsl.html_report import Section
 from zsl.metrics.bootstrap import interval
-from zsl.report import circumstances, draw, label_table, summary
+from zsl.report import circumstances, draw, label_table, summary, versions
 from zsl.results import Comparison, as_frame, comparison_table, record
 from zsl.testing import Tested
 
@@ -38,7 +40,9 @@ def print_and_write(results: list[tuple[Tested, Assessment]], output: Path) -> N
         frame["is_more_than_noise"] = [pair.is_more_than_noise for pair in comparisons]
         with atomic_path(output / "comparison.csv") as path:
             frame.to_csv(path, index=False)
-    print(f"\nWritten: {output}")
+    report = output / "report.html"
+    html_report.write(report, [_section(*result) for result in results], comparisons)
+    print(f"\nReport: {report}\nTables: {output / 'results.csv'}")
 
 
 def _print_figures(tested: Tested, assessment: Assessment) -> None:
@@ -46,6 +50,29 @@ def _print_figures(tested: Tested, assessment: Assessment) -> None:
     for evaluation, intervals in zip(assessment.evaluations, assessment.intervals, strict=True):
         own = [line for line in assessment.lines if line.protocol == evaluation.protocol]
         print(f"\n{summary(evaluation, omitted, own, intervals.get('harmonic_mAP'))}")
+
+
+def _section(tested: Tested, assessment: Assessment) -> Section:
+    """What the report says of a checkpoint."""
+    task, recipe = tested.task, tested.data.recipe
+    average_precision = assessment.evaluations[0].average_precision
+    return Section(
+        tested.name,
+        {
+            "checkpoint": str(tested.path),
+            "model": f"{task.hparams['head']} on {task.hparams['backbone']}",
+            "labels": task.encoder.describe(),
+            "data": f"{recipe['class']} {recipe.get('root', '')}".strip(),
+            "data's fingerprint": tested.data.fingerprint,
+            "precision": tested.precision,
+            **{f"version of {name}": version for name, version in versions().items()},
+        },
+        assessment.lines,
+        label_table(task, average_precision, tested.targets),
+        tested.scores,
+        tested.targets,
+        tested.picture,
+    )
 
 
 def _write_checkpoint(tested: Tested, assessment: Assessment, folder: Path) -> None:
