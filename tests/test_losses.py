@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from zsl.losses import AsymmetricLoss
+from zsl.losses import AsymmetricLoss, RankingLoss
 
 
 def naive_loss(
@@ -71,6 +71,83 @@ def test_focusing_weights_are_constants_in_the_gradient() -> None:
 def test_extreme_logits_stay_finite(dtype: torch.dtype) -> None:
     logits = torch.tensor([[1e4, -1e4, 1e4, -1e4]], dtype=dtype, requires_grad=True)
     loss = AsymmetricLoss()(logits, torch.tensor([[1, 0, 0, 1]]))
+    loss.backward()
+    assert loss.isfinite()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+    assert loss.dtype == torch.float32
+
+
+def naive_ranking_loss(logits: Tensor, targets: Tensor) -> float:
+    """The formula of arXiv 1605.09759, one pair after the other."""
+    total = 0.0
+    for row in range(len(logits)):
+        present = [i for i, target in enumerate(targets[row].tolist()) if target == 1]
+        absent = [i for i, target in enumerate(targets[row].tolist()) if target == 0]
+        for p in present:
+            for n in absent:
+                cost = math.log(1 + math.exp(logits[row, n].item() - logits[row, p].item()))
+                total += cost / (len(present) * len(absent))
+    return total / len(logits)
+
+
+def test_ranking_equals_the_published_formula() -> None:
+    torch.manual_seed(0)
+    logits = 3 * torch.randn(6, 9)
+    targets = torch.randint(-1, 2, (6, 9), dtype=torch.int8)
+    expected = naive_ranking_loss(logits, targets)
+    assert RankingLoss()(logits, targets).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_ranking_has_nothing_to_say_of_images_without_a_pair() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(4, 5, requires_grad=True)
+    targets = torch.tensor([[1] * 5, [0] * 5, [-1] * 5, [1, 0, -1, 0, 1]])
+    loss = RankingLoss()(logits, targets)
+    loss.backward()
+    assert logits.grad is not None
+    assert (logits.grad[:3] == 0).all()
+    assert logits.grad[3, 2] == 0
+    assert (logits.grad[3, [0, 1, 3, 4]] != 0).all()
+    expected = naive_ranking_loss(logits.detach(), targets)
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    nothing = RankingLoss()(logits[:3], targets[:3])
+    nothing.backward()
+    assert nothing == 0
+
+
+def test_ranking_takes_a_degree_as_part_present_and_part_absent() -> None:
+    torch.manual_seed(0)
+    scores, degrees = torch.randn(4).tolist(), [0.25, 1.0, 0.0, 0.5]
+    total = size = 0.0
+    for score_p, present in zip(scores, degrees, strict=True):
+        for score_n, degree in zip(scores, degrees, strict=True):
+            total += present * (1 - degree) * math.log(1 + math.exp(score_n - score_p))
+            size += present * (1 - degree)
+    loss = RankingLoss()(torch.tensor([scores]), torch.tensor([degrees]))
+    assert loss.item() == pytest.approx(total / size, rel=1e-5)
+
+
+def test_ranking_keeps_its_memory_bounded() -> None:
+    """NUS-WIDE's size: 64 images, 1006 labels; all pairs would be 64 million."""
+    torch.manual_seed(0)
+    logits = torch.randn(64, 1006, requires_grad=True)
+    targets = (torch.rand(64, 1006) < 0.01).to(torch.int8)
+    saved: list[int] = []
+
+    def pack(tensor: Tensor) -> Tensor:
+        saved.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        RankingLoss()(logits, targets).backward()
+    assert max(saved) == (targets == 1).sum() * 1006
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_ranking_of_extreme_logits_stays_finite(dtype: torch.dtype) -> None:
+    logits = torch.tensor([[1e4, -1e4, 1e4, -1e4]], dtype=dtype, requires_grad=True)
+    loss = RankingLoss()(logits, torch.tensor([[1, 0, 0, 1]]))
     loss.backward()
     assert loss.isfinite()
     assert logits.grad is not None

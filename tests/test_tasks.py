@@ -124,13 +124,16 @@ def test_weight_decay_is_off_for_one_dimensional_parameters(tmp_path: Path) -> N
         {"ema_decay": 0.5, "num_groups": 7, "seen_span": True},
         {"seen_span": True, "query_relu": False},
         {"head": "bilinear"},
+        {"head": "fast0tag", "loss": "ranking", "ema_decay": 0.5},
+        {"head": "conse", "query_noise": 0.0, "ema_decay": 0.5},
+        {"pool_tokens": True, "num_groups": 7},
     ],
 )
 def test_a_checkpoint_is_self_contained_and_tests_alike(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
     data = make_data()
-    task = make_task(data, query_noise=0.1, **options)
+    task = make_task(data, **{"query_noise": 0.1, **options})
     trainer = make_trainer(tmp_path)
     trainer.fit(task, data)
     logged = trainer.logged_metrics
@@ -154,6 +157,26 @@ def test_a_checkpoint_is_self_contained_and_tests_alike(
     assert isinstance(best, ModelCheckpoint)
     assert best.best_model_score is not None
     assert metrics["val/zsl/mAP"] == pytest.approx(best.best_model_score.item(), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"head": "bilinear"},
+        {"head": "fast0tag", "loss": "ranking"},
+        {"head": "conse"},
+        {"pool_tokens": True},
+    ],
+)
+def test_a_restored_baseline_gives_the_same_logits(tmp_path: Path, options: dict[str, Any]) -> None:
+    data = make_data(num_train=6)
+    task = make_task(data, **options)
+    trainer = make_trainer(tmp_path, max_epochs=1, limit_val_batches=0, **NO_CHECKPOINTS)
+    trainer.fit(task, data)
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    restored = ZeroShotTask.from_checkpoint(tmp_path / "last.ckpt").eval()
+    images, queries = torch.rand(4, 3, 32, 32), task.queries(*Role)
+    assert torch.equal(restored(images, queries), task.eval()(images, queries))
 
 
 def test_resuming_gives_the_uninterrupted_run(tmp_path: Path) -> None:
@@ -285,9 +308,20 @@ def test_the_schedule_fits_runs_of_any_length(tmp_path: Path, steps: int) -> Non
         ({"weight_decay": -1.0}, "model.weight_decay is -1.0"),
         ({"warmup": 1.0}, "model.warmup is 1.0"),
         ({"ema_decay": 1.0}, "model.ema_decay is 1.0"),
+        ({"head": "fast0tag", "feedforward_dim": 0}, "model.feedforward_dim is 0; expected 1 or"),
+        ({"head": "conse", "num_combined": 0}, "num_combined is 0; expected 1 or more"),
+        (
+            {"head": "conse", "neighbour_queries": 9},
+            "model.neighbour_queries is 9, but model.head conse trains a classifier",
+        ),
+        ({"head": "clip", "stride": None}, "model.freeze_backbone is false, but model.head clip"),
+        (
+            {"head": "clip", "stride": None, "freeze_backbone": True},
+            "'test_resnet' embeds images in 1000 numbers, model.encoder labels in 384",
+        ),
     ],
 )
-def test_arguments_out_of_range_are_refused(changes: dict[str, float], message: str) -> None:
+def test_arguments_out_of_range_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
         make_task(make_data(), **changes)
 

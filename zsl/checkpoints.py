@@ -34,6 +34,12 @@ class BestCheckpoint(ModelCheckpoint):
         self.best_model_score = self.kth_value = state_dict["best_model_score"]
         self.best_k_models = {str(own): state_dict["best_model_score"]}
 
+    def keep(self, trainer: pl.Trainer) -> None:
+        """Saves what was just validated, outside of a training."""
+        self.best_model_path = str(Path(self.dirpath or ".") / f"{self.filename}.ckpt")
+        self.best_model_score = trainer.callback_metrics.get(str(self.monitor))
+        trainer.save_checkpoint(self.best_model_path, weights_only=False)
+
 
 class LastCheckpoint(Checkpoint):
     """Saves `last.ckpt`: after each epoch, in mid-epoch every so often, and on an interruption.

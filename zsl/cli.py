@@ -132,6 +132,17 @@ class FitCLI(LightningCLI):
         except (MisconfigurationException, TypeError, ValueError) as error:
             raise InputError(f"trainer: {error}") from error
 
+    def fit(self, **kwargs: Any) -> None:
+        """Trains; without an epoch, scores and keeps the model as it was made."""
+        if self.trainer.max_epochs != 0:
+            self.trainer.fit(**kwargs)
+            return
+        # Lightning's fit would save nothing, and fail in several processes without parameters.
+        self.trainer.validate(**kwargs, verbose=False)
+        best = self.trainer.checkpoint_callback
+        if isinstance(best, BestCheckpoint):
+            best.keep(self.trainer)
+
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """Only `fit`: parsers for the others would only slow the start."""

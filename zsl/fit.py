@@ -27,7 +27,7 @@ def fit(args: list[str]) -> None:
 def train(
     args: list[str], callbacks: Sequence[Callback] = (), folder: Path | None = None
 ) -> FitCLI:
-    """Trains as the config says.
+    """Trains as the config says; with `trainer.max_epochs` 0 the model stays as it was made.
 
     Args:
         args: The arguments of the command.

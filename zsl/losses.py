@@ -1,5 +1,8 @@
 """Losses for multi-label targets of which some may be unknown."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -52,3 +55,50 @@ class AsymmetricLoss(nn.Module):
             + (1 - present) * weight_absent * (1 - shifted).clamp(min=1e-8).log()
         )
         return (loss * known).sum() / len(logits)
+
+
+class RankingLoss(nn.Module):
+    """Pairwise ranking loss (RankNet): each present label should score above each absent one.
+
+    An image with the present labels P and the absent labels N costs
+
+    `1 / (|P| |N|) Σ_{p ∈ P, n ∈ N} log(1 + exp(s_n - s_p))`,
+
+    and 0 if either is empty; the mean is taken over all images. A target between 0 and 1 is present
+    by that degree and absent by the rest, in the sum and in the sizes.
+
+    Zhang, Gong and Shah, "Fast Zero-Shot Image Tagging", arXiv 1605.09759, section 4.1.
+
+    Memory grows with the number of present labels of a batch, of each degree, times L.
+    """
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Returns the scalar loss.
+
+        Args:
+            logits: (B, L), any floating dtype; computed in float32.
+            targets: (B, L): 1 present, 0 absent, between the two for a degree, negative for
+                unknown, which is left out.
+        """
+        logits = logits.float()
+        present = targets.clamp(min=0).float()
+        absent = (1 - present) * (targets >= 0)
+        image, label = present.nonzero(as_tuple=True)
+        costs = F.softplus(logits[image] - logits[image, label].unsqueeze(1))
+        costs = present[image, label] * (absent[image] * costs).sum(dim=1)
+        num_pairs = (present.sum(dim=1) * absent.sum(dim=1))[image]
+        # Without an absent label both are 0.
+        return (costs / num_pairs.clamp(min=1e-8)).sum() / len(logits)
+
+
+def make_loss(name: str, settings: Mapping[str, Any]) -> AsymmetricLoss | RankingLoss:
+    """Makes the loss of a task.
+
+    Args:
+        name: `asymmetric` or `ranking`.
+        settings: The arguments of `zsl.tasks.ZeroShotTask`.
+    """
+    if name == "ranking":
+        return RankingLoss()
+    names = ("gamma_negative", "gamma_positive", "clip")
+    return AsymmetricLoss(**{name: settings[name] for name in names})

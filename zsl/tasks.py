@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, WeightAveraging
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -18,17 +18,9 @@ from zsl.data import Batch, MultiLabelDataModule
 from zsl.digests import weights_digest
 from zsl.errors import InputError, require
 from zsl.labels import LabelEncoder, QueryAugmentation, Role, Vocabulary, encoder_from_recipe
-from zsl.losses import AsymmetricLoss
+from zsl.losses import make_loss
 from zsl.metrics import Evaluation, Predictions, evaluate
-from zsl.models import (
-    Backbone,
-    BilinearHead,
-    GroupedWordMLDecoder,
-    Tagger,
-    WordMLDecoder,
-    group_labels,
-    span_of,
-)
+from zsl.models import Backbone, Tagger, make_head
 
 
 class ZeroShotTask(pl.LightningModule):
@@ -43,7 +35,10 @@ class ZeroShotTask(pl.LightningModule):
             demo extra), the path of a local file, or None for a random initialisation.
         stride: Pixels per token along each side; None takes the backbone's final features.
         freeze_backbone: Trains the head alone.
-        head: `ml_decoder`, or `bilinear`, the baseline, which has no use for the next seven.
+        head: `ml_decoder`, or a baseline, without use for the decoder's arguments: `bilinear`;
+            `fast0tag`, of which `feedforward_dim` and `dropout` are the hidden layer's; `conse`;
+            `clip`, CLIP's image tower against its text tower, which is not trained.
+        pool_tokens: Shows the head the mean of the backbone's tokens instead of all of them.
         num_groups: Number of group queries, made of the seen labels' vectors, for group decoding,
             at most one for each of them: the decoder's cost grows with the groups and no longer
             with the labels. None is full decoding, one query for each label.
@@ -53,6 +48,7 @@ class ZeroShotTask(pl.LightningModule):
         dropout: Dropout rate in the decoder.
         query_relu: Passes the projected queries through a ReLU, as the published head does.
         seen_span: Uses of each label vector only the part in the span of the seen labels' vectors.
+        num_combined: Seen labels of which `conse` combines the vectors, its T.
         query_noise: Strength of the noise on the queries, relative to the label vectors' scale.
         query_rotation: Strength of noise on the queries' directions, in radians.
         query_dropout: Part of the labels that is not asked in a step.
@@ -64,6 +60,8 @@ class ZeroShotTask(pl.LightningModule):
         mixed_query_target: What is taught about mixtures and neighbours: the mixture of their
             labels' targets, or absent, uncertain or present.
         query_ramp: Part of the training in which the strengths of all these rise from 0.
+        loss: `asymmetric`, or `ranking`, which compares an image's labels in pairs and has no use
+            for the next three.
         gamma_negative: Focusing of the asymmetric loss on absent labels.
         gamma_positive: Focusing of the asymmetric loss on present labels.
         clip: Probability below which an absent label costs nothing.
@@ -85,7 +83,8 @@ class ZeroShotTask(pl.LightningModule):
         weights: str | None = "pretrained",
         stride: int | None = None,
         freeze_backbone: bool = False,
-        head: Literal["ml_decoder", "bilinear"] = "ml_decoder",
+        head: Literal["ml_decoder", "bilinear", "fast0tag", "conse", "clip"] = "ml_decoder",
+        pool_tokens: bool = False,
         num_groups: int | None = None,
         embed_dim: int = 768,
         num_heads: int = 8,
@@ -93,6 +92,7 @@ class ZeroShotTask(pl.LightningModule):
         dropout: float = 0.1,
         query_relu: bool = True,
         seen_span: bool = False,
+        num_combined: int = 10,
         query_noise: float = 0.0,
         query_rotation: float = 0.0,
         query_dropout: float = 0.0,
@@ -103,6 +103,7 @@ class ZeroShotTask(pl.LightningModule):
         neighbour_queries: int = 0,
         mixed_query_target: Literal["mixed", "absent", "uncertain", "present"] = "mixed",
         query_ramp: float = 0.0,
+        loss: Literal["asymmetric", "ranking"] = "asymmetric",
         gamma_negative: float = 4.0,
         gamma_positive: float = 0.0,
         clip: float = 0.05,
@@ -153,27 +154,16 @@ class ZeroShotTask(pl.LightningModule):
             hparams["stride"],
             self.image_size,
             hparams["freeze_backbone"],
+            pooled=hparams["head"] == "clip",
         )
-        self.tagger = Tagger(backbone, self._make_head(backbone.token_dim))
-
-    def _make_head(self, token_dim: int) -> nn.Module:
-        hparams = self.hparams
-        if hparams["head"] == "bilinear":
-            return BilinearHead(token_dim, self.query_dim)
-        names = ("embed_dim", "num_heads", "feedforward_dim", "dropout", "query_relu")
-        options = {name: hparams[name] for name in names}
-        if hparams["seen_span"]:
-            options["span"] = span_of(self.queries(Role.SEEN))
-        if hparams["num_groups"] is None:
-            return WordMLDecoder(token_dim, self.query_dim, **options)
         seen = self.queries(Role.SEEN)
-        groups = group_labels(seen, min(hparams["num_groups"], len(seen)))
-        return GroupedWordMLDecoder(token_dim, groups, **options)
+        self.tagger = Tagger(
+            backbone, make_head(hparams["head"], backbone.token_dim, seen, hparams)
+        )
 
     def configure_losses(self) -> None:
         """Makes the loss."""
-        names = ("gamma_negative", "gamma_positive", "clip")
-        self.loss = AsymmetricLoss(**{name: self.hparams[name] for name in names})
+        self.loss = make_loss(self.hparams["loss"], self.hparams)
 
     def configure_metrics(self) -> None:
         """Makes the collector of scores."""
@@ -284,6 +274,11 @@ class ZeroShotTask(pl.LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimizer, without decay on 1-d parameters, and its one-cycle schedule per step."""
         parameters = [p for p in self.parameters() if p.requires_grad]
+        require(
+            len(parameters) > 0,
+            f"trainer.max_epochs is {self.trainer.max_epochs}, but model.head "
+            f"{self.hparams['head']} on a frozen backbone has nothing to train; set it to 0.",
+        )
         groups: list[dict[str, Any]] = [
             {"params": [p for p in parameters if p.ndim > 1]},
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},

@@ -25,7 +25,7 @@ def write_glove(path: Path, names: Sequence[str]) -> Path:
     return path
 
 
-def write_clip(folder: Path) -> Path:
+def write_clip(folder: Path, projection_dim: int = 12) -> Path:
     """A CLIP with one layer that spells, in the format of transformers."""
     folder.mkdir()
     letters = [*string.ascii_lowercase]
@@ -43,7 +43,9 @@ def write_clip(folder: Path) -> Path:
     text = {"vocab_size": len(tokens), "max_position_embeddings": 64}
     text |= {"bos_token_id": start, "eos_token_id": end, "pad_token_id": end}
     vision = {"image_size": 32, "patch_size": 16}
-    config = CLIPConfig(text_config=size | text, vision_config=size | vision, projection_dim=12)
+    config = CLIPConfig(
+        text_config=size | text, vision_config=size | vision, projection_dim=projection_dim
+    )
     CLIPModel(config).save_pretrained(folder)
     tokenizer = CLIPTokenizer.from_pretrained(folder, model_max_length=64)
     CLIPProcessor(CLIPImageProcessor(), tokenizer).save_pretrained(folder)

@@ -59,6 +59,19 @@ def test_cut_backbone_gives_the_same_features_as_the_whole_model() -> None:
     torch.testing.assert_close(cut(images), features.flatten(2).transpose(1, 2))
 
 
+@pytest.mark.parametrize("name", ["test_vit", "test_resnet"])
+def test_pooled_it_returns_what_timms_own_head_makes_of_an_image(name: str) -> None:
+    torch.manual_seed(0)
+    backbone = Backbone(name, None, None, 64, pooled=True).eval()
+    whole = timm.create_model(name, **({"img_size": 64} if name == "test_vit" else {})).eval()
+    whole.load_state_dict(backbone.model.state_dict())
+    images = torch.rand(2, 3, 64, 64)
+    expected = whole((images - backbone.mean) / backbone.std)
+    tokens = backbone(images)
+    assert tokens.shape == (2, 1, backbone.token_dim) == (2, 1, 1000)
+    torch.testing.assert_close(tokens[:, 0], expected)
+
+
 def test_bytes_and_floats_are_the_same_image() -> None:
     backbone = Backbone("test_resnet", None, None, 64).eval()
     image = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
@@ -122,6 +135,9 @@ def test_wrong_requests_are_refused(tmp_path: Path) -> None:
         Backbone("test_resnet", "packaged")
     with pytest.raises(InputError, match="are no file; expected 'pretrained'"):
         Backbone("test_resnet", str(tmp_path / "none.pt"))
+
+    with pytest.raises(InputError, match="stride of the backbone is 16, but its own pooling"):
+        Backbone("test_vit", None, stride=16, pooled=True)
 
     other = tmp_path / "other.pt"
     torch.save(timm.create_model("test_vit").state_dict(), other)

@@ -2,24 +2,34 @@
 
 from zsl.models.backbone import Backbone
 from zsl.models.bilinear import BilinearHead
+from zsl.models.clip import CLIPHead
+from zsl.models.conse import ConSEHead
 from zsl.models.drop_in import add_ml_decoder_head
+from zsl.models.fast0tag import Fast0TagHead
 from zsl.models.grouping import group_labels
+from zsl.models.heads import make_head
 from zsl.models.ml_decoder import FixedMLDecoder, GroupedWordMLDecoder, MLDecoder, WordMLDecoder
 from zsl.models.published import load_published, to_published
 from zsl.models.span import span_of
 from zsl.models.tagger import Tagger
+from zsl.models.tokens import OnMeanToken
 
 __all__ = [
     "Backbone",
     "BilinearHead",
+    "CLIPHead",
+    "ConSEHead",
+    "Fast0TagHead",
     "FixedMLDecoder",
     "GroupedWordMLDecoder",
     "MLDecoder",
+    "OnMeanToken",
     "Tagger",
     "WordMLDecoder",
     "add_ml_decoder_head",
     "group_labels",
     "load_published",
+    "make_head",
     "span_of",
     "to_published",
 ]

@@ -12,7 +12,7 @@ import torch
 from timm.data import resolve_model_data_config
 from torch import Tensor, nn
 
-from zsl.errors import InputError, did_you_mean
+from zsl.errors import InputError, did_you_mean, require
 from zsl.models.tokens import ToTokens
 
 PACKAGED_MODEL = "tf_efficientnet_lite0"
@@ -32,6 +32,8 @@ class Backbone(nn.Module):
             transformers that need one.
         frozen: Leaves the weights as they are, normalisation statistics included, and rounds the
             tokens to float16, as a feature store keeps them: both give the same numbers.
+        pooled: Keeps the model's own pooling and head, and returns what these make of an image as
+            its one token: of CLIP's image towers the embedding beside the text's.
 
     Attributes:
         token_dim: Width C of the tokens.
@@ -50,13 +52,22 @@ class Backbone(nn.Module):
         stride: int | None = None,
         image_size: int = 224,
         frozen: bool = False,
+        pooled: bool = False,
     ) -> None:
         super().__init__()
+        require(
+            stride is None or not pooled,
+            f"The stride of the backbone is {stride}, but its own pooling needs the final "
+            "features; set model.stride null.",
+        )
         self.frozen = frozen
-        self.model = _create(name, weights, image_size)
+        self.pooled = pooled
+        self.model = _create(name, weights, image_size, pooled)
         self.to_tokens = ToTokens.of(self.model)
         self.stage = _find_stage(self.model, name, stride)
         self.token_dim = int(self.model.num_features)
+        if pooled and self.model.num_classes:
+            self.token_dim = int(self.model.num_classes)
         if self.stage is not None:
             self.token_dim = int(self.model.feature_info[self.stage]["num_chs"])
             self.model.prune_intermediate_layers([self.stage], prune_norm=True, prune_head=True)
@@ -103,6 +114,8 @@ class Backbone(nn.Module):
             return tokens.clamp(-limit, limit).half().to(tokens.dtype)
 
     def _tokens(self, images: Tensor) -> Tensor:
+        if self.pooled:
+            return self.model(images).unsqueeze(1)
         if self.stage is None:
             return self.to_tokens(self.model.forward_features(images))
         (features,) = self.model.forward_intermediates(
@@ -111,14 +124,14 @@ class Backbone(nn.Module):
         return features.flatten(2).transpose(1, 2)
 
 
-def _create(name: str, weights: str | None, image_size: int) -> Any:
+def _create(name: str, weights: str | None, image_size: int, pooled: bool) -> Any:
     if not timm.is_model(name):
         raise InputError(
             f"timm {timm.__version__} has no model {name!r}; timm.list_models() lists the "
             f"names.{did_you_mean(name, timm.list_models())}"
         )
     pretrained_cfg = timm.get_pretrained_cfg(name)
-    options: dict[str, Any] = {"num_classes": 0, "global_pool": ""}
+    options: dict[str, Any] = {} if pooled else {"num_classes": 0, "global_pool": ""}
     if pretrained_cfg is not None and pretrained_cfg.fixed_input_size:
         options["img_size"] = image_size
     if weights == "pretrained":

@@ -1,9 +1,9 @@
 """The simplest zero-shot head, for comparison: a bilinear map of image and label vector."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zsl.models.scores import unit_dot
 from zsl.models.tokens import ToTokens
 
 
@@ -27,7 +27,4 @@ class BilinearHead(nn.Module):
     def forward(self, features: Tensor, queries: Tensor) -> Tensor:
         """Returns logits (B, L) of tokens (B, T, C) or a map for label vectors (L, W)."""
         mapped = self.map(self.to_tokens(features).mean(dim=1))
-        # Half-precision logits tie, which spoils rankings.
-        with torch.autocast(mapped.device.type, enabled=False):
-            mapped = mapped.to(self.bias.dtype)
-            return mapped @ F.normalize(queries, dim=1).to(mapped.dtype).T + self.bias
+        return unit_dot(mapped, queries) + self.bias

@@ -9,7 +9,7 @@ class Tagger(nn.Module):
     Args:
         backbone: Images to features, which the decoder takes as tokens: `Backbone`, or a timm model
             without pooling.
-        decoder: Turns tokens and label vectors into logits: an `MLDecoder`, or a `BilinearHead`.
+        decoder: Turns tokens and label vectors into logits: an `MLDecoder`, or a baseline.
     """
 
     def __init__(self, backbone: nn.Module, decoder: nn.Module) -> None:

@@ -44,3 +44,20 @@ class ToTokens(nn.Module):
                 "tokens (B, T, C); leave out the pooling before the head."
             )
         return features.flatten(1, 2) if self.channels_last else features.flatten(2).mT
+
+
+class OnMeanToken(nn.Module):
+    """A head that is shown one token, the mean of the backbone's: what remains without attention.
+
+    Args:
+        decoder: Turns tokens and label vectors into logits.
+    """
+
+    def __init__(self, decoder: nn.Module) -> None:
+        super().__init__()
+        self.to_tokens = ToTokens()
+        self.decoder = decoder
+
+    def forward(self, features: Tensor, queries: Tensor) -> Tensor:
+        """Returns logits (B, L) of tokens (B, T, C) or a map for label vectors (L, W)."""
+        return self.decoder(self.to_tokens(features).mean(dim=1, keepdim=True), queries)
