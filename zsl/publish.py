@@ -65,7 +65,8 @@ def _section(tested: Tested, assessment: Assessment) -> Section:
             "data": f"{recipe['class']} {recipe.get('root', '')}".strip(),
             "data's fingerprint": tested.data.fingerprint,
             "precision": tested.precision,
-            **{f"version of {name}": version for name, version in versions().items()},
+            "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
+            "harmonic mean of ZSL and seen mAP": _harmonic_mean(assessment),
         },
         assessment.lines,
         label_table(task, average_precision, tested.targets),
@@ -73,6 +74,13 @@ def _section(tested: Tested, assessment: Assessment) -> Section:
         tested.targets,
         tested.picture,
     )
+
+
+def _harmonic_mean(assessment: Assessment) -> str:
+    """In words, since it belongs to no line: it is of two groups of labels."""
+    sure = assessment.intervals[0].get("harmonic_mAP")
+    text = f"{assessment.evaluations[0].harmonic_map:.3f}"
+    return f"{text} [{sure[0]:.3f}, {sure[1]:.3f}]" if sure else text
 
 
 def _write_checkpoint(tested: Tested, assessment: Assessment, folder: Path) -> None:
