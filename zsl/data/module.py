@@ -120,9 +120,10 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         What is fitted will be tested too: nobody should learn after a long training that the
         test images are missing.
         """
-        if self.features is None:  # A feature store was made of images that could be read.
-            stages = {"fit": list(Split), "validate": [Split.VAL], "test": [Split.TEST]}
-            self.check_images(stages.get(stage, []))  # What is predicted is brought along.
+        stages = {"fit": list(Split), "validate": [Split.VAL], "test": [Split.TEST]}
+        # A feature store was made of images that could be read; what is predicted is brought along.
+        if self.features is None and stage in stages:
+            self.check_images(stages[stage])
         if stage == "fit":
             self.train_dataset = self._served(Split.TRAIN, self.training_transform)
         if stage in ("fit", "validate"):
