@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.fakes.table import write_table_dataset
+from zsl.errors import InputError
 from zsl.evaluate import main as evaluate
 from zsl.evaluate import short_names
 from zsl.fit import main as fit
@@ -96,7 +97,7 @@ def test_a_checkpoint_does_not_differ_from_itself(runs: Path, in_tmp_path: Path)
     both = ["--checkpoint", checkpoint(runs, 0), str(copy)]
     assert evaluate([*both, *QUICK, "--calibrate=false"]) == 0
     pairs = pd.read_csv("evaluation/comparison.csv")
-    assert set(pairs["second"]) == {"copy"}
+    assert set(pairs["second"]) == {"work/copy"}
     assert (pairs[["difference", "low", "high"]] == 0).all(axis=None)
     assert not pairs["is_more_than_noise"].any()
 
@@ -160,5 +161,11 @@ def test_held_out_labels_without_a_positive_leave_calibration_out(
 def test_names_tell_checkpoints_apart() -> None:
     runs = [Path(f"/runs/table/version_{v}/checkpoints/best.ckpt") for v in (0, 1)]
     assert short_names(runs) == ["table/version_0", "table/version_1"]
-    others = [Path("/a/table/version_0/checkpoints/best.ckpt"), runs[0], Path("x/model.ckpt")]
-    assert short_names(others) == [str(others[0]), str(runs[0]), "model"]
+    assert short_names(runs[:1]) == ["table/version_0"]
+    others = [Path(f"/{name}/runs/table/version_0/checkpoints/best.ckpt") for name in "ab"]
+    assert short_names(others) == ["a", "b"]
+    assert short_names([runs[0], Path("/x/model.ckpt")]) == ["table/version_0", "x/model"]
+    last = runs[0].with_name("last.ckpt")
+    assert short_names([runs[0], last]) == ["table/version_0", "checkpoints/last"]
+    with pytest.raises(InputError, match=r"best.ckpt is named twice"):
+        short_names([runs[0], runs[0]])

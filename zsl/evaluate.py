@@ -101,7 +101,7 @@ def _default_output(paths: list[Path]) -> str:
 
 
 def short_names(paths: list[Path]) -> list[str]:
-    """Names checkpoints by their runs, `table/version_3`, or by their paths where these are equal.
+    """Names checkpoints by what tells their runs apart, e.g. `table/version_3`.
 
     Raises:
         InputError: A checkpoint is named twice.
@@ -109,18 +109,23 @@ def short_names(paths: list[Path]) -> list[str]:
     resolved = [path.resolve() for path in paths]
     for path in resolved:
         require(resolved.count(path) == 1, f"{path} is named twice; name different checkpoints.")
-    short = [_short_name(path) for path in resolved]
-    return [
-        name if short.count(name) == 1 else str(path)
-        for name, path in zip(short, paths, strict=True)
-    ]
+    runs = [_run_of(path).parts for path in resolved]
+    for length in range(2, max(map(len, runs)) + 1):
+        ends = [parts[-length:] for parts in runs]
+        if len(set(ends)) == len(ends):
+            break
+    # Of a/runs/table/version_0 and b/runs/table/version_0, a and b.
+    while (
+        len(ends) > 1 and all(len(parts) > 1 for parts in ends) and len({p[-1] for p in ends}) == 1
+    ):
+        ends = [parts[:-1] for parts in ends]
+    return ["/".join(parts) for parts in ends]
 
 
-def _short_name(path: Path) -> str:
-    """Of `runs/table/version_3/checkpoints/best.ckpt`, `table/version_3`."""
-    if path.name == "best.ckpt" and path.parent.name == "checkpoints":
-        return "/".join(path.parent.parent.parts[-2:])
-    return path.stem
+def _run_of(path: Path) -> Path:
+    """Of `runs/table/version_3/checkpoints/best.ckpt`, `runs/table/version_3`."""
+    is_best = path.name == "best.ckpt" and path.parent.name == "checkpoints"
+    return path.parent.parent if is_best else path.with_suffix("")
 
 
 def main(args: Sequence[str] | None = None) -> int:
