@@ -52,6 +52,7 @@ def test_each_line_has_protocol_numbers_and_interval(
     assert set(frame["protocol"]) == {"all_images", "labelled_images"}
     assert set(frame["calibration"]) == {"", "stacking", "per label"}
     raw = frame[(frame["protocol"] == "all_images") & (frame["calibration"] == "")]
+    raw = raw[raw["group"].isin(["zsl", "gzsl", "seen"])]
     results = json.loads(Path("out/results.json").read_text())
     for row in raw.to_dict("records"):
         assert row["value"] == pytest.approx(
@@ -109,7 +110,10 @@ def test_a_checkpoint_does_not_differ_from_itself(runs: Path, in_tmp_path: Path)
         (["--ties=none"], "no choice for ties 'none'; choose one of averaged, sorted"),
         (["--k=9"], "K is 9, but 8 labels are asked; choose a K from 1 to 8"),
         (["--k=0"], "K is 0, but 8 labels are asked"),
-        (["--replicates=-1"], "replicates is -1; expected 0 or more"),
+        (["--k=two"], "--k is 'two'; expected int"),
+        (["--seed=-2"], "--seed is -2; expected 0 or more"),
+        (["--output=file"], "file: File exists"),
+        (["--replicates=-1"], "--replicates is -1; expected 0 or more"),
     ],
 )
 def test_bad_input_is_one_sentence(
@@ -119,10 +123,50 @@ def test_bad_input_is_one_sentence(
     arguments: list[str],
     message: str,
 ) -> None:
+    Path("file").touch()
     assert evaluate(["--checkpoint", checkpoint(runs, 0), *QUICK, *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+def test_checkpoints_that_are_none_are_named_before_any_is_tested(
+    runs: Path, in_tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for wrong, message in (
+        ("missing.ckpt", "missing.ckpt does not exist; expected a .ckpt file"),
+        (str(in_tmp_path), "is a folder; expected a .ckpt file"),
+    ):
+        assert evaluate(["--checkpoint", checkpoint(runs, 0), wrong]) == 2
+        captured = capsys.readouterr()
+        assert message in captured.err
+        assert "Test on" not in captured.out
+    assert not list(Path.cwd().iterdir())
+
+
+@pytest.mark.parametrize("part", ["hyper_parameters", "state_dict"])
+def test_a_checkpoint_of_another_version_is_one_sentence(
+    runs: Path, in_tmp_path: Path, capsys: pytest.CaptureFixture[str], part: str
+) -> None:
+    other = torch.load(checkpoint(runs, 0), weights_only=True)
+    other[part]["of_the_future"] = torch.zeros(1)
+    other["zsl"]["version"] = "9.0"
+    torch.save(other, "other.ckpt")
+    assert evaluate(["--checkpoint=other.ckpt"]) == 2
+    assert "was written by version 9.0 of zsl and can't be restored" in capsys.readouterr().err
+
+
+def test_what_an_earlier_evaluation_compared_is_not_left(runs: Path, in_tmp_path: Path) -> None:
+    both = ["--checkpoint", checkpoint(runs, 0), checkpoint(runs, 1)]
+    common = ["--output=out", "--calibrate=false"]
+    assert evaluate([*both, *common, *QUICK]) == 0
+    assert Path("out/comparison.csv").is_file()
+    repeated = ["--protocol", "all_images", "all_images", "--k", "3", "3", "--replicates=0"]
+    assert evaluate([*both, *common, *repeated]) == 0
+    assert not Path("out/comparison.csv").exists()
+    frame = pd.read_csv("out/results.csv")
+    assert not frame.duplicated(["checkpoint", "group", "metric", "calibration"]).any()
+    assert (frame["metric"] == "harmonic_mAP").sum() == 2
 
 
 def test_scores_that_are_no_numbers_and_labels_without_a_positive_are_refused(
@@ -154,7 +198,7 @@ def test_held_out_labels_without_a_positive_leave_calibration_out(
     nothing = torch.randn(5, 8), torch.zeros(5, 8, dtype=torch.int8)
     monkeypatch.setattr("zsl.testing._score_validation", lambda *_: nothing)
     assert evaluate(["--checkpoint", checkpoint(runs, 0), "--output=out", *QUICK]) == 0
-    assert "no calibrated figures: Of 2 held-out labels none" in capsys.readouterr().out
+    assert "no calibrated figures: Of 4 seen labels none is present" in capsys.readouterr().out
     assert json.loads(Path("out/results.json").read_text())["calibration"] == {}
 
 

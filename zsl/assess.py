@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,7 +13,8 @@ from zsl.errors import InputError
 from zsl.labels import Role
 from zsl.metrics import Evaluation, Protocol, evaluate
 from zsl.metrics.bootstrap import Bootstrap, interval
-from zsl.metrics.calibration import LabelCalibration, calibrated_stacking, check_held_out
+from zsl.metrics.calibration import LabelCalibration, calibrated_stacking
+from zsl.metrics.tagging import THRESHOLD_NAMES
 from zsl.results import Line, lines
 from zsl.testing import Tested
 
@@ -71,10 +72,17 @@ def assess(
             groups = {group: tested.groups[group] for group in _CALIBRATED_GROUPS[name]}
             asked = scores, tested.targets, groups, ks, protocol
             sure = bootstrap.at_k_figures(*asked) if bootstrap else {}
-            all_lines += lines(evaluate(*asked), sure, name)
+            own = lines(evaluate(*asked), sure, name)
+            all_lines += map(_without_threshold, own) if name == STACKING else own
     order = [*tested.groups]
     all_lines.sort(key=lambda line: (protocols.index(line.protocol), order.index(line.group)))
     return Assessment(evaluations, all_lines, replicates, fitted)
+
+
+def _without_threshold(line: Line) -> Line:
+    """Leaves out what asks whether a probability is above 0.5: less a bias it is none."""
+    kept = {name: v for name, v in line.result.metrics.items() if name not in THRESHOLD_NAMES}
+    return replace(line, result=replace(line.result, metrics=kept))
 
 
 def _calibrate(tested: Tested, k: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -86,12 +94,11 @@ def _calibrate(tested: Tested, k: int) -> tuple[dict[str, Tensor], dict[str, Any
     known = torch.tensor([role != Role.UNSEEN for role in tested.roles])
     fitted_on = scores[:, known], targets[:, known], is_seen[known]
     try:
-        check_held_out(*fitted_on[1:])
+        bias = calibrated_stacking(*fitted_on, k)
+        by_label = LabelCalibration.fit(*fitted_on)
     except InputError as error:
         print(f"note: no calibrated figures: {error}")
         return {}, {}
-    bias = calibrated_stacking(*fitted_on, k)
-    by_label = LabelCalibration.fit(*fitted_on)
     calibrated = {
         STACKING: tested.scores - bias * is_seen.to(tested.scores.dtype),
         PER_LABEL: by_label.apply(tested.scores, scores, is_seen),

@@ -67,10 +67,12 @@ def user_message(error: BaseException | None) -> str | None:
             # A loader process hands its error on as text, with a traceback before the message.
             message = " ".join(str(error).rsplit("InputError: ", 1)[-1].split())
             wrong = re.fullmatch(
-                r'Parser key "(.+)": Expected an? <class \'(\w+)\'>. Got value: (.*)', message
+                r'Parser key "(.+?)"(?: element \d+)?: Expected an? <class \'(\w+)\'>. '
+                r"Got value: (.*)",
+                message,
             )
             return f"--{wrong[1]} is {wrong[3]!r}; expected {wrong[2]}." if wrong else message
-        if isinstance(error, PermissionError | NotADirectoryError):
+        if isinstance(error, PermissionError | NotADirectoryError | FileExistsError):
             return f"{error.filename}: {error.strerror}."
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,21 +79,31 @@ def evaluate(args: list[str]) -> None:
     from zsl.metrics import Protocol
     from zsl.metrics.bootstrap import Bootstrap
     from zsl.publish import print_and_write
+    from zsl.tasks import check_is_checkpoint
     from zsl.testing import run_test
 
-    protocols = [Protocol(name, options.empty, options.ties) for name in options.protocol]
-    require(options.replicates >= 0, f"replicates is {options.replicates}; expected 0 or more.")
+    protocols = [
+        Protocol(name, options.empty, options.ties) for name in dict.fromkeys(options.protocol)
+    ]
+    ks = list(dict.fromkeys(options.k))
+    for name in ("replicates", "seed"):
+        value = options[name]
+        require(value >= 0, f"--{name} is {value}; expected 0 or more.")
     paths = [Path(path) for path in options.checkpoint]
+    for path in paths:
+        check_is_checkpoint(path)
+    names = short_names(paths)
     output = Path(options.output or _default_output(paths))
     # Made now: a folder that can't be written should not be met after the test.
     output.mkdir(parents=True, exist_ok=True)
+    require(os.access(output, os.W_OK), f"--output {output} can't be written; name another folder.")
     bootstrap: Bootstrap | None = None
     results: list[tuple[Tested, Assessment]] = []
-    for path, name in zip(paths, short_names(paths), strict=True):
-        tested = run_test(path, name, options.data, options.k, options.calibrate)
+    for path, name in zip(paths, names, strict=True):
+        tested = run_test(path, name, options.data, ks, options.calibrate)
         if options.replicates and (not bootstrap or bootstrap.num_images != len(tested.scores)):
             bootstrap = Bootstrap(len(tested.scores), options.replicates, options.seed)
-        results.append((tested, assess(tested, protocols, options.k, bootstrap)))
+        results.append((tested, assess(tested, protocols, ks, bootstrap)))
     print_and_write(results, output)
 
 

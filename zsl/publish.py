@@ -25,14 +25,13 @@ def print_and_write(results: list[tuple[Tested, Assessment]], output: Path) -> N
     """Prints the tables of the checkpoints; writes tables, pictures and the report."""
     for tested, assessment in results:
         folder = output if len(results) == 1 else output / tested.name.replace("/", "_").lstrip("_")
-        _write_checkpoint(tested, assessment, folder)
         if len(results) > 1:
             print(f"\n{tested.name}: {tested.path}")
         _print_figures(tested, assessment)
-    frames = [as_frame(a.lines).assign(checkpoint=t.name) for t, a in results]
+        _write_checkpoint(tested, assessment, folder)
+    frames = [_frame(*result) for result in results]
     with atomic_path(output / "results.csv") as path:
-        frame = pd.concat(frames)
-        frame[["checkpoint", *frame.columns[:-1]]].to_csv(path, index=False)
+        pd.concat(frames).to_csv(path, index=False)
     comparisons = [pair for other in results[1:] for pair in compare(results[0], other)]
     if comparisons:
         print(f"\nPaired bootstrap over the images\n{comparison_table(comparisons)}")
@@ -40,6 +39,8 @@ def print_and_write(results: list[tuple[Tested, Assessment]], output: Path) -> N
         frame["is_more_than_noise"] = [pair.is_more_than_noise for pair in comparisons]
         with atomic_path(output / "comparison.csv") as path:
             frame.to_csv(path, index=False)
+    else:
+        (output / "comparison.csv").unlink(missing_ok=True)  # Of an earlier evaluation.
     report = output / "report.html"
     html_report.write(report, [_section(*result) for result in results], comparisons)
     print(f"\nReport: {report}\nTables: {output / 'results.csv'}")
@@ -50,6 +51,25 @@ def _print_figures(tested: Tested, assessment: Assessment) -> None:
     for evaluation, intervals in zip(assessment.evaluations, assessment.intervals, strict=True):
         own = [line for line in assessment.lines if line.protocol == evaluation.protocol]
         print(f"\n{summary(evaluation, omitted, own, intervals.get('harmonic_mAP'))}")
+
+
+def _frame(tested: Tested, assessment: Assessment) -> pd.DataFrame:
+    """All figures of a checkpoint: those of its lines, and the harmonic means."""
+    harmonic = [
+        {
+            "protocol": evaluation.protocol.images,
+            "empty": evaluation.protocol.empty,
+            "ties": evaluation.protocol.ties,
+            "group": "zsl and seen",
+            "metric": "harmonic_mAP",
+            "value": evaluation.harmonic_map,
+            **dict(zip(("low", "high"), sure.get("harmonic_mAP", ()), strict=False)),
+        }
+        for evaluation, sure in zip(assessment.evaluations, assessment.intervals, strict=True)
+    ]
+    frame = pd.concat([as_frame(assessment.lines), pd.DataFrame(harmonic)])
+    frame.insert(0, "checkpoint", tested.name)
+    return frame
 
 
 def _section(tested: Tested, assessment: Assessment) -> Section:
@@ -104,7 +124,7 @@ def compare(
         checkpoints were not asked the same labels of the same images, which is said.
     """
     (one, a), (other, b) = first, second
-    asked_alike = one.names == other.names and one.index == other.index
+    asked_alike = (one.names, one.roles, one.index) == (other.names, other.roles, other.index)
     if not asked_alike or not torch.equal(one.targets, other.targets):
         print(
             f"note: {other.name} is not compared with {one.name}: they were not asked the same "

@@ -148,7 +148,7 @@ def table(lines: list[Line]) -> str:
         title = GROUPS[line.group] + (f", {line.calibration}" if line.calibration else "")
         counts = (line.result.num_images, line.result.num_labels, line.result.num_empty)
         cells = [_number(line.result.metrics.get(name)) for name in names]
-        rows.append([title, line.protocol.images, *(f"{count:,}" for count in counts), *cells])
+        rows.append([title, str(line.protocol), *(f"{count:,}" for count in counts), *cells])
         if line.intervals:
             halves = [_half_width(line.intervals.get(name)) for name in names]
             rows.append(["  95 % interval", "", "", "", "", *halves])

@@ -368,16 +368,43 @@ class ZeroShotTask(pl.LightningModule):
 
     @classmethod
     def restore(cls, checkpoint: dict[str, Any]) -> ZeroShotTask:
-        """Restores a task from what `read_checkpoint` returned."""
+        """Restores a task from what `read_checkpoint` returned.
+
+        Raises:
+            InputError: Another version wrote it, with other arguments or tensors.
+        """
         contents, state = checkpoint["zsl"], checkpoint["state_dict"]
+        try:
+            return cls._restore(contents, state, checkpoint["hyper_parameters"])
+        except (KeyError, RuntimeError, TypeError) as error:
+            written = contents.get("version", "unknown")
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise InputError(
+                f"The checkpoint was written by version {written} of zsl and can't be restored by "
+                f"{zsl.__version__} ({reason}); take the version that wrote it, or train again."
+            ) from error
+
+    @classmethod
+    def _restore(
+        cls, contents: dict[str, Any], state: dict[str, Tensor], hparams: dict[str, Any]
+    ) -> ZeroShotTask:
         vocabulary = Vocabulary(contents["names"], contents["roles"])
         encoder = encoder_from_recipe(contents["encoder"])
         for role in Role:
             encoder.remember(vocabulary.select(role), state[f"{role}_vectors"])
-        hparams = checkpoint["hyper_parameters"] | {"weights": None}
-        task = cls(vocabulary, contents["image_size"], encoder, **hparams)
+        task = cls(vocabulary, contents["image_size"], encoder, **hparams | {"weights": None})
         task.load_state_dict(state)
         return task
+
+
+def check_is_checkpoint(path: Path) -> None:
+    """Refuses the path of a checkpoint that is no file.
+
+    Raises:
+        InputError: It is missing, or a folder.
+    """
+    problem = "is a folder" if path.is_dir() else "does not exist"
+    require(path.is_file(), f"The checkpoint {path} {problem}; expected a .ckpt file of zsl.fit.")
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -387,8 +414,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         InputError: The file is missing, damaged, or no checkpoint of this product.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"The checkpoint {path} does not exist; expected a .ckpt file of zsl.fit.")
+    check_is_checkpoint(path)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # Bytes that are no checkpoint fail in many ways.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor
 from zsl import data as datasets
 from zsl.data import MultiLabelDataModule
 from zsl.errors import InputError, did_you_mean, require
-from zsl.labels import Role
+from zsl.labels import Role, Vocabulary
 from zsl.metrics.tagging import check_k
 from zsl.tasks import ZeroShotTask, read_checkpoint
 
@@ -80,8 +81,9 @@ def run_test(
     task = ZeroShotTask.restore(checkpoint)
     if data.vocabulary != task.vocabulary:
         raise InputError(
-            f"{path} was trained with {task.vocabulary!r}, but the data now has "
-            f"{data.vocabulary!r}, or other names; evaluate on data with the same classes."
+            f"{path} was trained with {task.vocabulary!r}, the data now has {data.vocabulary!r}"
+            f"{_first_difference(task.vocabulary, data.vocabulary)}; evaluate on data with the "
+            "same classes."
         )
     for k in ks:
         check_k(k, len(task.vocabulary.names))
@@ -109,6 +111,19 @@ def run_test(
     return Tested(
         name, path, task, data, str(trainer.precision), index, scores, targets, validation
     )
+
+
+def _first_difference(trained: Vocabulary, found: Vocabulary) -> str:
+    pairs = zip_longest(
+        zip(trained.names, trained.roles, strict=True), zip(found.names, found.roles, strict=True)
+    )
+    for own, other in pairs:
+        if own != other:
+            texts = [
+                "no label" if pair is None else f"{pair[0]!r} ({pair[1]})" for pair in (own, other)
+            ]
+            return f", first {texts[0]}, now {texts[1]}"
+    return ""
 
 
 def _score_validation(

@@ -76,13 +76,36 @@ def test_a_label_is_calibrated_by_its_own_scores_on_validation_images() -> None:
     assert found.tolist() == [[1.5, 2 * 2 - 7 + 0.5 * 2, 2 * 3 - 2 + 0.5 * 1]]
 
 
-def test_nothing_to_fit_on_is_refused() -> None:
+def test_a_k_above_what_was_held_back_asks_all_labels() -> None:
+    calibrated_stacking(*drowned(5), IS_SEEN, 9)
+
+
+def test_labels_that_score_lower_where_they_are_present_are_refused() -> None:
+    scores, targets = drowned(6)
+    scores[:, 4:] -= 8 * targets[:, 4:]
+    with pytest.raises(InputError, match="The held-out labels score no higher where they are"):
+        LabelCalibration.fit(scores, targets, IS_SEEN)
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [
+        (~IS_SEEN, 0, "Of 3 held-out labels none is present among 300 validation images"),
+        (~IS_SEEN, -1, "Of 3 held-out labels none is present"),
+        (~IS_SEEN, 1, "Of 3 held-out labels none is known to be absent"),
+        (IS_SEEN, 0, "Of 4 seen labels none is present"),
+    ],
+)
+def test_nothing_to_fit_on_is_refused(part: torch.Tensor, value: int, message: str) -> None:
     scores, targets = drowned(4)
-    targets[:, 4:] = 0
-    message = "Of 3 held-out labels none has a positive among 300"
+    targets[:, part] = value
     with pytest.raises(InputError, match=message):
         LabelCalibration.fit(scores, targets, IS_SEEN)
     with pytest.raises(InputError, match=message):
         calibrated_stacking(scores, targets, IS_SEEN, 3)
-    with pytest.raises(InputError, match="Of 0 held-out labels none"):
+
+
+def test_no_held_out_labels_are_refused() -> None:
+    scores, targets = drowned(4)
+    with pytest.raises(InputError, match="Of 0 held-out labels none is present"):
         calibrated_stacking(scores[:, :4], targets[:, :4], IS_SEEN[:4], 3)

@@ -7,6 +7,7 @@ from torch.multiprocessing.spawn import spawn
 from torchmetrics import MetricCollection
 
 from tests.metrics.data import random_data
+from zsl.errors import InputError
 from zsl.metrics import (
     Coverage,
     MeanAveragePrecision,
@@ -99,3 +100,13 @@ def test_two_processes_count_each_image_once(tmp_path: Path) -> None:
     for rank in range(PROCESSES):
         found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         assert {n: v.item() for n, v in found.items()} == pytest.approx(expected(), abs=1e-6)
+
+
+def test_metrics_refuse_what_they_can_not_measure() -> None:
+    for make in (lambda: PrecisionRecallF1AtK(0), lambda: PrecisionRecallF1AtThreshold(1.5)):
+        with pytest.raises(InputError, match="expected"):
+            make()
+    metric = MeanAveragePrecision()
+    metric.update(torch.arange(2), torch.tensor([[0.0], [torch.nan]]), torch.ones(2, 1).char())
+    with pytest.raises(InputError, match="1 of 2 scores are not finite"):
+        metric.compute()

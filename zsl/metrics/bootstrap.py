@@ -7,7 +7,6 @@ images, for all replicates at once, and no resampled data is ever made.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -129,11 +128,13 @@ def _ap(
     ranking, positives, asked, hits = rank_positives(scores, targets, protocol.ties)
     if not len(positives):
         return torch.full((num_replicates,), torch.nan, dtype=torch.float64)
-    num_asked = _sums(counts, ranking, asked).cumsum(dim=0)
+    num_asked = _sums(counts, ranking, asked).cumsum_(dim=0)
     new_hits = _sums(counts, positives, hits)
     num_hits = new_hits.cumsum(dim=0)
-    precision = num_hits / num_asked.clamp(min=1)
-    return (new_hits * precision).sum(dim=0).double() / num_hits[-1]
+    num_positives = num_hits[-1].double()
+    # In place: of a frequent label, each of these has half as many rows as there are images.
+    precision = num_hits.div_(num_asked.clamp_(min=1))
+    return precision.mul_(new_hits).sum(dim=0).double() / num_positives
 
 
 def _sums(counts: Tensor, images: NDArray[np.int64], ends: NDArray[np.int64]) -> Tensor:
@@ -149,22 +150,19 @@ def mean_of_replicates(ap: Tensor, protocol: Protocol) -> Tensor:
 
 
 def interval(replicates: Tensor, estimate: float, level: float = 0.95) -> tuple[float, float]:
-    """The bias-corrected percentile interval of a figure.
+    """The percentile interval of a figure, less the bias of its replicates.
 
-    Images drawn twice raise the AP of rare labels, so that plain percentiles lie too high. Efron
-    and Tibshirani, An Introduction to the Bootstrap (1993), section 14.3, without acceleration.
+    An image drawn twice raises the AP of its labels, so that all replicates of an mAP of rare
+    labels can lie above the mAP itself. The bias, the mean of the replicates less the figure, is
+    taken off (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 10): the
+    interval says how far the figure varies from one test of this size to the next.
 
     Args:
         replicates: (R,) of the figure.
         estimate: The figure itself.
-        level: How often such an interval should hold the true figure.
+        level: How often such an interval should hold the mean over tests of this size.
     """
-    normal = NormalDist()
-    num_replicates = len(replicates)
-    below = (replicates < estimate).sum().item() + (replicates == estimate).sum().item() / 2
-    # No bias is so large that all replicates lie on one side.
-    part = min(max(below, 0.5), num_replicates - 0.5) / num_replicates
-    bias, reach = normal.inv_cdf(part), normal.inv_cdf((1 + level) / 2)
-    quantiles = [normal.cdf(2 * bias - reach), normal.cdf(2 * bias + reach)]
-    low, high = np.quantile(replicates.numpy(), quantiles)
-    return float(low), float(high)
+    tail = (1 - level) / 2
+    low, high = np.quantile(replicates.numpy(), [tail, 1 - tail])
+    bias = replicates.mean().item() - estimate
+    return float(low) - bias, float(high) - bias

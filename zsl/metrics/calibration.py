@@ -36,15 +36,16 @@ def calibrated_stacking(scores: Tensor, targets: Tensor, is_seen: Tensor, k: int
         The bias; 0 where none is better.
 
     Raises:
-        InputError: There are no held-out labels, or none of them has a positive.
+        InputError: There is nothing to fit on.
     """
-    check_held_out(targets, is_seen)
+    check_fit(targets, is_seen)
     seen_scores, seen_targets = _best(scores[:, is_seen], targets[:, is_seen], k)
     other_scores, other_targets = _best(scores[:, ~is_seen], targets[:, ~is_seen], k)
     best_targets = torch.cat([seen_targets, other_targets], dim=1)
 
     def hits(bias: float) -> int:
-        best = torch.cat([seen_scores - bias, other_scores], dim=1).topk(k, dim=1).indices
+        best = torch.cat([seen_scores - bias, other_scores], dim=1)
+        best = best.topk(min(k, best.shape[1]), dim=1).indices
         return int((best_targets.gather(1, best) == 1).sum())
 
     # Labels asked and positives stay as they are: the most hits are the best F1@K.
@@ -85,10 +86,17 @@ class LabelCalibration:
             is_seen: bool (L,), the trained labels.
 
         Raises:
-            InputError: There are no held-out labels, or none of them has a positive.
+            InputError: There is nothing to fit on, or labels score lower where they are present.
         """
-        check_held_out(targets, is_seen)
-        parts = (_fit(scores[:, part], targets[:, part]) for part in (is_seen, ~is_seen))
+        check_fit(targets, is_seen)
+        parts = [_fit(scores[:, part], targets[:, part]) for part in (is_seen, ~is_seen)]
+        for name, (a, *_) in zip(("seen", "held-out"), parts, strict=True):
+            if a <= 0:
+                raise InputError(
+                    f"The {name} labels score no higher where they are present in the "
+                    f"{len(targets)} validation images, so nothing can be calibrated on them; "
+                    "hold other labels out, or leave the calibration out."
+                )
         return cls(*parts)
 
     def apply(self, scores: Tensor, validation_scores: Tensor, is_seen: Tensor) -> Tensor:
@@ -109,10 +117,14 @@ def _fit(scores: Tensor, targets: Tensor) -> tuple[float, float, float, float]:
     from sklearn.linear_model import LogisticRegression  # Slow to import.
 
     std, mean = torch.std_mean(scores.double(), dim=0, correction=0)
-    known = (targets >= 0).flatten().nonzero().squeeze(1)
-    known = known[:: -(-len(known) // _MOST_SCORES)]
-    features = torch.stack([scores.double(), mean.expand_as(scores), std.expand_as(scores)], dim=-1)
-    chosen, present = features.flatten(0, 1)[known].numpy(), (targets.flatten()[known] == 1).numpy()
+    known = (targets >= 0).nonzero()
+    if len(known) > _MOST_SCORES:
+        generator = torch.Generator().manual_seed(0)
+        known = known[torch.randperm(len(known), generator=generator)[:_MOST_SCORES]]
+    images, labels = known.T
+    features = [scores[images, labels].double(), mean[labels], std[labels]]
+    chosen = torch.stack(features, dim=1).numpy()
+    present = (targets[images, labels] == 1).numpy()
     # Of like size, so that the solver goes straight to the optimum.
     centre, scale = chosen.mean(axis=0), chosen.std(axis=0).clip(1e-6)
     model = LogisticRegression(C=1e4, max_iter=1000).fit((chosen - centre) / scale, present)
@@ -121,15 +133,17 @@ def _fit(scores: Tensor, targets: Tensor) -> tuple[float, float, float, float]:
     return a, b, c, float(model.intercept_[0] - weights @ centre)
 
 
-def check_held_out(targets: Tensor, is_seen: Tensor) -> None:
+def check_fit(targets: Tensor, is_seen: Tensor) -> None:
     """Refuses to calibrate on nothing: targets int8 (N, L), of which some bool (L,) were trained.
 
     Raises:
-        InputError: There are no held-out labels, or none of them has a positive.
+        InputError: The trained or the held-out labels have no positive, or no known absence.
     """
-    held_out = targets[:, ~is_seen]
-    if not (held_out == 1).any():
-        raise InputError(
-            f"Of {held_out.shape[1]} held-out labels none has a positive among {len(targets)} "
-            "validation images, so nothing can be calibrated on them; hold more labels out."
-        )
+    for name, part in (("seen", is_seen), ("held-out", ~is_seen)):
+        for value, what in ((1, "present"), (0, "known to be absent")):
+            if not (targets[:, part] == value).any():
+                raise InputError(
+                    f"Of {int(part.sum())} {name} labels none is {what} among {len(targets)} "
+                    "validation images, so nothing can be calibrated on them; hold other labels "
+                    "out, or leave the calibration out."
+                )

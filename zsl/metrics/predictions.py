@@ -7,8 +7,15 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from zsl.errors import require
+from zsl.metrics.evaluation import at_k_names, check_finite
 from zsl.metrics.protocol import Protocol
-from zsl.metrics.tagging import at_threshold, coverage, precision_recall_f1_at_k
+from zsl.metrics.tagging import (
+    at_threshold,
+    check_threshold,
+    coverage,
+    precision_recall_f1_at_k,
+)
 
 
 class Collector(Metric):
@@ -44,12 +51,16 @@ class Collector(Metric):
 
         Tensors are on the CPU, which has float64 and more memory than the device. The indices
         are a list, since torchmetrics makes a scalar of a tensor with one element.
+
+        Raises:
+            InputError: A score is not finite.
         """
         index, order = dim_zero_cat(self.index).cpu().sort(stable=True)
         first = torch.ones_like(index, dtype=torch.bool)
         first[1:] = index[1:] != index[:-1]
         order = order[first]
         scores, targets = dim_zero_cat(self.scores).cpu(), dim_zero_cat(self.targets).cpu()
+        check_finite(scores)
         return index[first].tolist(), scores[order], targets[order]
 
 
@@ -94,6 +105,7 @@ class PrecisionRecallF1AtK(Collector):
 
     def __init__(self, k: int, protocol: Protocol | None = None) -> None:
         super().__init__()
+        require(k >= 1, f"K is {k}; expected 1 or more.")
         self.k = k
         self.protocol = protocol or Protocol()
 
@@ -106,8 +118,7 @@ class PrecisionRecallF1AtK(Collector):
         _, scores, targets = self.collected()
         kept = self.protocol.images_kept(targets)
         figures = precision_recall_f1_at_k(scores[kept], targets[kept], self.k)
-        names = (f"{name}@{self.k}" for name in ("P", "R", "F1"))
-        return {name: torch.tensor(value) for name, value in zip(names, figures, strict=True)}
+        return at_k_names(self.k, [torch.tensor(value) for value in figures])
 
 
 class PrecisionRecallF1AtThreshold(Collector):
@@ -121,6 +132,7 @@ class PrecisionRecallF1AtThreshold(Collector):
 
     def __init__(self, threshold: float = 0.5) -> None:
         super().__init__()
+        check_threshold(threshold)
         self.threshold = threshold
 
     def compute(self) -> dict[str, Tensor]:

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from zsl.errors import InputError, require
+from zsl.errors import require
 
+THRESHOLD_NAMES = ("OP", "OR", "OF1", "CP", "CR", "CF1")
 _IMAGES_AT_ONCE = 4096  # Bounds the memory.
 
 
@@ -110,8 +111,7 @@ def at_threshold(scores: Tensor, targets: Tensor, threshold: float = 0.5) -> dic
     Raises:
         InputError: The threshold is no probability between 0 and 1.
     """
-    if not 0 < threshold < 1:
-        raise InputError(f"The threshold is {threshold}; expected between 0 and 1.")
+    check_threshold(threshold)
     asked = (scores > torch.tensor(threshold, dtype=torch.float64).logit().item()) & (targets >= 0)
     hits = (asked & (targets == 1)).sum(dim=0)
     counts = (hits, asked.sum(dim=0), (targets == 1).sum(dim=0))
@@ -119,7 +119,16 @@ def at_threshold(scores: Tensor, targets: Tensor, threshold: float = 0.5) -> dic
     precision, recall, _ = (values.mean().item() for values in precision_recall_f1(*counts))
     f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
     figures = [value.item() for value in overall] + [precision, recall, f1]
-    return dict(zip(("OP", "OR", "OF1", "CP", "CR", "CF1"), figures, strict=True))
+    return dict(zip(THRESHOLD_NAMES, figures, strict=True))
+
+
+def check_threshold(threshold: float) -> None:
+    """Refuses a threshold that is no probability between 0 and 1.
+
+    Raises:
+        InputError: It is none.
+    """
+    require(0 < threshold < 1, f"The threshold is {threshold}; expected between 0 and 1.")
 
 
 def coverage(scores: Tensor, targets: Tensor) -> float:
