@@ -168,10 +168,11 @@ class _Drawing:
         queries: Tensor,
         folder: str | None,
     ) -> None:
-        from zsl.heat_maps import root_of
-
         self.tagger, self.queries, self.folder = tagger, queries, folder
-        self.root = root_of(paths)
+        if folder is not None:
+            from zsl.heat_maps import root_of
+
+            self.root = root_of(paths)
         self.columns = {name: column for column, name in enumerate(names)}
 
     def __call__(self, path: Path, tokens: Tensor, prediction: Prediction) -> None:
