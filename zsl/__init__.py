@@ -1,3 +1,18 @@
 """Multi-label zero-shot learning: train a tagger on the labels you have, ask it for others."""
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zsl.tagger import Tagger
+
 __version__ = "0.1.0"
+__all__ = ["Tagger"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what takes seconds when it is used, so that every command's help comes at once."""
+    if name == "Tagger":
+        from zsl.tagger import Tagger
+
+        return Tagger
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

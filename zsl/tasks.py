@@ -20,7 +20,7 @@ from zsl.errors import InputError, require
 from zsl.labels import LabelEncoder, QueryAugmentation, Role, Vocabulary, encoder_from_recipe
 from zsl.losses import make_loss
 from zsl.metrics import Evaluation, Predictions, evaluate
-from zsl.models import Backbone, Tagger, make_head
+from zsl.models import make_network
 
 
 class ZeroShotTask(pl.LightningModule):
@@ -147,19 +147,7 @@ class ZeroShotTask(pl.LightningModule):
 
     def configure_model_parts(self) -> None:
         """Makes backbone and head."""
-        hparams = self.hparams
-        backbone = Backbone(
-            hparams["backbone"],
-            hparams["weights"],
-            hparams["stride"],
-            self.image_size,
-            hparams["freeze_backbone"],
-            pooled=hparams["head"] == "clip",
-        )
-        seen = self.queries(Role.SEEN)
-        self.tagger = Tagger(
-            backbone, make_head(hparams["head"], backbone.token_dim, seen, hparams)
-        )
+        self.tagger = make_network(self.hparams, self.image_size, self.queries(Role.SEEN))
 
     def configure_losses(self) -> None:
         """Makes the loss."""

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from zsl.errors import InputError
-from zsl.models import FixedMLDecoder, Tagger, add_ml_decoder_head, group_labels
+from zsl.models import FixedMLDecoder, TaggerNetwork, add_ml_decoder_head, group_labels
 from zsl.models.tokens import ToTokens
 
 OPTIONS: dict[str, Any] = {"embed_dim": 16, "feedforward_dim": 16}
@@ -78,7 +78,7 @@ def test_words_on_models_of_any_kind(name: str) -> None:
     _, num_tokens = (FAMILIES | TWO_CLASSIFIERS)[name]
     model, shape = make(name)
     tagger = add_ml_decoder_head(model, query_dim=12, image_shape=shape, **OPTIONS)
-    assert isinstance(tagger, Tagger)
+    assert isinstance(tagger, TaggerNetwork)
     shapes = shape_of_tokens(tagger.decoder)
     assert tagger(torch.rand(2, *shape), torch.randn(5, 12)).shape == (2, 5)
     assert shapes[0][1] == num_tokens
@@ -96,7 +96,7 @@ def test_a_model_with_two_classifiers_gets_the_head_after_it(name: str) -> None:
     _, num_tokens = TWO_CLASSIFIERS[name]
     model, shape = make(name)
     tagger = add_ml_decoder_head(model, 7, **OPTIONS)
-    assert isinstance(tagger, Tagger)
+    assert isinstance(tagger, TaggerNetwork)
     shapes = shape_of_tokens(tagger.decoder)
     assert tagger(torch.rand(2, *shape)).shape == (2, 7)
     assert shapes[0][1] == num_tokens

@@ -9,9 +9,9 @@ from zsl.models.fast0tag import Fast0TagHead
 from zsl.models.grouping import group_labels
 from zsl.models.heads import make_head
 from zsl.models.ml_decoder import FixedMLDecoder, GroupedWordMLDecoder, MLDecoder, WordMLDecoder
+from zsl.models.network import TaggerNetwork, make_network
 from zsl.models.published import load_published, to_published
 from zsl.models.span import span_of
-from zsl.models.tagger import Tagger
 from zsl.models.tokens import OnMeanToken
 
 __all__ = [
@@ -24,12 +24,13 @@ __all__ = [
     "GroupedWordMLDecoder",
     "MLDecoder",
     "OnMeanToken",
-    "Tagger",
+    "TaggerNetwork",
     "WordMLDecoder",
     "add_ml_decoder_head",
     "group_labels",
     "load_published",
     "make_head",
+    "make_network",
     "span_of",
     "to_published",
 ]

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+_WEIGHTS_AT_ONCE = 2**22
 
 
 class PreparedQueries(NamedTuple):
@@ -71,6 +74,19 @@ class CrossAttention(nn.Module):
             dropout_p=self.dropout if self.training else 0.0,
         )
         return self.out(attended.transpose(1, 2).flatten(2))
+
+    def weights(self, projected: Tensor, memory: Memory) -> Tensor:
+        """Returns what `forward` weighs the values with, (B, H, Q, T); a query's sum to 1."""
+        queries = self._split_heads(projected[None])
+        products = queries @ memory.keys.mT / queries.shape[-1] ** 0.5
+        return products.softmax(dim=-1)
+
+    def mean_weights(self, projected: Tensor, memory: Memory) -> Tensor:
+        """Returns the mean of the weights over heads, (B, Q, T), made for a part at a time."""
+        parts = projected.split(max(1, _WEIGHTS_AT_ONCE // memory.keys[0, :, :, 0].numel()))
+        images = (Memory(*pair) for pair in zip(*(t.split(1) for t in memory), strict=True))
+        rows = [[self.weights(part, image).mean(dim=1) for part in parts] for image in images]
+        return torch.cat([torch.cat(row, dim=1) for row in rows])
 
     def _split_heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zsl.errors import InputError, require
 from zsl.models.ml_decoder import FixedMLDecoder, GroupedWordMLDecoder, MLDecoder, WordMLDecoder
-from zsl.models.tagger import Tagger
+from zsl.models.network import TaggerNetwork
 from zsl.models.tokens import ToTokens
 
 ImageShape = tuple[int, int, int] | None
@@ -52,9 +52,9 @@ def add_ml_decoder_head(
         dropout: Dropout rate in the decoder; timm's own before the classifier (`drop_rate`) stays.
 
     Returns:
-        For fixed classes the model itself, with the head in its classifier's place; a `Tagger` of
-        model and head where timm names no such place. For words always a `Tagger`, since a timm
-        model's `forward` takes no label vectors.
+        For fixed classes the model itself, with the head in its classifier's place; a
+        `TaggerNetwork` of model and head where timm names no such place. For words always a
+        `TaggerNetwork`, since a timm model's `forward` takes no label vectors.
 
     Raises:
         InputError: The model, or the choice of mode, can't work; the model is unchanged.
@@ -81,7 +81,7 @@ def add_ml_decoder_head(
     if isinstance(head, FixedMLDecoder) and _has_place(model, head, features, image_shape):
         return _install(model, head)
     model.reset_classifier(0, "")
-    return Tagger(model, head)
+    return TaggerNetwork(model, head)
 
 
 def _inspect(model: Any, image_shape: ImageShape) -> tuple[ToTokens, Tensor]:

@@ -111,16 +111,18 @@ class MLDecoder(nn.Module):
         parts = [self.embed_queries, self.layer.norm1, self.layer.attention.query]
         modules = [part for part in parts if part is not None]
 
-        def prepare() -> PreparedQueries:
-            if self.embed_queries is None:
-                return self.layer.prepare(queries)
-            projected = self.embed_queries(queries.to(self.embed_queries.weight.dtype))
-            return self.layer.prepare(F.relu(projected) if self.query_relu else projected)
-
         if not self._inference or self.layer.dropout.training or not all(map(_is_plain, modules)):
-            return prepare()
+            return self._prepare_anew(queries)
         parameters = [parameter for module in modules for parameter in module.parameters()]
-        return self._cache.get("queries", prepare, [queries, *parameters])
+        return self._cache.get(
+            "queries", lambda: self._prepare_anew(queries), [queries, *parameters]
+        )
+
+    def _prepare_anew(self, queries: Tensor) -> PreparedQueries:
+        if self.embed_queries is None:
+            return self.layer.prepare(queries)
+        projected = self.embed_queries(queries.to(self.embed_queries.weight.dtype))
+        return self.layer.prepare(F.relu(projected) if self.query_relu else projected)
 
     @property
     def _in_graph(self) -> bool:
@@ -281,6 +283,20 @@ class WordMLDecoder(MLDecoder):
         parts = prepared.split(max(1, at_once // max(1, hidden)))
         return torch.cat([self._score(part, memory) for part in parts], dim=1)
 
+    def attention(self, features: Tensor, queries: Tensor) -> Tensor:
+        """Returns where the queries of labels look: (B, L, T), mean over heads, sums of 1.
+
+        Args:
+            features: Tokens (B, T, C) or a map (B, C, H, W).
+            queries: (L, W) label vectors.
+
+        Raises:
+            InputError: The label vectors have another width than W.
+        """
+        # These are a few of the labels asked: what is kept of all of them stays.
+        prepared = self._prepare_anew(self._check_queries(queries))
+        return self.layer.attention.mean_weights(prepared.projected, self._remember(features))
+
     def _score(self, queries: PreparedQueries, memory: Memory) -> Tensor:
         decoded = self.layer(queries, memory)
         # Half-precision logits tie, which spoils rankings.
@@ -356,6 +372,22 @@ class GroupedWordMLDecoder(MLDecoder):
             # Vectors of any length train alike.
             outputs = outputs / self.group_queries.norm(dim=1).mean()
             return self._group(queries.to(outputs.dtype)).dot(outputs) + self.bias
+
+    def attention(self, features: Tensor, queries: Tensor) -> Tensor:
+        """Returns where the groups of labels look: (B, L, T), mean over heads, sums of 1.
+
+        Labels of one group look at the same places.
+
+        Args:
+            features: Tokens (B, T, C) or a map (B, C, H, W).
+            queries: (L, W) label vectors.
+
+        Raises:
+            InputError: The label vectors have another width than W.
+        """
+        groups = nearest_group(self._check_queries(queries), self.group_queries)
+        prepared, memory = self._prepare(self.group_queries), self._remember(features)
+        return self.layer.attention.mean_weights(prepared.projected, memory)[:, groups]
 
     def _group(self, queries: Tensor) -> GroupedVectors:
         def arrange() -> GroupedVectors:

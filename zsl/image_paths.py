@@ -1,0 +1,73 @@
+"""Which image files a user means."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from zsl.errors import InputError, did_you_mean, require
+
+_SUFFIXES = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+    *(".avif", ".jp2", ".ppm", ".pgm"),
+}
+
+
+def find_images(arguments: Sequence[str]) -> list[Path]:
+    """Lists image files, each once: as named, and those of folders sorted.
+
+    Args:
+        arguments: Files, whatever their suffix; folders, of which the images are taken at any depth
+            but for hidden ones; and patterns such as `photos/**/*.jpg`.
+
+    Raises:
+        InputError: One does not exist, matches nothing, or has no image in it.
+    """
+    found: dict[str, Path] = {}
+    for argument in arguments:
+        for path in _images_of(argument):
+            found.setdefault(os.path.abspath(path), path)
+    return list(found.values())
+
+
+def _images_of(argument: str) -> Iterable[Path]:
+    path = Path(argument).expanduser()
+    if path.is_dir():
+        return _images_in(path)
+    if path.exists():
+        return [path]
+    if not glob.has_magic(argument):
+        folder = path.parent
+        siblings = os.listdir(folder) if folder.is_dir() else []
+        raise InputError(
+            f"The image {path} does not exist; expected a file, a folder or a pattern such as "
+            f"'photos/*.jpg'.{did_you_mean(path.name, siblings)}"
+        )
+    matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
+    require(
+        len(matches) > 0,
+        f"The pattern {argument} matches nothing; expected one that matches images or folders.",
+    )
+    files = [match for match in matches if match.is_file()]
+    # With ** a folder's files are there beside the folder.
+    return files or [image for match in matches for image in _images_in(match)]
+
+
+def _images_in(folder: Path) -> list[Path]:
+    """The images of a folder, in the order of their paths."""
+    images: list[Path] = []
+    for parent, folders, files in os.walk(folder, onerror=_raise):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        visible = [Path(parent, name) for name in files if not name.startswith(".")]
+        images += [path for path in visible if path.suffix.lower() in _SUFFIXES]
+    require(
+        len(images) > 0,
+        f"The folder {folder} has no images in it ({', '.join(sorted(_SUFFIXES))}).",
+    )
+    return sorted(images)
+
+
+def _raise(error: OSError) -> None:
+    raise error
