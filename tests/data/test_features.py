@@ -217,4 +217,4 @@ def test_what_was_read_does_not_stay_in_memory(tmp_path: Path, table_root: Path)
     before = resident()
     for index in range(20):
         assert served.__getitems__([index])["tokens"].sum(dtype=torch.float32) == 2.5e6
-    assert resident() - before < 30
+    assert resident() - before < 60
