@@ -39,6 +39,7 @@ def open_session(path: Path, threads: int) -> Any:
     return onnxruntime.InferenceSession(path, options)
 
 
+@torch.inference_mode()
 def best_times(contenders: dict[str, Callable[[], object]]) -> dict[str, float]:
     """The shortest time of each in seconds."""
     best = dict.fromkeys(contenders, float("inf"))
@@ -52,7 +53,6 @@ def best_times(contenders: dict[str, Callable[[], object]]) -> dict[str, float]:
     return best
 
 
-@torch.inference_mode()
 def compare(num_groups: int | None, num_labels: int, size: int, threads: int) -> None:
     """Prints a line for each batch size."""
     torch.manual_seed(0)
@@ -68,8 +68,7 @@ def compare(num_groups: int | None, num_labels: int, size: int, threads: int) ->
     with tempfile.TemporaryDirectory() as folder:
         for name in ("open", "baked"):
             path = Path(folder) / f"{name}.onnx"
-            with torch.inference_mode(False):
-                found = export_tagger(tagger, queries.clone(), name == "baked", size, path, "onnx")
+            found = export_tagger(tagger, queries, name == "baked", size, path, "onnx")
             print(
                 f"{num_groups or 'no'} groups, {name}: logits up to {found.largest_logit:.2f} "
                 f"differ by at most {found.largest:.1e}"

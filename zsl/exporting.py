@@ -139,8 +139,10 @@ def _random_images(number: int, image_size: int) -> Tensor:
 
 
 def _asked(queries: Tensor, number: int) -> Tensor:
-    """Vectors (number, W): those given, and sums of two of them where they are too few."""
-    rounds = [queries + queries.roll(shift, 0) for shift in range(1, number // len(queries) + 1)]
+    """Vectors (number, W): those given, and mixtures of two where they are too few."""
+    # In equal parts they could be as near to one group as to another: rounding would decide.
+    shifts = range(1, number // len(queries) + 1)
+    rounds = [queries + 0.4 * queries.roll(shift, 0) for shift in shifts]
     return torch.cat([queries, *rounds])[:number].contiguous()
 
 
