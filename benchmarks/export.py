@@ -15,6 +15,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,9 @@ def compare(num_groups: int | None, num_labels: int, size: int, threads: int) ->
         both = inputs | {"queries": queries.numpy()}
         times = best_times(
             {
-                "PyTorch": lambda images=images: tagger(images, queries),
-                "open": lambda both=both: sessions["open"].run(None, both),
-                "baked": lambda inputs=inputs: sessions["baked"].run(None, inputs),
+                "PyTorch": partial(tagger, images, queries),
+                "open": partial(sessions["open"].run, None, both),
+                "baked": partial(sessions["baked"].run, None, inputs),
             }
         )
         rates = ", ".join(f"{name} {batch / seconds:.2f}" for name, seconds in times.items())
