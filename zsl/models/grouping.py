@@ -65,6 +65,23 @@ def nearest_group(vectors: Tensor, group_queries: Tensor) -> Tensor:
     return (vectors.float() @ F.normalize(group_queries.float(), dim=1).T).argmax(1)
 
 
+def dot_each(outputs: Tensor, vectors: Tensor, groups: Tensor) -> Tensor:
+    """Multiplies each label's vector with the output of its group, as `GroupedVectors` does.
+
+    Without sorting, which ONNX has no operator for, and with a copy of an output for each label.
+
+    Args:
+        outputs: (B, K, W) of the groups.
+        vectors: (L, W) of the labels.
+        groups: (L,), the group of each label.
+
+    Returns:
+        (B, L).
+    """
+    own = outputs.transpose(0, 1)[groups]
+    return (own @ vectors.unsqueeze(2)).squeeze(2).T
+
+
 def check_group_queries(group_queries: Tensor) -> None:
     """Refuses queries among which the nearest is not defined.
 

@@ -19,7 +19,12 @@ from torch import Tensor, nn
 
 from zsl.errors import InputError, require
 from zsl.models.decoder import DecoderLayer, Memory, PreparedQueries
-from zsl.models.grouping import GroupedVectors, check_group_queries, nearest_group
+from zsl.models.grouping import (
+    GroupedVectors,
+    check_group_queries,
+    dot_each,
+    nearest_group,
+)
 from zsl.models.query_cache import QueryCache
 from zsl.models.tokens import ToTokens
 
@@ -371,7 +376,12 @@ class GroupedWordMLDecoder(MLDecoder):
             outputs = self.readout(decoded.to(self.readout.weight.dtype))
             # Vectors of any length train alike.
             outputs = outputs / self.group_queries.norm(dim=1).mean()
-            return self._group(queries.to(outputs.dtype)).dot(outputs) + self.bias
+            queries = queries.to(outputs.dtype)
+            if self._in_graph and not self.training:
+                # For exporters.
+                groups = nearest_group(queries, self.group_queries)
+                return dot_each(outputs, queries, groups) + self.bias
+            return self._group(queries).dot(outputs) + self.bias
 
     def attention(self, features: Tensor, queries: Tensor) -> Tensor:
         """Returns where the groups of labels look: (B, L, T), mean over heads, sums of 1.

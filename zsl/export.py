@@ -1,0 +1,119 @@
+"""`python -m zsl.export --checkpoint runs/.../best.ckpt`: the model as a file without zsl."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+from zsl.command import exit_code
+from zsl.errors import InputError, did_you_mean, require
+
+_FORMATS = ("onnx", "torch_export")
+
+
+def parse(args: list[str]) -> Namespace:
+    """Reads the command line."""
+    parser = ArgumentParser(
+        prog="python -m zsl.export",
+        description="Write the model of a checkpoint as ONNX, or in torch.export's format.",
+        exit_on_error=False,
+    )
+    parser.add_argument("--checkpoint", type=str, required=True, help="A .ckpt file of zsl.fit.")
+    parser.add_argument(
+        "--format", type=str, default="onnx", help="onnx (model.onnx) or torch_export (model.pt2)."
+    )
+    parser.add_argument(
+        "--labels",
+        type=str | None,
+        help="Builds labels in: 'dog, beach', a .txt file with one a line, or checkpoint for its "
+        "own. By default their vectors are an input of the model.",
+    )
+    parser.add_argument(
+        "--output",
+        type=str | None,
+        help="Folder, new, empty or of an earlier export (default: CHECKPOINT_export beside it).",
+    )
+    return parser.parse_args(args)
+
+
+def export(args: list[str]) -> None:
+    """Writes the model of a checkpoint, once it was found to score as the checkpoint does."""
+    options = parse(args)
+    require(
+        options.format in _FORMATS,
+        f"There is no format {options.format!r}; choose one of {', '.join(_FORMATS)}."
+        + did_you_mean(options.format, _FORMATS),
+    )
+    # Imported here, so that the help comes at once.
+    from zsl.export_folder import check_output, write_export
+    from zsl.exporting import check_packages
+    from zsl.tasks import read_checkpoint
+
+    if options.format == "onnx":
+        check_packages()
+    path = Path(options.checkpoint)
+    checkpoint = read_checkpoint(path)
+    output = Path(options.output or f"{path.with_suffix('')}_export")
+    check_output(output)
+    names: list[str] | None = None
+    if options.labels is not None:
+        names = read_labels(options.labels, checkpoint["zsl"]["names"])
+    difference = write_export(checkpoint, options.format, names, output)
+    print(
+        f"{path} as {options.format}: logits differ from PyTorch's by at most "
+        f"{difference.largest:.1e}.\nExport: {output}"
+    )
+
+
+def read_labels(labels: str, own: list[str]) -> list[str]:
+    """Reads label names.
+
+    Args:
+        labels: Names with commas between them, the path of a .txt file with a name a line, or
+            `checkpoint`.
+        own: What `checkpoint` stands for.
+
+    Raises:
+        InputError: The file can't be read, or a name is empty or there twice.
+    """
+    if labels == "checkpoint":
+        return own
+    if not labels.lower().endswith(".txt"):
+        return _checked(labels.split(","), "--labels, label")
+    try:
+        lines = Path(labels).read_text(encoding="utf-8-sig").rstrip().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"The list of labels {labels} can't be read ({error}); expected a text file, UTF-8, "
+            "with a label a line."
+        ) from error
+    return _checked(lines, f"{labels}, line")
+
+
+def _checked(names: list[str], where: str) -> list[str]:
+    names = [name.strip() for name in names]
+    require(len(names) > 0, f"{where.split(',')[0]} names no label; expected one or more.")
+    for number, name in enumerate(names, 1):
+        require(
+            name != "",
+            f"{where} {number} is empty; name a label, or take it out.",
+        )
+        first = names.index(name) + 1
+        require(
+            first == number,
+            f"{where} {number}: {name!r} is there twice, first as number {first}; keep one of "
+            "them.",
+        )
+    return names
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    return exit_code(export, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
