@@ -26,7 +26,7 @@ from PIL import Image
 
 from zsl.data.transforms import evaluation_transform
 from zsl.exporting import export_tagger
-from zsl.models import Backbone, GroupedWordMLDecoder, Tagger, WordMLDecoder
+from zsl.models import Backbone, GroupedWordMLDecoder, TaggerNetwork, WordMLDecoder
 from zsl.pictures import read_picture, read_pixels
 from zsl.tasks import ZeroShotTask
 
@@ -64,7 +64,7 @@ def compare(num_groups: int | None, num_labels: int, size: int, threads: int) ->
         if num_groups
         else WordMLDecoder(backbone.token_dim, QUERY_DIM)
     )
-    tagger = Tagger(backbone, decoder).eval()
+    tagger = TaggerNetwork(backbone, decoder).eval()
     sessions = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in ("open", "baked"):

@@ -19,7 +19,7 @@ from zsl.export import main as export
 from zsl.export import read_labels
 from zsl.exporting import Difference, export_tagger
 from zsl.fit import main as fit
-from zsl.models import Backbone, Tagger, make_head
+from zsl.models import Backbone, TaggerNetwork, make_head
 from zsl.tasks import ZeroShotTask
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -33,11 +33,11 @@ SETTINGS |= dict.fromkeys((*NO_AUGMENTATION, "mixed_queries", "neighbour_queries
 VECTORS = torch.randn(6, 12, generator=torch.Generator().manual_seed(0))
 
 
-def make_tagger(backbone: str, frozen: bool = False, **settings: Any) -> Tagger:
+def make_tagger(backbone: str, frozen: bool = False, **settings: Any) -> TaggerNetwork:
     torch.manual_seed(0)
     features = Backbone(backbone, None, None, 32, frozen)
     name = settings.pop("head")
-    return Tagger(
+    return TaggerNetwork(
         features, make_head(name, features.token_dim, VECTORS, SETTINGS | settings)
     ).eval()
 
@@ -86,7 +86,9 @@ def test_clip_is_exported_too(tmp_path: Path) -> None:
     torch.manual_seed(0)
     backbone = Backbone("test_vit", None, None, 32, True, pooled=True)
     vectors = torch.randn(6, backbone.token_dim)
-    tagger = Tagger(backbone, make_head("clip", backbone.token_dim, vectors, SETTINGS)).eval()
+    tagger = TaggerNetwork(
+        backbone, make_head("clip", backbone.token_dim, vectors, SETTINGS)
+    ).eval()
     assert export_tagger(tagger, vectors, False, 32, tmp_path / "model.onnx", "onnx").is_small
 
 
