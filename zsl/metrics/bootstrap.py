@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zsl.errors import require
-from zsl.metrics.evaluation import KS, at_k_names
+from zsl.metrics.evaluation import KS, at_k_names, possible_ks
 from zsl.metrics.protocol import Protocol
 from zsl.metrics.ranking import as_array, map_labels, rank_positives
-from zsl.metrics.tagging import counts_at_k, precision_recall_f1
+from zsl.metrics.tagging import counts_at_k, harmonic_mean, precision_recall_f1
 
 
 class Bootstrap:
@@ -72,9 +72,8 @@ class Bootstrap:
                 ap = shared[columns]
             else:
                 ap = self.ap(scores[:, columns], targets[:, columns], protocol)
-            result[f"{name}/mAP"] = mean_of_replicates(ap, protocol)
-        zsl, seen = result["zsl/mAP"], result["seen/mAP"]
-        result["harmonic_mAP"] = 2 * zsl * seen / (zsl + seen).clamp(min=1e-12)
+            result[f"{name}/mAP"] = protocol.mean(ap)
+        result["harmonic_mAP"] = harmonic_mean(result["zsl/mAP"], result["seen/mAP"])
         return result | self.at_k_figures(scores, targets, groups, ks, protocol)
 
     def at_k_figures(
@@ -89,7 +88,7 @@ class Bootstrap:
         result: dict[str, Tensor] = {}
         for name, columns in groups.items():
             asked = scores[:, columns], targets[:, columns]
-            for k in (k for k in ks if k <= len(columns)):
+            for k in possible_ks(ks, len(columns)):
                 figures = self.at_k(*asked, k, protocol or Protocol())
                 result |= {f"{name}/{key}": value for key, value in figures.items()}
         return result
@@ -141,12 +140,6 @@ def _sums(counts: Tensor, images: NDArray[np.int64], ends: NDArray[np.int64]) ->
     """Sums the `counts` (N, R) of images[: ends[0]], images[ends[0] : ends[1]], ...: (T, R)."""
     starts = torch.from_numpy(np.concatenate([[0], ends[:-1]]))
     return F.embedding_bag(torch.from_numpy(images[: ends[-1]]), counts, starts, mode="sum")
-
-
-def mean_of_replicates(ap: Tensor, protocol: Protocol) -> Tensor:
-    """The mAP (R,) of AP (L, R), as the protocol counts labels without a positive."""
-    mean = ap.nan_to_num(0).mean(dim=0) if protocol.empty == "zero" else ap.nanmean(dim=0)
-    return mean.nan_to_num(0)
 
 
 def interval(replicates: Tensor, estimate: float, level: float = 0.95) -> tuple[float, float]:

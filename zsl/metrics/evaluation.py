@@ -17,6 +17,7 @@ from zsl.metrics.protocol import Protocol
 from zsl.metrics.tagging import (
     at_threshold,
     coverage,
+    harmonic_mean,
     precision_recall_f1,
     precision_recall_f1_at_k,
 )
@@ -46,9 +47,9 @@ def chance_level(
     """
     constant = prevalence(targets).double()
     constant[~(targets == 1).any(dim=0)] = torch.nan
-    result = {"mAP": (protocol or Protocol()).mean(constant)}
+    result = {"mAP": (protocol or Protocol()).mean(constant).item()}
     known, positives = (targets >= 0).sum(dim=1), (targets == 1).sum(dim=1)
-    for k in _possible(ks, targets.shape[1]):
+    for k in possible_ks(ks, targets.shape[1]):
         asked = known.clamp(max=k)
         hits = (asked * positives / known.clamp(min=1)).sum()
         figures = precision_recall_f1(hits, asked.sum(), positives.sum())
@@ -56,7 +57,8 @@ def chance_level(
     return result
 
 
-def _possible(ks: Sequence[int], num_labels: int) -> list[int]:
+def possible_ks(ks: Sequence[int], num_labels: int) -> list[int]:
+    """The K of which a group has as many labels."""
     return [k for k in ks if k <= num_labels]
 
 
@@ -93,8 +95,8 @@ class Evaluation:
     @property
     def harmonic_map(self) -> float:
         """Harmonic mean of unseen (`zsl`) and `seen` mAP."""
-        zsl, seen = (self.groups[name].metrics["mAP"] for name in ("zsl", "seen"))
-        return 2 * zsl * seen / (zsl + seen) if zsl + seen > 0 else 0.0
+        maps = [self.groups[name].metrics["mAP"] for name in ("zsl", "seen")]
+        return harmonic_mean(*torch.tensor(maps, dtype=torch.float64)).item()
 
     def logged(self, split: str) -> dict[str, float]:
         """The figures under their logged names, e.g. `test/zsl/F1@3`."""
@@ -137,8 +139,8 @@ def evaluate(
             kept = protocol.images_kept(asked_targets)
             asked_scores, asked_targets = asked_scores[kept], asked_targets[kept]
             group_ap = protocol.average_precision(asked_scores, asked_targets)
-        metrics = {"mAP": protocol.mean(group_ap)}
-        for k in _possible(ks, len(columns)):
+        metrics = {"mAP": protocol.mean(group_ap).item()}
+        for k in possible_ks(ks, len(columns)):
             metrics |= at_k_names(k, precision_recall_f1_at_k(asked_scores, asked_targets, k))
         metrics |= at_threshold(asked_scores, asked_targets, THRESHOLD)
         metrics["coverage"] = coverage(asked_scores, asked_targets)

@@ -90,7 +90,7 @@ class MeanAveragePrecision(Collector):
         _, scores, targets = self.collected()
         kept = self.protocol.images_kept(targets)
         ap = self.protocol.average_precision(scores[kept], targets[kept])
-        return torch.tensor(self.protocol.mean(ap))
+        return self.protocol.mean(ap).float()
 
 
 class PrecisionRecallF1AtK(Collector):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from zsl.errors import InputError, did_you_mean
@@ -63,9 +62,9 @@ class Protocol:
 
     def __str__(self) -> str:
         """Its name, with what differs from the defaults: `labelled_images, sorted`."""
-        defaults = Protocol()
-        changes = [getattr(self, choice) for choice in ("empty", "ties")]
-        return ", ".join([self.images, *(c for c in changes if c not in vars(defaults).values())])
+        own, default = ((p.empty, p.ties) for p in (self, Protocol()))
+        changed = [a for a, b in zip(own, default, strict=True) if a != b]
+        return ", ".join([self.images, *changed])
 
     @property
     def definition(self) -> str:
@@ -80,8 +79,7 @@ class Protocol:
         """AP float64 (L,) of each label on the images given; NaN without a positive."""
         return average_precision(scores, targets, self.ties)
 
-    def mean(self, average_precision: Tensor) -> float:
-        """The mAP of labels, 0 where none counts."""
-        if self.empty == "zero":
-            return average_precision.nan_to_num(0).mean().item()
-        return torch.nan_to_num(average_precision.nanmean(), nan=0).item()
+    def mean(self, average_precision: Tensor) -> Tensor:
+        """The mAP (...) of AP (L, ...), NaN without a positive; 0 where no label counts."""
+        ap = average_precision.nan_to_num(0) if self.empty == "zero" else average_precision
+        return ap.nanmean(dim=0).nan_to_num(0)

@@ -61,15 +61,13 @@ def _counts_at_k(scores: Tensor, targets: Tensor, k: int) -> Counts:
 
 
 def precision_recall_f1(
-    hits: Tensor | float, asked: Tensor | float, positives: Tensor | float
+    hits: Tensor, asked: Tensor, positives: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """P = hits / asked, R = hits / positives and F1 = 2 hits / (asked + positives), of any shape.
 
     0 where nothing is asked or present.
     """
-    hits, asked, positives = (
-        torch.as_tensor(value, dtype=torch.float64) for value in (hits, asked, positives)
-    )
+    hits, asked, positives = hits.double(), asked.double(), positives.double()
     return (
         hits / asked.clamp(min=1),
         hits / positives.clamp(min=1),
@@ -101,7 +99,7 @@ def at_threshold(scores: Tensor, targets: Tensor, threshold: float = 0.5) -> dic
 
     Overall (`OP`, `OR`, `OF1`): counted over all images and labels. Per class (`CP`, `CR`): the
     mean of each label's precision and recall, 0 for a label that is never asked or never present;
-    `CF1` is the harmonic mean of the two. Chen et al., arXiv 1904.03582, section 4.1.
+    `CF1` is the harmonic mean of the two. As in Chen et al. (ML-GCN), arXiv 1904.03582.
 
     Args:
         scores: Logits (N, L).
@@ -116,10 +114,14 @@ def at_threshold(scores: Tensor, targets: Tensor, threshold: float = 0.5) -> dic
     hits = (asked & (targets == 1)).sum(dim=0)
     counts = (hits, asked.sum(dim=0), (targets == 1).sum(dim=0))
     overall = precision_recall_f1(*(count.sum() for count in counts))
-    precision, recall, _ = (values.mean().item() for values in precision_recall_f1(*counts))
-    f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-    figures = [value.item() for value in overall] + [precision, recall, f1]
-    return dict(zip(THRESHOLD_NAMES, figures, strict=True))
+    precision, recall, _ = (values.mean() for values in precision_recall_f1(*counts))
+    figures = [*overall, precision, recall, harmonic_mean(precision, recall)]
+    return dict(zip(THRESHOLD_NAMES, (figure.item() for figure in figures), strict=True))
+
+
+def harmonic_mean(first: Tensor, second: Tensor) -> Tensor:
+    """Of two tensors of one shape, at least 0; 0 where both are."""
+    return 2 * first * second / (first + second).clamp(min=1e-12)
 
 
 def check_threshold(threshold: float) -> None:
