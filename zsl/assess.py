@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ class Assessment:
     calibration: dict[str, Any]
     """What was fitted, on what; empty without calibration."""
 
-    @property
+    @cached_property
     def intervals(self) -> list[dict[str, tuple[float, float]]]:
         """95 % intervals of the headline figures by name, for each protocol."""
         return [

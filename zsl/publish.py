@@ -23,12 +23,14 @@ _HEADLINES = ("zsl/mAP", "gzsl/mAP", "seen/mAP", "harmonic_mAP", "zsl/F1@", "gzs
 
 def print_and_write(results: list[tuple[Tested, Assessment]], output: Path) -> None:
     """Prints the tables of the checkpoints; writes tables, pictures and the report."""
+    sections = []
     for tested, assessment in results:
         folder = output if len(results) == 1 else output / tested.name.replace("/", "_").lstrip("_")
         if len(results) > 1:
             print(f"\n{tested.name}: {tested.path}")
         _print_figures(tested, assessment)
-        _write_checkpoint(tested, assessment, folder)
+        sections.append(_section(tested, assessment))
+        _write_checkpoint(tested, assessment, sections[-1].labels, folder)
     frames = [_frame(*result) for result in results]
     with atomic_path(output / "results.csv") as path:
         pd.concat(frames).to_csv(path, index=False)
@@ -42,7 +44,7 @@ def print_and_write(results: list[tuple[Tested, Assessment]], output: Path) -> N
     else:
         (output / "comparison.csv").unlink(missing_ok=True)  # Of an earlier evaluation.
     report = output / "report.html"
-    html_report.write(report, [_section(*result) for result in results], comparisons)
+    html_report.write(report, sections, comparisons)
     print(f"\nReport: {report}\nTables: {output / 'results.csv'}")
 
 
@@ -75,7 +77,7 @@ def _frame(tested: Tested, assessment: Assessment) -> pd.DataFrame:
 def _section(tested: Tested, assessment: Assessment) -> Section:
     """What the report says of a checkpoint."""
     task, recipe = tested.task, tested.data.recipe
-    average_precision = assessment.evaluations[0].average_precision
+    evaluation = assessment.evaluations[0]
     return Section(
         tested.name,
         {
@@ -89,7 +91,7 @@ def _section(tested: Tested, assessment: Assessment) -> Section:
             "harmonic mean of ZSL and seen mAP": _harmonic_mean(assessment),
         },
         assessment.lines,
-        label_table(task, average_precision, tested.targets),
+        label_table(task, evaluation.average_precision, tested.targets),
         tested.scores,
         tested.targets,
         tested.picture,
@@ -103,14 +105,15 @@ def _harmonic_mean(assessment: Assessment) -> str:
     return f"{text} [{sure[0]:.3f}, {sure[1]:.3f}]" if sure else text
 
 
-def _write_checkpoint(tested: Tested, assessment: Assessment, folder: Path) -> None:
+def _write_checkpoint(
+    tested: Tested, assessment: Assessment, labels: pd.DataFrame, folder: Path
+) -> None:
     evaluation = assessment.evaluations[0]
     results = record(evaluation, tested.data.omitted(Split.TEST))
     results |= circumstances(tested.data, tested.precision)
     results["intervals"] = {f"test/{k}": sure for k, sure in assessment.intervals[0].items()}
     results["calibration"] = assessment.calibration
     write_atomically(folder / "results.json", json.dumps(results, indent=2).encode())
-    labels = label_table(tested.task, evaluation.average_precision, tested.targets)
     draw(folder / "report", labels, tested.scores, tested.targets, tested.picture)
 
 
