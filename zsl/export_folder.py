@@ -15,6 +15,7 @@ import numpy as np
 
 from zsl.errors import InputError, require
 from zsl.exporting import FILE_NAMES, TOLERANCE, Difference, Format, export_tagger
+from zsl.models import scores_are_log_odds
 from zsl.report import versions
 from zsl.tasks import ZeroShotTask
 
@@ -54,7 +55,7 @@ def write_export(
     """Writes the model of a checkpoint, its label vectors and `model.json`, all or nothing.
 
     Args:
-        checkpoint: From `zsl.tasks.read_checkpoint`.
+        checkpoint: From `zsl.checkpoints.read_checkpoint`.
         kind: Format of the model.
         names: Labels to build in; None makes the label vectors an input.
         output: Folder, passed by `check_output`.
@@ -127,8 +128,6 @@ def _describe(
     size, contents, hparams = task.image_size, checkpoint["zsl"], task.hparams
     images = {"name": "images", "shape": ["batch", 3, size, size], "dtype": "uint8"}
     queries = {"name": "queries", "shape": ["labels", task.query_dim], "dtype": "float32"}
-    # Cosines, and scores trained to rank alone, say nothing about probability.
-    is_logit = hparams["head"] not in ("conse", "clip") and hparams["loss"] == "asymmetric"
     packages = ("onnx", "onnxruntime", "onnxscript") if kind == "onnx" else ()
     return {
         "made_with": _MADE_WITH,
@@ -151,7 +150,7 @@ def _describe(
             "dtype": "uint8, 0 to 255",
             "normalisation": "inside the model",
         },
-        "probabilities": "sigmoid" if is_logit else None,
+        "probabilities": "sigmoid" if scores_are_log_odds(hparams) else None,
         "head": hparams["head"],
         "backbone": hparams["backbone"],
         "encoder": contents["encoder"],

@@ -16,13 +16,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import zsl
+from zsl.checkpoints import read_checkpoint
 from zsl.errors import InputError, require
 from zsl.image_batches import Picture, image_batches
 from zsl.labels import Role, Vocabulary, encoder_from_recipe
 from zsl.model_card import model_card
-from zsl.models import GroupedWordMLDecoder, WordMLDecoder, make_network
+from zsl.models import GroupedWordMLDecoder, WordMLDecoder, make_network, scores_are_log_odds
 from zsl.selection import Prediction, Selection
-from zsl.tasks import ZeroShotTask, read_checkpoint
+from zsl.tasks import ZeroShotTask
 
 _WEIGHTS = "model.safetensors"
 _CONFIG = "config.json"
@@ -192,8 +193,7 @@ class Tagger(
     @property
     def scores_are_probabilities(self) -> bool:
         """Whether scores are from 0 to 1; those of cosines and of a ranking loss are not."""
-        is_cosine = self.settings["head"] in ("conse", "clip")
-        return self.settings["loss"] == "asymmetric" and not is_cosine
+        return scores_are_log_odds(self.settings)
 
     def ask(self, labels: Sequence[str] | None) -> tuple[list[str], Tensor]:
         """Returns L names and their vectors (L, W), new ones embedded as the others were.

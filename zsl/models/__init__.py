@@ -7,7 +7,7 @@ from zsl.models.conse import ConSEHead
 from zsl.models.drop_in import add_ml_decoder_head
 from zsl.models.fast0tag import Fast0TagHead
 from zsl.models.grouping import group_labels
-from zsl.models.heads import make_head
+from zsl.models.heads import make_head, scores_are_log_odds
 from zsl.models.ml_decoder import FixedMLDecoder, GroupedWordMLDecoder, MLDecoder, WordMLDecoder
 from zsl.models.network import TaggerNetwork, make_network
 from zsl.models.published import load_published, to_published
@@ -31,6 +31,7 @@ __all__ = [
     "load_published",
     "make_head",
     "make_network",
+    "scores_are_log_odds",
     "span_of",
     "to_published",
 ]

@@ -13,7 +13,7 @@ class CLIPHead(nn.Module):
     with `pooled`. There are no parameters; 100 is what CLIP's own temperature was trained to.
 
     Radford et al., "Learning Transferable Visual Models From Natural Language Supervision",
-    arXiv 2103.00020, section 3.1.2.
+    arXiv 2103.00020.
     """
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ class ConSEHead(nn.Module):
     `Σ_t p_t v_t / ‖v_t‖ / Σ_t p_t`, which is compared with the vector of a label, seen or not.
 
     Norouzi et al., "Zero-Shot Learning by Convex Combination of Semantic Embeddings",
-    arXiv 1312.5650, section 3. Their labels exclude each other, so their probabilities are a
+    arXiv 1312.5650. Their labels exclude each other, so their probabilities are a
     softmax; an image has several of ours, so these are sigmoids.
 
     Args:

@@ -12,7 +12,7 @@ class Fast0TagHead(nn.Module):
     x̄ is the mean of an image's tokens, f a network with one hidden layer that finds the image's
     principal direction in the space of the label vectors.
 
-    Zhang, Gong and Shah, "Fast Zero-Shot Image Tagging", CVPR 2016, arXiv 1605.09759, section 4;
+    Zhang, Gong and Shah, "Fast Zero-Shot Image Tagging", CVPR 2016, arXiv 1605.09759;
     their network is deeper. Trained with `zsl.losses.RankingLoss`.
 
     Args:

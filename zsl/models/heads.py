@@ -52,6 +52,15 @@ def make_head(
     return OnMeanToken(head) if settings["pool_tokens"] else head
 
 
+def scores_are_log_odds(settings: Mapping[str, Any]) -> bool:
+    """Whether a sigmoid makes probabilities of the scores: not of cosines, nor of mere ranks.
+
+    Args:
+        settings: The arguments of `zsl.tasks.ZeroShotTask`.
+    """
+    return settings["loss"] == "asymmetric" and settings["head"] not in ("conse", "clip")
+
+
 def _make_ml_decoder(
     token_dim: int, seen_vectors: Tensor, settings: Mapping[str, Any]
 ) -> WordMLDecoder | GroupedWordMLDecoder:
