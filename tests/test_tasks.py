@@ -7,11 +7,12 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from zsl.checkpoints import read_checkpoint
 from zsl.data import ShapesDataModule, TableDataModule
 from zsl.errors import InputError
 from zsl.labels import Role, SentenceEncoder
 from zsl.models import group_labels
-from zsl.tasks import ZeroShotTask, read_checkpoint
+from zsl.tasks import ZeroShotTask
 
 NO_CHECKPOINTS: dict[str, Any] = {"callbacks": [], "enable_checkpointing": False}
 

@@ -1,4 +1,4 @@
-"""Which checkpoints a run keeps: the best, and the last for a resume."""
+"""Which checkpoints a run keeps, the best and the last for a resume; and reading one."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 
-from zsl.errors import require
+from zsl.errors import InputError, require
 from zsl.files import atomic_path
 
 _log = logging.getLogger(__name__)
@@ -95,3 +96,32 @@ class LastCheckpoint(Checkpoint):
         is_last = progress["processed"] >= trainer.num_training_batches
         if not is_last and (path := self._save(trainer)):
             _log.info("Stopped at step %d; resume with --ckpt_path %s", trainer.global_step, path)
+
+
+def check_is_checkpoint(path: Path) -> None:
+    """Refuses the path of a checkpoint that is no file.
+
+    Raises:
+        InputError: It is missing, or a folder.
+    """
+    problem = "is a folder" if path.is_dir() else "does not exist"
+    require(path.is_file(), f"The checkpoint {path} {problem}; expected a .ckpt file of zsl.fit.")
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Reads a checkpoint onto the CPU without executing anything in it.
+
+    Raises:
+        InputError: The file is missing, damaged, or no checkpoint of this product.
+    """
+    path = Path(path)
+    check_is_checkpoint(path)
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # Bytes that are no checkpoint fail in many ways.
+        raise InputError(
+            f"The checkpoint {path} can't be read: it is damaged, incomplete, or no checkpoint."
+        ) from error
+    if not isinstance(checkpoint, dict) or "zsl" not in checkpoint:
+        raise InputError(f"{path} is no checkpoint of zsl.fit: it holds no labels.")
+    return checkpoint

@@ -20,14 +20,14 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import WandbLogger
 
-from zsl.checkpoints import BestCheckpoint, LastCheckpoint
+from zsl.checkpoints import BestCheckpoint, LastCheckpoint, read_checkpoint
 from zsl.command import config_names, resolve_configs, yaml_values
 from zsl.data import MultiLabelDataModule
 from zsl.errors import InputError, did_you_mean, require
 from zsl.files import write_atomically
 from zsl.labels import LabelEncoder, Vocabulary
 from zsl.report import Report, versions
-from zsl.tasks import ZeroShotTask, read_checkpoint
+from zsl.tasks import ZeroShotTask
 
 _log = logging.getLogger(__name__)
 

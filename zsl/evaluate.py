@@ -76,10 +76,10 @@ def evaluate(args: list[str]) -> None:
     options = parse(args)
     # Imported here, so that the help comes at once.
     from zsl.assess import assess
+    from zsl.checkpoints import check_is_checkpoint
     from zsl.metrics import Protocol
     from zsl.metrics.bootstrap import Bootstrap
     from zsl.publish import print_and_write
-    from zsl.tasks import check_is_checkpoint
     from zsl.testing import run_test
 
     protocols = [

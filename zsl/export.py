@@ -48,9 +48,9 @@ def export(args: list[str]) -> None:
         + did_you_mean(options.format, _FORMATS),
     )
     # Imported here, so that the help comes at once.
+    from zsl.checkpoints import read_checkpoint
     from zsl.export_folder import check_output, write_export
     from zsl.exporting import check_packages
-    from zsl.tasks import read_checkpoint
 
     if options.format == "onnx":
         check_packages()

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 import zsl
+from zsl.checkpoints import read_checkpoint
 from zsl.data import Batch, MultiLabelDataModule
 from zsl.digests import weights_digest
 from zsl.errors import InputError, require
@@ -383,32 +384,3 @@ class ZeroShotTask(pl.LightningModule):
         task = cls(vocabulary, contents["image_size"], encoder, **hparams | {"weights": None})
         task.load_state_dict(state)
         return task
-
-
-def check_is_checkpoint(path: Path) -> None:
-    """Refuses the path of a checkpoint that is no file.
-
-    Raises:
-        InputError: It is missing, or a folder.
-    """
-    problem = "is a folder" if path.is_dir() else "does not exist"
-    require(path.is_file(), f"The checkpoint {path} {problem}; expected a .ckpt file of zsl.fit.")
-
-
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Reads a checkpoint onto the CPU without executing anything in it.
-
-    Raises:
-        InputError: The file is missing, damaged, or no checkpoint of this product.
-    """
-    path = Path(path)
-    check_is_checkpoint(path)
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # Bytes that are no checkpoint fail in many ways.
-        raise InputError(
-            f"The checkpoint {path} can't be read: it is damaged, incomplete, or no checkpoint."
-        ) from error
-    if not isinstance(checkpoint, dict) or "zsl" not in checkpoint:
-        raise InputError(f"{path} is no checkpoint of zsl.fit: it holds no labels.")
-    return checkpoint

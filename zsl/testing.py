@@ -14,11 +14,12 @@ from PIL import Image
 from torch import Tensor
 
 from zsl import data as datasets
+from zsl.checkpoints import read_checkpoint
 from zsl.data import MultiLabelDataModule
 from zsl.errors import InputError, did_you_mean, require
 from zsl.labels import Role, Vocabulary
 from zsl.metrics.tagging import check_k
-from zsl.tasks import ZeroShotTask, read_checkpoint
+from zsl.tasks import ZeroShotTask
 
 
 @dataclass(frozen=True)
