@@ -1,9 +1,11 @@
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from zsl.evaluation_charts import ap_by_cosine, ap_by_rank, as_svg, chance_corrected
 
@@ -46,7 +48,9 @@ def test_a_label_without_a_positive_has_no_dot() -> None:
 
 
 @pytest.mark.parametrize("chart", [ap_by_cosine, ap_by_rank])
-def test_svg_is_the_same_each_time_and_keeps_its_text(chart) -> None:  # type: ignore[no-untyped-def]
+def test_svg_is_the_same_each_time_and_keeps_its_text(
+    chart: Callable[[pd.DataFrame], Figure],
+) -> None:
     labels = make_labels(6).assign(label=["<b>&", "😀", "猫", "a" * 200, "$x$", "e"])
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -6,6 +6,8 @@ from tests.metrics.data import random_data
 from zsl.errors import InputError
 from zsl.metrics import Protocol, average_precision, evaluate
 from zsl.metrics.bootstrap import Bootstrap, interval
+from zsl.metrics.protocol import Empty, Images
+from zsl.metrics.ranking import Ties
 
 GROUPS = {"zsl": [4, 5, 6], "gzsl": list(range(7)), "seen": [0, 1, 2, 3]}
 
@@ -14,9 +16,9 @@ GROUPS = {"zsl": [4, 5, 6], "gzsl": list(range(7)), "seen": [0, 1, 2, 3]}
 @pytest.mark.parametrize(("empty", "ties"), [("zero", "averaged"), ("skip", "averaged")])
 @pytest.mark.parametrize("levels", [None, 2])
 def test_replicates_are_those_of_the_drawn_images(
-    images: str, empty: str, ties: str, levels: int | None
+    images: Images, empty: Empty, ties: Ties, levels: int | None
 ) -> None:
-    protocol = Protocol(images, empty, ties)  # type: ignore[arg-type]
+    protocol = Protocol(images, empty, ties)
     scores, targets = random_data(40, 7, seed=20, levels=levels)
     scores += torch.arange(7) / 100  # No ties between the labels of an image.
     targets[:, 3] = 0

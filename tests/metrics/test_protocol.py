@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from tests.metrics.data import published, random_data
 from zsl.errors import InputError
 from zsl.metrics import Protocol, evaluate, precision_recall_f1_at_k
+from zsl.metrics.protocol import Empty, Images
+from zsl.metrics.ranking import Ties
 
 GROUPS = {"zsl": [4, 5, 6], "gzsl": list(range(7)), "seen": [0, 1, 2, 3]}
 
@@ -54,8 +56,8 @@ def naive(
 @pytest.mark.parametrize("images", ["all_images", "labelled_images"])
 @pytest.mark.parametrize("empty", ["zero", "skip"])
 @pytest.mark.parametrize("ties", ["averaged", "sorted"])
-def test_protocols_are_the_published_formulas(images: str, empty: str, ties: str) -> None:
-    protocol = Protocol(images, empty, ties)  # type: ignore[arg-type]
+def test_protocols_are_the_published_formulas(images: Images, empty: Empty, ties: Ties) -> None:
+    protocol = Protocol(images, empty, ties)
     scores, targets = random_data(60, 7, seed=19)
     # Ties between images, none between the labels of an image, whose order is not defined.
     scores = (2 * scores).round() + torch.arange(7) / 100
@@ -73,14 +75,14 @@ def test_protocols_are_the_published_formulas(images: str, empty: str, ties: str
 
 
 @pytest.mark.parametrize("images", ["all_images", "labelled_images"])
-def test_real_test_images_of_nus_wide(images: str, shared: Path) -> None:
+def test_real_test_images_of_nus_wide(images: Images, shared: Path) -> None:
     """As ML-Decoder's code has it, for the 81 concepts; 83,898 images have one of them."""
     with np.load(shared / "data" / "nuswide" / "labels81_test.npz") as arrays:
         truth = np.unpackbits(arrays["labels"], axis=1)[:, :81]
     generator = torch.Generator().manual_seed(0)
     targets = torch.from_numpy(truth).to(torch.int8)
     scores = torch.randn(targets.shape, generator=generator) + 2 * targets
-    protocol = Protocol(images, ties="sorted")  # type: ignore[arg-type]
+    protocol = Protocol(images, ties="sorted")
     kept = protocol.images_kept(targets)
     scores, targets, truth = scores[kept], targets[kept], truth[kept]
     assert len(truth) == {"all_images": 107_859, "labelled_images": 83_898}[images]
@@ -105,9 +107,9 @@ def test_a_protocol_says_what_it_is() -> None:
 
 def test_choices_that_there_are_not_are_refused() -> None:
     with pytest.raises(InputError, match=r"no protocol 'all_image'.*Did you mean 'all_images'"):
-        Protocol("all_image")  # type: ignore[arg-type]
+        Protocol("all_image")  # type: ignore[arg-type]  # A typo.
     with pytest.raises(InputError, match="no choice for ties 'avg'; choose one of averaged, so"):
-        Protocol(ties="avg")  # type: ignore[arg-type]
+        Protocol(ties="avg")  # type: ignore[arg-type]  # A typo.
 
 
 def test_no_image_and_no_positive_give_zeros() -> None:

@@ -5,7 +5,7 @@ from sklearn.metrics import average_precision_score
 
 from tests.metrics.data import published, random_data
 from zsl.metrics import average_precision
-from zsl.metrics.ranking import rank_positives
+from zsl.metrics.ranking import Ties, rank_positives
 
 
 @pytest.mark.parametrize("levels", [None, 1, 3])
@@ -77,10 +77,10 @@ def test_average_precision_takes_any_floating_dtype(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("ties", ["averaged", "sorted"])
-def test_ranked_positives_count_what_stands_above(ties: str) -> None:
+def test_ranked_positives_count_what_stands_above(ties: Ties) -> None:
     scores, targets = random_data(40, 1, seed=15, levels=2)
     targets[::5] = -1
-    ranked = rank_positives(scores[:, 0].numpy(), targets[:, 0].numpy(), ties)  # type: ignore[arg-type]
+    ranked = rank_positives(scores[:, 0].numpy(), targets[:, 0].numpy(), ties)
     known = targets[:, 0] >= 0
     assert sorted(ranked.ranking.tolist()) == known.nonzero().flatten().tolist()
     for asked, hits in zip(ranked.asked, ranked.hits, strict=True):
