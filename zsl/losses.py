@@ -67,7 +67,7 @@ class RankingLoss(nn.Module):
     and 0 if either is empty; the mean is taken over all images. A target between 0 and 1 is present
     by that degree and absent by the rest, in the sum and in the sizes.
 
-    Zhang, Gong and Shah, "Fast Zero-Shot Image Tagging", arXiv 1605.09759, section 4.1.
+    Zhang, Gong and Shah, "Fast Zero-Shot Image Tagging", arXiv 1605.09759.
 
     Memory grows with the number of present labels of a batch, of each degree, times L.
     """

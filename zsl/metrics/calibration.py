@@ -1,7 +1,8 @@
 """Scores made comparable between labels, for what ranks labels within an image (F1@K).
 
-mAP ranks images within a label and doesn't ask for that; in GZSL labels that were trained score
-higher than others and take all places among an image's best. Both remedies are fitted on
+mAP ranks images within a label and doesn't ask for that; in GZSL labels that were trained can
+score higher than others everywhere, or lower, and so take all places among an image's best, or
+none. Both remedies are fitted on
 validation images, with held-out labels in the place of unseen ones. They shift a label's scores
 or stretch them, so they leave its ranking of images, and mAP, as they were.
 """
@@ -24,7 +25,7 @@ def calibrated_stacking(scores: Tensor, targets: Tensor, is_seen: Tensor, k: int
     """Finds what to take off the seen labels' scores for the best F1@K of all labels.
 
     Chao et al., "An Empirical Study and Analysis of Generalized Zero-Shot Learning for Object
-    Recognition in the Wild", arXiv 1605.04253, section 3.2, with F1@K in place of accuracy.
+    Recognition in the Wild", arXiv 1605.04253, with F1@K in place of accuracy.
 
     Args:
         scores: (N, L) of validation images, trained and held-out labels.
