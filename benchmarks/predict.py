@@ -1,11 +1,12 @@
-"""Pictures per second of zsl.predict, against the backbone's plain forward pass.
+"""Pictures per second of zsl.predict and of ONNX Runtime, against the backbone alone.
 
 python benchmarks/predict.py
 python benchmarks/predict.py --images FOLDER --num_images 2000
 
 A tagger with random weights (EfficientNet-Lite0 at 224 px, full decoding or groups) tags the
 pictures as the command does, into a CSV; what is spent outside backbone and head is what reading,
-resizing and writing cost.
+resizing and writing cost. The same pictures are then tagged by its export in ONNX Runtime, with
+the label vectors as an input and built in.
 """
 
 from __future__ import annotations
@@ -13,17 +14,21 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import torch
 from PIL import Image
+from torch import Tensor
 
+from zsl.exporting import export_tagger
 from zsl.image_batches import image_batches
 from zsl.image_paths import find_images
 from zsl.labels import LabelMatrix
 from zsl.prediction_files import make_writer, opened
-from zsl.selection import Selection
+from zsl.selection import Prediction, Selection
 from zsl.tagger import Tagger
 
 IMAGE_SIZE, WIDTH = 224, 300
@@ -68,12 +73,51 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.now = time.perf_counter()
 
-    def add(self, part: str, start: float) -> float:
-        """Adds the time since `start`; returns the time now."""
-        now = time.perf_counter()
-        self.seconds[part] = self.seconds.get(part, 0.0) + now - start
-        return now
+    def add(self, part: str) -> None:
+        """Adds the time since the last call."""
+        start, self.now = self.now, time.perf_counter()
+        self.seconds[part] = self.seconds.get(part, 0.0) + self.now - start
+
+
+Score = Callable[[Tensor, Stopwatch], list[Prediction]]
+
+
+def by_pytorch(tagger: Tagger) -> Score:
+    """Tags a batch as the command does."""
+    names, queries = tagger.ask(None)
+    selection = Selection.of(5, None, True)
+
+    def score(images: Tensor, watch: Stopwatch) -> list[Prediction]:
+        tokens = tagger.tokens(images)
+        watch.add("backbone")
+        predictions = tagger.select(tokens, names, queries, selection)
+        watch.add("head and selection")
+        return predictions
+
+    return score
+
+
+def by_onnxruntime(tagger: Tagger, is_baked: bool, threads: int, folder: str) -> Score:
+    """Tags a batch with the exported model."""
+    names, queries = tagger.ask(None)
+    selection = Selection.of(5, None, True)
+    path = Path(folder, "model.onnx")
+    export_tagger(tagger.network, queries, is_baked, IMAGE_SIZE, path, "onnx")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options)
+    vectors = {} if is_baked else {"queries": queries.numpy()}
+
+    def score(images: Tensor, watch: Stopwatch) -> list[Prediction]:
+        (logits,) = session.run(None, {"images": images.numpy(), **vectors})
+        scores = torch.from_numpy(logits)
+        predictions = selection.apply(scores, scores.sigmoid(), names)
+        watch.add("network and selection")
+        return predictions
+
+    return score
 
 
 def backbone_alone(tagger: Tagger, num_images: int, batch_size: int) -> float:
@@ -86,24 +130,18 @@ def backbone_alone(tagger: Tagger, num_images: int, batch_size: int) -> float:
     return num_images // batch_size * batch_size / (time.perf_counter() - start)
 
 
-def tag(tagger: Tagger, paths: list[Path], batch_size: int, output: Path) -> Stopwatch:
-    """Tags the pictures as the command does."""
+def tag(score: Score, paths: list[Path], batch_size: int, output: Path) -> Stopwatch:
+    """Reads the pictures, tags them, and writes a CSV."""
     watch = Stopwatch()
-    names, queries = tagger.ask(None)
-    selection = Selection.of(5, None, True)
     with opened(output) as file:
         write = make_writer("csv", file, paths)
-        now = time.perf_counter()
         for batch in image_batches(paths, IMAGE_SIZE, batch_size):
-            now = watch.add("waiting for pictures", now)
-            tokens = tagger.tokens(batch.images)
-            now = watch.add("backbone", now)
-            predictions = tagger.select(tokens, names, queries, selection)
-            now = watch.add("head and selection", now)
+            watch.add("waiting for pictures")
+            predictions = score(batch.images, watch)
             for place, prediction in zip(batch.places, predictions, strict=True):
                 write(paths[place], prediction)
-            now = watch.add("writing", now)
-    watch.add("writing", now)
+            watch.add("writing")
+    watch.add("writing")
     return watch
 
 
@@ -124,16 +162,21 @@ def main() -> None:
         for kind, num_groups in (("full decoding", None), ("100 groups", 100)):
             tagger = make_tagger(options.num_labels, num_groups, folder)
             alone = backbone_alone(tagger, len(paths), options.batch_size)
-            watch = tag(tagger, paths, options.batch_size, Path(folder, "tags.csv"))
-            total = sum(watch.seconds.values())
-            outside = watch.seconds["waiting for pictures"] + watch.seconds["writing"]
-            rate = len(paths) / total
-            print(
-                f"{kind}: {rate:.1f} pictures/s; backbone alone {alone:.1f}/s "
-                f"({rate / alone:.2f} of it); outside backbone and head {outside / total:.0%}"
-            )
-            for part, seconds in watch.seconds.items():
-                print(f"  {part:<22}{seconds:8.2f} s  {seconds / total:5.0%}")
+            print(f"\n{kind}; backbone alone, in PyTorch: {alone:.1f} pictures/s")
+            scores = {
+                "PyTorch": by_pytorch(tagger),
+                "ONNX Runtime": by_onnxruntime(tagger, False, options.threads, folder),
+                "  built in": by_onnxruntime(tagger, True, options.threads, folder),
+            }
+            for name, score in scores.items():
+                score(torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8), Stopwatch())
+                watch = tag(score, paths, options.batch_size, Path(folder, "tags.csv"))
+                total = sum(watch.seconds.values())
+                rate = len(paths) / total
+                parts = ", ".join(
+                    f"{part} {seconds / total:.0%}" for part, seconds in watch.seconds.items()
+                )
+                print(f"  {name:<14}{rate:6.1f} pictures/s, {rate / alone:.2f} of it ({parts})")
 
 
 if __name__ == "__main__":

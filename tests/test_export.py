@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from tests.fakes.table import COLOURS, write_table_dataset
 from zsl.export import main as export
-from zsl.export import read_labels
 from zsl.exporting import Difference, export_tagger
 from zsl.fit import main as fit
 from zsl.models import Backbone, TaggerNetwork, make_head
@@ -202,6 +201,8 @@ def test_the_folder_says_what_one_must_know(checkpoint: str, in_tmp_path: Path) 
     record = json.loads(Path("out/model.json").read_text())
     assert record["names"] == ["red", "blue"]
     assert record["outputs"][0]["shape"] == ["batch", 2]
+    assert export([*arguments, "--labels=checkpoint"]) == 0
+    assert json.loads(Path("out/model.json").read_text())["names"] == sorted(COLOURS)
 
 
 def test_a_model_that_scores_otherwise_is_not_written(
@@ -217,13 +218,6 @@ def test_a_model_that_scores_otherwise_is_not_written(
     assert export(arguments) == 2
     assert "otherwise than in PyTorch" in capsys.readouterr().err
     assert not Path("out").exists()
-
-
-def test_labels_come_from_the_command_line_a_file_or_the_checkpoint(in_tmp_path: Path) -> None:
-    Path("words.txt").write_text("\ufeffdog\r\nhot dog \n\n", encoding="utf-8")
-    assert read_labels(" dog , hot dog", []) == ["dog", "hot dog"]
-    assert read_labels("words.txt", []) == ["dog", "hot dog"]
-    assert read_labels("checkpoint", ["red", "blue"]) == ["red", "blue"]
 
 
 def truncate(checkpoint: str) -> list[str]:
@@ -242,11 +236,6 @@ def file_as_output(checkpoint: str) -> list[str]:
     return ["--checkpoint", checkpoint, "--output=file"]
 
 
-def list_with_gap(checkpoint: str) -> list[str]:
-    Path("words.txt").write_text("red\n\nblue\n")
-    return ["--checkpoint", checkpoint, "--labels=words.txt"]
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -257,7 +246,6 @@ def list_with_gap(checkpoint: str) -> list[str]:
         (lambda c: ["--checkpoint", c, "--labels=red,,blue"], "label 2 is empty"),
         (lambda c: ["--checkpoint", c, "--labels="], "label 1 is empty"),
         (lambda c: ["--checkpoint", c, "--labels=no.txt"], "list of labels no.txt can't be read"),
-        (list_with_gap, "words.txt, line 2 is empty"),
         (fill_output, "holds 'model.onnx', which is of no earlier export"),
         (file_as_output, "The output file is a file"),
     ],

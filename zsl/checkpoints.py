@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 
+import zsl
 from zsl.errors import InputError, require
 from zsl.files import atomic_path
 
@@ -125,3 +126,18 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or "zsl" not in checkpoint:
         raise InputError(f"{path} is no checkpoint of zsl.fit: it holds no labels.")
     return checkpoint
+
+
+def of_another_version(source: str, version: str | None, error: Exception) -> InputError:
+    """The error for a model whose arguments or tensors this version can't take.
+
+    Args:
+        source: What was read.
+        version: Of zsl, that wrote it.
+        error: What failed.
+    """
+    reason = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
+    return InputError(
+        f"{source} was saved by zsl {version or 'of an unknown version'} and does not go with zsl "
+        f"{zsl.__version__} ({reason}); install that version, or train again."
+    )

@@ -9,7 +9,8 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from zsl.command import exit_code
-from zsl.errors import InputError, did_you_mean, require
+from zsl.errors import did_you_mean, require
+from zsl.label_list import read_labels
 
 _FORMATS = ("onnx", "torch_export")
 
@@ -28,8 +29,8 @@ def parse(args: list[str]) -> Namespace:
     parser.add_argument(
         "--labels",
         type=str | None,
-        help="Builds labels in: 'dog, beach', a .txt file with one a line, or checkpoint for its "
-        "own. By default their vectors are an input of the model.",
+        help="Builds labels in: separated by commas, a text file with one a line, or the word "
+        "checkpoint for its own. By default their vectors are an input of the model.",
     )
     parser.add_argument(
         "--output",
@@ -60,54 +61,13 @@ def export(args: list[str]) -> None:
     check_output(output)
     names: list[str] | None = None
     if options.labels is not None:
-        names = read_labels(options.labels, checkpoint["zsl"]["names"])
+        is_own = options.labels == "checkpoint"
+        names = checkpoint["zsl"]["names"] if is_own else read_labels(options.labels)
     difference = write_export(checkpoint, options.format, names, output)
     print(
         f"{path} as {options.format}: logits differ from PyTorch's by at most "
         f"{difference.largest:.1e}.\nExport: {output}"
     )
-
-
-def read_labels(labels: str, own: list[str]) -> list[str]:
-    """Reads label names.
-
-    Args:
-        labels: Names with commas between them, the path of a .txt file with a name a line, or
-            `checkpoint`.
-        own: What `checkpoint` stands for.
-
-    Raises:
-        InputError: The file can't be read, or a name is empty or there twice.
-    """
-    if labels == "checkpoint":
-        return own
-    if not labels.lower().endswith(".txt"):
-        return _checked(labels.split(","), "--labels, label")
-    try:
-        lines = Path(labels).read_text(encoding="utf-8-sig").rstrip().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"The list of labels {labels} can't be read ({error}); expected a text file, UTF-8, "
-            "with a label a line."
-        ) from error
-    return _checked(lines, f"{labels}, line")
-
-
-def _checked(names: list[str], where: str) -> list[str]:
-    names = [name.strip() for name in names]
-    require(len(names) > 0, f"{where.split(',')[0]} names no label; expected one or more.")
-    for number, name in enumerate(names, 1):
-        require(
-            name != "",
-            f"{where} {number} is empty; name a label, or take it out.",
-        )
-        first = names.index(name) + 1
-        require(
-            first == number,
-            f"{where} {number}: {name!r} is there twice, first as number {first}; keep one of "
-            "them.",
-        )
-    return names
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from zsl.command import exit_code
 from zsl.errors import InputError, did_you_mean, require
+from zsl.label_list import read_labels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,25 +84,6 @@ def predict(args: list[str]) -> int:
         tag_files(paths, labels, options, make_writer(options.format, file, paths))
         file.flush()
     return 0
-
-
-def read_labels(text: str) -> list[str]:
-    """Reads labels separated by commas, or the lines of a text file but for blank ones.
-
-    Raises:
-        InputError: There is no such file, or it is no text, or has no labels.
-    """
-    if not text.endswith(".txt") and not os.path.isfile(text):
-        return [name.strip() for name in text.split(",")]
-    try:
-        lines = Path(text).read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"The labels {text} can't be read ({error}); expected a text file with one a line."
-        ) from error
-    labels = [line.strip() for line in lines if line.strip()]
-    require(len(labels) > 0, f"The file {text} is empty; expected one label a line.")
-    return labels
 
 
 def _make_folder(path: Path) -> None:

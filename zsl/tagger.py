@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import zsl
-from zsl.checkpoints import read_checkpoint
+from zsl.checkpoints import of_another_version, read_checkpoint
 from zsl.errors import InputError, require
 from zsl.image_batches import Picture, image_batches
 from zsl.labels import Role, Vocabulary, encoder_from_recipe
@@ -168,7 +168,7 @@ class Tagger(
                 "version": contents["version"],
             }
         except (IndexError, KeyError, RuntimeError) as error:
-            raise _unfit(str(path), contents.get("version"), error) from error
+            raise of_another_version(str(path), contents.get("version"), error) from error
         network = {
             name.replace("tagger.", "network.", 1): tensor
             for name, tensor in state.items()
@@ -182,7 +182,7 @@ class Tagger(
             tagger = cls(**arguments, label_vectors=state["label_vectors"])
             tagger.load_state_dict(state)
         except (KeyError, RuntimeError, TypeError) as error:
-            raise _unfit(source, arguments.get("version"), error) from error
+            raise of_another_version(source, arguments.get("version"), error) from error
         return tagger
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
@@ -341,14 +341,6 @@ def _settings(found: Mapping[str, Any], version: str) -> dict[str, Any]:
             "lacks; install the version it was trained with.",
         )
     return {**defaults, **found, "weights": None}
-
-
-def _unfit(source: str, version: str | None, error: Exception) -> InputError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
-    return InputError(
-        f"{source} was saved by zsl {version or 'of an unknown version'} and does not go with zsl "
-        f"{zsl.__version__} ({reason}); install that version, or train again."
-    )
 
 
 def _describe_data(recipe: Mapping[str, Any]) -> str:

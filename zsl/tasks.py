@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 import zsl
-from zsl.checkpoints import read_checkpoint
+from zsl.checkpoints import of_another_version, read_checkpoint
 from zsl.data import Batch, MultiLabelDataModule
 from zsl.digests import weights_digest
 from zsl.errors import InputError, require
@@ -366,12 +366,8 @@ class ZeroShotTask(pl.LightningModule):
         try:
             return cls._restore(contents, state, checkpoint["hyper_parameters"])
         except (KeyError, RuntimeError, TypeError) as error:
-            written = contents.get("version", "unknown")
-            reason = str(error).strip().splitlines()[-1].strip()
-            raise InputError(
-                f"The checkpoint was written by version {written} of zsl and can't be restored by "
-                f"{zsl.__version__} ({reason}); take the version that wrote it, or train again."
-            ) from error
+            version = contents.get("version")
+            raise of_another_version("The checkpoint", version, error) from error
 
     @classmethod
     def _restore(
