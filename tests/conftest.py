@@ -2,6 +2,8 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # Read once, when huggingface_hub is imported.
 
+import io
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 
 from tests.fakes.nuswide import FakeNUSWide
 from tests.fakes.table import write_table_dataset
+from tests.sweeps import fakes as sweeps
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -35,6 +38,20 @@ def in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a sweep of two settings ran; `output.txt` is what it printed."""
+    folder = tmp_path_factory.mktemp("swept")
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as output:
+        patch.chdir(folder)
+        sweeps.write(
+            parameters={"model": {"values": [{"query_noise": 0.0}, {"query_dropout": 0.3}]}}
+        )
+        assert sweeps.run("--processes=2", "--seed_everything=5") == 0
+        Path("output.txt").write_text(output.getvalue())
     return folder
 
 

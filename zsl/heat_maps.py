@@ -18,6 +18,7 @@ from zsl.selection import Prediction
 
 _LONG_SIDE = 448
 _TITLE_HEIGHT = 28
+_DARKEST = 0.25
 
 
 def write_heat_maps(
@@ -40,22 +41,19 @@ def write_heat_maps(
     place = folder / os.path.relpath(os.path.abspath(image), root)
     for rank, (label, score) in enumerate(zip(*prediction, strict=True), 1):
         name = re.sub(r"[^\w-]+", "_", label)[:60]
-        drawn = heat_map(picture, maps[rank - 1].cpu().numpy(), f"{label}  {score:.3f}")
+        drawn = _titled(overlay(picture, maps[rank - 1].cpu().numpy()), f"{label}  {score:.3f}")
         with atomic_path(place / f"{rank}_{name}.jpg") as temporary:
             drawn.save(temporary, quality=90)
 
 
-def heat_map(picture: Image.Image, weights: np.ndarray, title: str) -> Image.Image:
-    """Lays weights (H', W') over a picture: bright where they are great, dark where small."""
+def overlay(picture: Image.Image, weights: np.ndarray) -> Image.Image:
+    """Dims a picture where weights (H', W') are small; colours stay what they are."""
     span = weights.max() - weights.min()
     heat = (weights - weights.min()) / span if span > 0 else np.zeros_like(weights)
-    smooth = Image.fromarray(heat.astype(np.float32)).resize(picture.size, Image.Resampling.BICUBIC)
-    strength = np.asarray(smooth).clip(0, 1)[..., None]
-    colours = matplotlib.colormaps["inferno"](strength[..., 0])[..., :3] * 255
-    grey = np.asarray(picture.convert("L"), dtype=np.float32)[..., None].repeat(3, axis=2)
-    share = 0.35 + 0.3 * strength
-    mixed = (1 - share) * (0.5 * np.asarray(picture) + 0.5 * grey) + share * colours
-    return _titled(Image.fromarray(mixed.round().astype(np.uint8)), title)
+    # The square root lets more than the peak be seen.
+    light = Image.fromarray((_DARKEST + (1 - _DARKEST) * np.sqrt(heat)).astype(np.float32))
+    shade = np.asarray(light.resize(picture.size, Image.Resampling.BILINEAR))[..., None]
+    return Image.fromarray((np.asarray(picture) * shade).round().astype(np.uint8))
 
 
 def _titled(picture: Image.Image, title: str) -> Image.Image:

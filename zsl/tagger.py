@@ -259,14 +259,17 @@ class Tagger(
         """Returns the backbone's tokens (B, T, C) of images uint8 (B, 3, S, S)."""
         return self.network.backbone(images.to(self.label_vectors.device))
 
-    @torch.no_grad()
     def select(
         self, tokens: Tensor, names: list[str], queries: Tensor, selection: Selection
     ) -> list[Prediction]:
         """Scores L labels for tokens (B, T, C) and keeps what is selected."""
+        return selection.apply(*self.score(tokens, queries), names)
+
+    @torch.no_grad()
+    def score(self, tokens: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns logits, which rank, and scores, which are told, of tokens (B, T, C): (B, L)."""
         logits = self.network.decoder(tokens, queries).float()
-        scores = logits.sigmoid() if self.scores_are_probabilities else logits
-        return selection.apply(logits, scores, names)
+        return logits, logits.sigmoid() if self.scores_are_probabilities else logits
 
     def attention(
         self,
@@ -311,18 +314,22 @@ class Tagger(
         )
         return weights.float().unflatten(2, (side, side))
 
+    @property
+    def has_attention(self) -> bool:
+        """Whether the head looks at places of an image; others see it as a whole."""
+        return isinstance(self.network.decoder, WordMLDecoder | GroupedWordMLDecoder)
+
     def check_attention(self) -> None:
         """Refuses heads that look at no place.
 
         Raises:
             InputError: The head has no attention, or sees the mean of the tokens.
         """
-        if isinstance(self.network.decoder, WordMLDecoder | GroupedWordMLDecoder):
-            return
         why = " with pool_tokens" if self.settings["pool_tokens"] else ""
-        raise InputError(
+        require(
+            self.has_attention,
             f"The head {self.settings['head']}{why} looks at the image as a whole, so it has no "
-            "attention maps; take a checkpoint of the head ml_decoder."
+            "attention maps; take a checkpoint of the head ml_decoder.",
         )
 
 

@@ -6,8 +6,16 @@ import pandas as pd
 import pytest
 
 from tests.sweeps.fakes import write
+from zsl.errors import InputError
 from zsl.sweeps.charts import group_of, short_names, strength
-from zsl.sweeps.results import TEST_FIGURES, flat, points_of, resolved, swept_names
+from zsl.sweeps.results import (
+    TEST_FIGURES,
+    flat,
+    points_of,
+    read_tables,
+    resolved,
+    swept_names,
+)
 from zsl.sweeps.spec import read_sweep
 
 NAMES = ["model.query_noise", "model.query_dropout"]
@@ -71,6 +79,24 @@ def test_the_picture_has_a_panel_for_each_number() -> None:
 
     words = trials([("a", True), ("b", False)])
     assert strength(points_of(words, NAMES, FIGURES, maximize=True), words, NAMES) is None
+
+
+def test_tables_are_read_as_they_were(in_tmp_path: Path) -> None:
+    table = trials([(0.0, None), (0.5, 3), (1.0, True)]).assign(seed=0, folder="here")
+    table = table[["setting", *NAMES, "seed", *FIGURES, "folder"]]
+    points = points_of(table, NAMES, FIGURES, maximize=True)
+    with pytest.raises(InputError, match=r"trials.csv does not exist; expected the folder of a"):
+        read_tables(".")
+    points.to_csv("points.csv", index=False)
+    table.drop(columns="setting").to_csv("trials.csv", index=False)
+    with pytest.raises(InputError, match="has no column 'setting'; run the sweep's command again"):
+        read_tables(".")
+    table.to_csv("trials.csv", index=False)
+    found = read_tables(".")
+    assert (found.names, found.figures) == (NAMES, FIGURES)
+    assert found.trials["model.query_noise"].tolist() == table["model.query_noise"].tolist()
+    assert None in found.points["model.query_dropout"].tolist()
+    pd.testing.assert_frame_equal(found.points.drop(columns=NAMES), points.drop(columns=NAMES))
 
 
 def test_names_and_values(in_tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 from tests.sweeps.fakes import TINY, run, write
 from tests.test_commands import read_csv
 from zsl.sweep import main
+from zsl.sweeps.results import read_tables
 
 FOLDER = Path("runs/sweeps/tiny")
 GOES_WRONG = [
@@ -22,10 +23,11 @@ GOES_WRONG = [
 ]
 
 
-def test_a_grid_on_two_processes(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write(parameters={"model": {"values": [{"query_noise": 0.0}, {"query_dropout": 0.3}]}})
-    assert run("--processes=2", "--seed_everything=5") == 0
-    output = capsys.readouterr().out
+def test_a_grid_on_two_processes(
+    swept: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(swept)
+    output = Path("output.txt").read_text()
     assert "Sweep tiny: 2 complete trials." in output
     assert "selected on held-out seen labels" in output
     rows = read_csv(FOLDER / "trials.csv")
@@ -38,6 +40,11 @@ def test_a_grid_on_two_processes(in_tmp_path: Path, capsys: pytest.CaptureFixtur
     best = max(rows, key=lambda row: float(row["val/zsl/mAP"]))
     assert points[0]["selected"] == "True"
     assert points[0]["test/zsl/mAP mean"] == best["test/zsl/mAP"]
+    tables = read_tables(FOLDER)
+    assert tables.names == ["model.query_noise", "model.query_dropout"]
+    assert tables.figures[0] == "val/zsl/mAP"
+    assert tables.points["setting"].tolist() == [points[0]["setting"], points[1]["setting"]]
+    assert {type(value) for value in tables.points["model.query_dropout"]} == {float}
     with Image.open(FOLDER / "strength.png") as picture:
         assert min(picture.size) > 300
     for row in rows:
@@ -48,7 +55,7 @@ def test_a_grid_on_two_processes(in_tmp_path: Path, capsys: pytest.CaptureFixtur
     # Run again by itself, a trial's config makes a run beside the others.
     config = yaml.safe_load((FOLDER / "trial_0" / "config.yaml").read_text())
     assert config["trainer"]["logger"][0]["init_args"]["version"] is None
-    assert not (in_tmp_path / "wandb").exists()
+    assert not Path("wandb").exists()
 
     before = (FOLDER / "trials.csv").read_text()
     assert run("--seed_everything=5") == 0

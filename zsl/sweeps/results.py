@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
 from optuna.trial import FrozenTrial
 
+from zsl.errors import require
 from zsl.files import atomic_path
 from zsl.sweeps import charts
 from zsl.sweeps.parameters import Choice
@@ -29,8 +31,8 @@ class Results:
         self.names = swept_names(self.sweep)
         self.figures = [self.sweep.metric, *TEST_FIGURES]
         rows = [self._row(trial) for trial in study.trials()]
-        columns = ["trial", "state", *self.names, "seed", *self.figures]
-        self.trials = _frame(rows, [*columns, "folder", "message", "setting"], self.names)
+        columns = ["trial", "state", "setting", *self.names, "seed", *self.figures]
+        self.trials = _frame(rows, [*columns, "folder", "message"], self.names)
         complete = self.trials[self.trials["state"] == "complete"]
         self.points = points_of(complete, self.names, self.figures, self.sweep.maximize)
 
@@ -39,7 +41,7 @@ class Results:
         folder = self.sweep.folder
         for name, table in (("trials", self.trials), ("points", self.points)):
             with atomic_path(folder / f"{name}.csv") as path:
-                table.drop(columns="setting").to_csv(path, index=False, float_format="%.6g")
+                table.to_csv(path, index=False, float_format="%.6g")
         counts = self.trials["state"].value_counts()
         text = ", ".join(f"{number} {state}" for state, number in counts.items())
         lines = [f"\nSweep {self.sweep.name}: {text or 'no'} trials.", *self._table()]
@@ -89,6 +91,48 @@ class Results:
             mark = "*" if point["selected"] else " "
             lines.append(f"{mark} {point['setting']:<{width}}{point['n']:>4}{cells}")
         return [*lines, ""]
+
+
+class Tables(NamedTuple):
+    """What a sweep wrote, read again."""
+
+    trials: pd.DataFrame
+    """A row for each trial."""
+    points: pd.DataFrame
+    """A row for each setting: means and standard deviations over its complete trials."""
+    names: list[str]
+    """Columns of the arguments that differ."""
+    figures: list[str]
+    """Columns of the figures; by the first the setting was selected."""
+
+
+def read_tables(folder: str | Path) -> Tables:
+    """Reads `trials.csv` and `points.csv` of a sweep's folder.
+
+    Raises:
+        InputError: They are missing, or none of this version's.
+    """
+    paths = [Path(folder, f"{name}.csv") for name in ("trials", "points")]
+    for path in paths:
+        require(
+            path.is_file(),
+            f"{path} does not exist; expected the folder of a sweep, as python -m zsl.sweep "
+            "leaves it.",
+        )
+    trials, points = map(pd.read_csv, paths)
+    columns = trials.columns.tolist()
+    for name in ("setting", "seed", "folder"):
+        require(
+            name in columns,
+            f"{paths[0]} has no column {name!r}; run the sweep's command again to write it anew.",
+        )
+    first, seed, last = (columns.index(name) for name in ("setting", "seed", "folder"))
+    names = columns[first + 1 : seed]
+    for table in (trials, points):
+        for name in names:
+            values = table[name].astype(object)
+            table[name] = values.where(values.notna(), None)
+    return Tables(trials, points, names, figures=columns[seed + 1 : last])
 
 
 _STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}

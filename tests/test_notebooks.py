@@ -1,0 +1,133 @@
+"""The notebooks, executed on miniature data."""
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell
+
+from tests.fakes.checkpoints import write_checkpoint
+from tests.fakes.table import write_table_dataset
+from tests.test_commands import QUICK, TINY_MODEL, read_csv
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+
+
+def execute(name: str, folder: Path, parameters: dict[str, Any], *more: str) -> dict[str, Any]:
+    """Runs a notebook in a folder, with other parameters and further cells.
+
+    Returns:
+        The code cells by id; the further ones are `more-0`, `more-1` and so on.
+    """
+    path = next(path for path in NOTEBOOKS if path.stem == name)
+    notebook = nbformat.read(path, as_version=4)
+    (own,) = (cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ()))
+    own.source += "".join(f"\n{key} = {value!r}" for key, value in parameters.items())
+    for number, source in enumerate(more):
+        notebook.cells.append(new_code_cell(source, id=f"more-{number}"))
+    resources = {"metadata": {"path": str(folder)}}
+    NotebookClient(notebook, timeout=120, kernel_name="python3", resources=resources).execute()
+    return {cell.id: cell for cell in notebook.cells if cell.cell_type == "code"}
+
+
+def text_of(cell: Any) -> str:
+    """What a cell printed or showed, as text."""
+    printed = [output.get("text", "") for output in cell.outputs]
+    return "".join(
+        printed + [output.get("data", {}).get("text/plain", "") for output in cell.outputs]
+    )
+
+
+def num_pictures(cell: Any) -> int:
+    return sum("image/png" in output.get("data", {}) for output in cell.outputs)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run, and the one of the notebooks."""
+    folder = tmp_path_factory.mktemp("explore")
+    write_checkpoint(folder / "run")
+    (folder / "notebooks").mkdir()
+    return folder
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_outputs_are_not_in_git(path: Path) -> None:
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    assert notebook["metadata"].keys() == {"kernelspec", "language_info"}
+    for cell in notebook["cells"]:
+        assert cell["metadata"].keys() <= {"tags"}
+        assert re.fullmatch(r"[a-z-]+", cell["id"])
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == []
+            assert cell["execution_count"] is None
+
+
+def test_explore_unseen(run: Path) -> None:
+    cells = execute(
+        "explore_unseen",
+        run / "notebooks",
+        {"RUN": "run", "WORDS": "pink, red"},
+        "field.value = 'red, blurple'",
+        "choice.value = unseen['label'].iloc[0]",
+    )
+    assert "Test on 10 images." in text_of(cells["summary"])
+    table = text_of(cells["table"])
+    assert "white" in table
+    assert "orange" not in table  # A held-out label.
+    for name in ("bars", "nearness", "predictions", "shown", "attention"):
+        assert num_pictures(cells[name]) == 1, name
+    # The answer to other words takes the place of the first one.
+    assert num_pictures(cells["answered"]) == 0
+    assert "has no vector for the label 'blurple'" in text_of(cells["answered"])
+    assert "pink" in text_of(cells["neighbours"])
+
+
+def test_the_page_is_of_this_notebook() -> None:
+    """It has every cell; the numbers are those of the run that it was rendered on."""
+    page = (NOTEBOOKS[0].parents[1] / "docs" / "explore_unseen.md").read_text(encoding="utf-8")
+    (path,) = (path for path in NOTEBOOKS if path.stem == "explore_unseen")
+    for cell in nbformat.read(path, as_version=4).cells:
+        assert cell.source in page
+    for picture in re.findall(r"\]\((explore_unseen/.+?)\)", page):
+        assert (path.parents[1] / "docs" / picture).is_file()
+
+
+def test_augmentation_sweep(swept: Path) -> None:
+    cells = execute("augmentation_sweep", swept, {"SWEEP": "runs/sweeps/tiny"})
+    assert "complete    2" in text_of(cells["table"])
+    assert "Less 'query_noise 0'" in text_of(cells["differences"])
+    for name in ("strength", "trade-off", "selection", "learning-curves"):
+        assert num_pictures(cells[name]) == 1, name
+
+
+def test_bring_your_own_data(tmp_path: Path) -> None:
+    (write_table_dataset(tmp_path / "photos", 60) / "labels.csv").rename(
+        tmp_path / "photos" / "tags.csv"
+    )
+    cells = execute(
+        "bring_your_own_data",
+        tmp_path,
+        {
+            "LEAST": 2,
+            "ARGUMENTS": [*TINY_MODEL, *QUICK, "--data.image_size=32", "--data.num_workers=0"],
+            "WORDS": ["pink", "a red ball"],
+        },
+    )
+    assert "60 pictures, 8 labels, 8 of them" in text_of(cells["count"])
+    classes = read_csv(tmp_path / "photos" / "classes.csv")
+    role_of = {row["name"]: row["role"] for row in classes}
+    assert Counter(role_of.values()) == {"seen": 6, "held_out": 1, "unseen": 1}
+    for row in read_csv(tmp_path / "photos" / "labels.csv"):
+        roles = {role_of[name] for name in row["labels"].split("|")}
+        assert row["split"] == "test" or "unseen" not in roles
+        assert row["split"] != "train" or "held_out" not in roles
+    assert "Test on" in text_of(cells["fit"])
+    assert num_pictures(cells["report"]) == 1
+    assert "best of the words is" in text_of(cells["predict"])
+    assert (tmp_path / "my-tagger" / "model.safetensors").is_file()
