@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -102,6 +103,17 @@ def test_files_folders_and_patterns(work: Path) -> None:
     assert [path.name for path in find_images(["album/[1].png"])] == ["[1].png"]
 
 
+def test_a_folder_is_searched_for_files_alone(work: Path) -> None:
+    """A pipe is left out, a link to nothing is told when it is read, loops are not followed."""
+    os.mkfifo("album/pipe.png")
+    Path("album/gone.png").symlink_to("nowhere.png")
+    Path("album/loop.png").symlink_to("loop.png")
+    Path("album/up").symlink_to(".", target_is_directory=True)
+    names = [path.name for path in find_images(["album"])]
+    assert len(names) == 14
+    assert {"gone.png", "loop.png"} < set(names)
+
+
 def test_pictures_of_any_kind(run: Path, work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each has one colour, so it gets the scores of a plain picture of that colour."""
     Path("kinds").mkdir()
@@ -165,6 +177,8 @@ def test_unreadable_pictures_are_skipped_and_listed(
     [
         (["nowhere.jpg"], "The image nowhere.jpg does not exist"),
         (["albun"], "Did you mean 'album'?"),
+        (["x" * 300 + ".jpg"], "x.jpg does not exist; expected a file"),
+        (["~no_such_user/1.png"], "The image ~no_such_user/1.png does not exist"),
         (["album/*.jpg"], "The pattern album/*.jpg matches nothing"),
         (["empty"], "The folder empty has no images in it"),
         (["album", "--labels="], "--labels, label 1 is empty"),
