@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import numpy as np
@@ -172,6 +173,40 @@ def test_unreadable_pictures_are_skipped_and_listed(
     assert not Path("none.csv").exists()
 
 
+def test_the_output_may_be_a_link_or_a_device(run: Path, work: Path) -> None:
+    Path("tags.csv").symlink_to("real.csv")
+    arguments = [*checkpoint(run), "album/1.png", "--labels=red", "--format=csv"]
+    assert predict([*arguments, "--output=tags.csv"]) == 0
+    assert Path("tags.csv").is_symlink()
+    assert Path("real.csv").read_text().startswith("image,rank,label,score\nalbum/1.png,1,red,")
+    os.mkfifo("pipe")
+    with subprocess.Popen(["cat", "pipe"], stdout=subprocess.PIPE, text=True) as reader:
+        assert predict([*arguments, "--output=pipe"]) == 0
+        assert reader.communicate()[0] == Path("real.csv").read_text()
+    assert Path("pipe").is_fifo()
+
+
+def test_the_checkpoint_is_not_written_over(
+    run: Path, work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = str(run / "checkpoints" / "best.ckpt")
+    assert predict(["--checkpoint", own, "album", "--output", own]) == 2
+    assert "which is read; name another file for --output" in capsys.readouterr().err
+    assert zsl.Tagger.from_pretrained(own)
+
+
+def test_characters_that_standard_output_lacks(
+    run: Path, work: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("album/猫.png").write_bytes(Path("album/1.png").read_bytes())
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(BytesIO(), encoding="ascii"))
+    assert predict([*checkpoint(run), "album", "--labels=red"]) == 2
+    assert "Standard output is ascii, which has no '猫'; name" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "stdout", None)
+    assert predict([*checkpoint(run), "album", "--labels=red"]) == 2
+    assert "There is no standard output; name a file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -190,6 +225,11 @@ def test_unreadable_pictures_are_skipped_and_listed(
         (["album", "--labels=album/1.png"], "The list of labels album/1.png can't be read"),
         (["album", "--output=album"], "The output album is a folder"),
         (["album", "--output=empty.txt/tags.csv"], "The output empty.txt/tags.csv can't be"),
+        (["album", "--output=" + "x" * 300], "can't be written (File name too long)"),
+        (["album", "--output=album/1.png"], "The output album/1.png is album/1.png, which is read"),
+        (["album", "--output=link.csv"], "The output link.csv is album/1.png, which is read"),
+        (["album", "--labels=own.txt", "--output=own.txt"], "own.txt is own.txt, which is read"),
+        (["album", "--heatmaps=album"], "The folder album holds the images themselves"),
         (["album", "--heatmaps=empty.txt"], "The folder empty.txt can't be made"),
         (["album", "--format=cvs"], "--format is 'cvs'; expected one of table, csv, jsonl."),
         (["album", "--top_k=0"], "top_k is 0; expected 1 or more"),
@@ -209,6 +249,8 @@ def test_one_sentence_for_each_mistake(
     """Before an image is read."""
     Path("empty").mkdir()
     Path("empty.txt").write_bytes(b"\n")
+    Path("own.txt").write_text("red\n")
+    Path("link.csv").symlink_to("album/1.png")
 
     def read(*_: object) -> None:
         raise AssertionError("An image was read.")
