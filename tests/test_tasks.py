@@ -1,4 +1,6 @@
+import pickle
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +230,16 @@ def test_unreadable_checkpoints_are_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     with pytest.raises(InputError, match="it holds no labels"):
         read_checkpoint(tmp_path / "other.ckpt")
+    for part in ({"zsl": {}}, {"zsl": {}, "state_dict": {}}, {"zsl": 3, "state_dict": {}}):
+        torch.save(part, tmp_path / "part.ckpt")
+        with pytest.raises(InputError, match="it holds no (weights|settings|labels)"):
+            read_checkpoint(tmp_path / "part.ckpt")
+    with pytest.raises(InputError, match=r"x\.ckpt does not exist"):
+        read_checkpoint(tmp_path / f"{'x' * 300}.ckpt")
+    (tmp_path / "data.ckpt").write_bytes(pickle.dumps({"a": 1}))
+    with warnings.catch_warnings(), pytest.raises(InputError, match="can't be read"):
+        warnings.simplefilter("error")
+        read_checkpoint(tmp_path / "data.ckpt")
     torch.save({"zsl": Path("code can hide in a pickle")}, tmp_path / "pickle.ckpt")
     with pytest.raises(InputError, match="can't be read"):
         read_checkpoint(tmp_path / "pickle.ckpt")
