@@ -115,7 +115,9 @@ def test_a_folder_is_searched_for_files_alone(work: Path) -> None:
     assert {"gone.png", "loop.png"} < set(names)
 
 
-def test_pictures_of_any_kind(run: Path, work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pictures_of_any_kind(
+    run: Path, work: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each has one colour, so it gets the scores of a plain picture of that colour."""
     Path("kinds").mkdir()
     Image.new("RGB", (40, 30), (0, 0, 0)).save("kinds/a plain.png")
@@ -126,8 +128,11 @@ def test_pictures_of_any_kind(run: Path, work: Path, capsys: pytest.CaptureFixtu
     frames[0].save("kinds/e animated.gif", save_all=True, append_images=frames[1:])
     Image.new("P", (40, 30), 0).save("kinds/f palette.png")
     Image.new("LA", (40, 30), (0, 255)).save("kinds/g grey alpha.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow warns of all but one.
     assert predict([*checkpoint(run), "kinds", "--format=jsonl"]) == 0
-    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    captured = capsys.readouterr()
+    assert "Warning" not in captured.err
+    found = [json.loads(line) for line in captured.out.splitlines()]
     assert len(found) == 7
     for item in found[1:]:
         assert [tag["label"] for tag in item["labels"]] == [
@@ -233,7 +238,8 @@ def test_characters_that_standard_output_lacks(
         (["album", "--heatmaps=empty.txt"], "The folder empty.txt can't be made"),
         (["album", "--format=cvs"], "--format is 'cvs'; expected one of table, csv, jsonl."),
         (["album", "--top_k=0"], "top_k is 0; expected 1 or more"),
-        (["album", "--top_k=many"], "top_k"),
+        (["album", "--top_k=many"], "--top_k is 'many'; expected int."),
+        (["album", "--threshold=nan"], "--threshold is 'nan'; expected float."),
         (["album", "--threshold=2"], "threshold is 2.0; expected 0 to 1"),
         (["album", "--batch_size=0"], "--batch_size is 0; expected 1 or more"),
     ],

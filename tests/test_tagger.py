@@ -91,6 +91,8 @@ def test_paths_and_pictures_are_the_same(tagger: zsl.Tagger, pictures: list[Path
     assert tagger.predict(pictures[0]) == by_path[:1]
     assert tagger.predict(Image.open(pictures[1])) == tagger.predict([pictures[1]])
     assert tagger.predict([]) == []
+    with Image.open(pictures[0]) as picture:
+        assert tagger.predict([picture] * 8) == by_path[:1] * 8
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,9 @@ def check_is_checkpoint(path: Path) -> None:
         InputError: It is missing, or a folder.
     """
     problem = "is a folder" if os.path.isdir(path) else "does not exist"
-    require(os.path.isfile(path), f"The checkpoint {path} {problem}; expected a .ckpt file of zsl.fit.")
+    require(
+        os.path.isfile(path), f"The checkpoint {path} {problem}; expected a .ckpt file of zsl.fit."
+    )
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
