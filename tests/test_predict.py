@@ -310,6 +310,17 @@ def test_no_more_than_a_batch_of_scores_is_made(
     assert len(capsys.readouterr().out.splitlines()) == 12
 
 
+def test_a_reader_may_close_the_pipe(run: Path, work: Path) -> None:
+    """As `| head` does."""
+    command = [sys.executable, "-m", "zsl.predict", *checkpoint(run), "album/1.png"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
 def test_the_help_comes_at_once() -> None:
     code = "import sys, zsl.predict as p; code = p.main(['--help']); print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
