@@ -1,11 +1,16 @@
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import timm
 import torch
 
+import zsl
+from tests.fakes.checkpoints import write_checkpoint
+from zsl.export import main as export
 from zsl.models import add_ml_decoder_head, to_published
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -35,3 +40,41 @@ def test_the_examples_of_the_head_run(tmp_path: Path, monkeypatch: pytest.Monkey
     assert names["unused"] == []
     assert not any("fc." in name for name in names["untouched"])
     assert names["tensors"].keys() == to_published(head).keys()
+
+
+def test_the_examples_of_predict_run(
+    in_tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On labels that the tiny checkpoint has vectors of; the hub is a folder."""
+    checkpoint = write_checkpoint(in_tmp_path / "run")
+    shutil.copy(checkpoint, "best.ckpt")
+    for number, name in enumerate(("a.jpg", "b.jpg"), 1):
+        shutil.copy(in_tmp_path / "run" / "photos" / "images" / f"{number}.png", name)
+    monkeypatch.setattr(zsl.Tagger, "push_to_hub", zsl.Tagger.save_pretrained)
+    page = (DOCS / "predict.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    for example in examples:
+        exec(example.replace('"dog", "beach"', '"pink", "red"'), names)
+    assert len(examples) == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert all("'pink'" in line and "'red'" in line for line in lines)
+    assert names["maps"].shape == (1, 2, 2, 2)
+    assert sorted(path.name for path in Path("my-tagger").iterdir()) == sorted(
+        path.name for path in Path("me/my-tagger").iterdir()
+    )
+
+
+def test_the_example_of_new_words_runs(in_tmp_path: Path) -> None:
+    """The other example of the page is among the tests of the export."""
+    checkpoint = str(write_checkpoint(in_tmp_path / "run"))
+    output = ["--output=best_export", "--format=torch_export"]
+    assert export(["--checkpoint", checkpoint, *output]) == 0
+    page = (DOCS / "export.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```\n(import json\n.*?)```", page, re.DOTALL)
+    exec(example.replace('"wedding", "polar bear"', '"pink", "grey"'), {})
+    found = np.load("new_labels.npz")
+    assert found["names"].tolist() == ["pink", "grey"]
+    _, expected = zsl.Tagger.from_pretrained(checkpoint).ask(["pink", "grey"])
+    np.testing.assert_array_equal(found["vectors"], expected.numpy())

@@ -28,6 +28,7 @@ def test_many_labels_are_no_file(in_tmp_path: Path) -> None:
         ("", "--labels, label 1 is empty; name a label"),
         ("red,,blue", "--labels, label 2 is empty"),
         ("red, blue ,red", "--labels, label 3: 'red' is there twice, first at --labels, label 1"),
+        ("red,caf\udce9", "--labels, label 2: 'caf.udce9' is no UTF-8"),
         ("twice.txt", "twice.txt, line 4: 'red' is there twice, first at twice.txt, line 1"),
         ("blank.txt", "The file blank.txt has no label in it"),
         ("none.txt", "The list of labels none.txt can't be read"),

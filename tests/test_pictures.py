@@ -62,6 +62,18 @@ def test_jpegs_are_read_reduced_but_never_below_the_side_needed(
     assert np.abs(pixels.astype(int) - np.asarray(reference)).mean() < 4
 
 
+def test_a_jpeg_of_any_size_is_not_decoded(tmp_path: Path) -> None:
+    """A few hundred bytes may ask for gigabytes."""
+    path = tmp_path / "bomb.jpg"
+    smooth(8, 8).save(path, progressive=True)
+    data = bytearray(path.read_bytes())
+    header = data.index(b"\xff\xc2")
+    data[header + 5 : header + 9] = b"\xf0\x00\xf0\x00"  # 61440 x 61440 pixels.
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"bomb.jpg can't be read \(Image size"):
+        read_pixels(path, 64)
+
+
 @pytest.mark.parametrize("kind", ["L.jpg", "CMYK.jpg", "RGB.png", "RGBA.png", "exif.jpg", "webp"])
 def test_any_kind_of_file_gives_the_pixels_that_a_person_sees(tmp_path: Path, kind: str) -> None:
     mode, _, suffix = kind.partition(".")

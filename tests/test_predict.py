@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +104,20 @@ def test_files_folders_and_patterns(work: Path) -> None:
     assert [path.name for path in find_images(["album/[1].png"])] == ["[1].png"]
 
 
-def test_pictures_of_any_kind(run: Path, work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_is_searched_for_files_alone(work: Path) -> None:
+    """A pipe is left out, a link to nothing is told when it is read, loops are not followed."""
+    os.mkfifo("album/pipe.png")
+    Path("album/gone.png").symlink_to("nowhere.png")
+    Path("album/loop.png").symlink_to("loop.png")
+    Path("album/up").symlink_to(".", target_is_directory=True)
+    names = [path.name for path in find_images(["album"])]
+    assert len(names) == 14
+    assert {"gone.png", "loop.png"} < set(names)
+
+
+def test_pictures_of_any_kind(
+    run: Path, work: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each has one colour, so it gets the scores of a plain picture of that colour."""
     Path("kinds").mkdir()
     Image.new("RGB", (40, 30), (0, 0, 0)).save("kinds/a plain.png")
@@ -113,8 +128,11 @@ def test_pictures_of_any_kind(run: Path, work: Path, capsys: pytest.CaptureFixtu
     frames[0].save("kinds/e animated.gif", save_all=True, append_images=frames[1:])
     Image.new("P", (40, 30), 0).save("kinds/f palette.png")
     Image.new("LA", (40, 30), (0, 255)).save("kinds/g grey alpha.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow warns of all but one.
     assert predict([*checkpoint(run), "kinds", "--format=jsonl"]) == 0
-    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    captured = capsys.readouterr()
+    assert "Warning" not in captured.err
+    found = [json.loads(line) for line in captured.out.splitlines()]
     assert len(found) == 7
     for item in found[1:]:
         assert [tag["label"] for tag in item["labels"]] == [
@@ -160,11 +178,47 @@ def test_unreadable_pictures_are_skipped_and_listed(
     assert not Path("none.csv").exists()
 
 
+def test_the_output_may_be_a_link_or_a_device(run: Path, work: Path) -> None:
+    Path("tags.csv").symlink_to("real.csv")
+    arguments = [*checkpoint(run), "album/1.png", "--labels=red", "--format=csv"]
+    assert predict([*arguments, "--output=tags.csv"]) == 0
+    assert Path("tags.csv").is_symlink()
+    assert Path("real.csv").read_text().startswith("image,rank,label,score\nalbum/1.png,1,red,")
+    os.mkfifo("pipe")
+    with subprocess.Popen(["cat", "pipe"], stdout=subprocess.PIPE, text=True) as reader:
+        assert predict([*arguments, "--output=pipe"]) == 0
+        assert reader.communicate()[0] == Path("real.csv").read_text()
+    assert Path("pipe").is_fifo()
+
+
+def test_the_checkpoint_is_not_written_over(
+    run: Path, work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = str(run / "checkpoints" / "best.ckpt")
+    assert predict(["--checkpoint", own, "album", "--output", own]) == 2
+    assert "which is read; name another file for --output" in capsys.readouterr().err
+    assert zsl.Tagger.from_pretrained(own)
+
+
+def test_characters_that_standard_output_lacks(
+    run: Path, work: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("album/猫.png").write_bytes(Path("album/1.png").read_bytes())
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(BytesIO(), encoding="ascii"))
+    assert predict([*checkpoint(run), "album", "--labels=red"]) == 2
+    assert "Standard output is ascii, which has no '猫'; name" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "stdout", None)
+    assert predict([*checkpoint(run), "album", "--labels=red"]) == 2
+    assert "There is no standard output; name a file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["nowhere.jpg"], "The image nowhere.jpg does not exist"),
         (["albun"], "Did you mean 'album'?"),
+        (["x" * 300 + ".jpg"], "x.jpg does not exist; expected a file"),
+        (["~no_such_user/1.png"], "The image ~no_such_user/1.png does not exist"),
         (["album/*.jpg"], "The pattern album/*.jpg matches nothing"),
         (["empty"], "The folder empty has no images in it"),
         (["album", "--labels="], "--labels, label 1 is empty"),
@@ -176,10 +230,16 @@ def test_unreadable_pictures_are_skipped_and_listed(
         (["album", "--labels=album/1.png"], "The list of labels album/1.png can't be read"),
         (["album", "--output=album"], "The output album is a folder"),
         (["album", "--output=empty.txt/tags.csv"], "The output empty.txt/tags.csv can't be"),
+        (["album", "--output=" + "x" * 300], "can't be written (File name too long)"),
+        (["album", "--output=album/1.png"], "The output album/1.png is album/1.png, which is read"),
+        (["album", "--output=link.csv"], "The output link.csv is album/1.png, which is read"),
+        (["album", "--labels=own.txt", "--output=own.txt"], "own.txt is own.txt, which is read"),
+        (["album", "--heatmaps=album"], "The folder album holds the images themselves"),
         (["album", "--heatmaps=empty.txt"], "The folder empty.txt can't be made"),
         (["album", "--format=cvs"], "--format is 'cvs'; expected one of table, csv, jsonl."),
         (["album", "--top_k=0"], "top_k is 0; expected 1 or more"),
-        (["album", "--top_k=many"], "top_k"),
+        (["album", "--top_k=many"], "--top_k is 'many'; expected int."),
+        (["album", "--threshold=nan"], "--threshold is 'nan'; expected float."),
         (["album", "--threshold=2"], "threshold is 2.0; expected 0 to 1"),
         (["album", "--batch_size=0"], "--batch_size is 0; expected 1 or more"),
     ],
@@ -195,6 +255,8 @@ def test_one_sentence_for_each_mistake(
     """Before an image is read."""
     Path("empty").mkdir()
     Path("empty.txt").write_bytes(b"\n")
+    Path("own.txt").write_text("red\n")
+    Path("link.csv").symlink_to("album/1.png")
 
     def read(*_: object) -> None:
         raise AssertionError("An image was read.")
@@ -246,6 +308,17 @@ def test_no_more_than_a_batch_of_scores_is_made(
     assert predict([*checkpoint(run), "album", "--batch_size=5"]) == 0
     assert [shape[0] for shape in shapes] == [5, 5, 2]
     assert len(capsys.readouterr().out.splitlines()) == 12
+
+
+def test_a_reader_may_close_the_pipe(run: Path, work: Path) -> None:
+    """As `| head` does."""
+    command = [sys.executable, "-m", "zsl.predict", *checkpoint(run), "album/1.png"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
 
 
 def test_the_help_comes_at_once() -> None:

@@ -91,6 +91,8 @@ def test_paths_and_pictures_are_the_same(tagger: zsl.Tagger, pictures: list[Path
     assert tagger.predict(pictures[0]) == by_path[:1]
     assert tagger.predict(Image.open(pictures[1])) == tagger.predict([pictures[1]])
     assert tagger.predict([]) == []
+    with Image.open(pictures[0]) as picture:
+        assert tagger.predict([picture] * 8) == by_path[:1] * 8
 
 
 @pytest.mark.parametrize(
@@ -182,6 +184,8 @@ def test_what_is_no_tagger_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     load = zsl.Tagger.from_pretrained
     with pytest.raises(InputError, match=r"The checkpoint .*none.ckpt does not exist"):
         load(tmp_path / "none.ckpt")
+    with pytest.raises(InputError, match="x is no file, no folder, and not to be had"):
+        load("x" * 300)
     with pytest.raises(InputError, match=r"has no config.json; expected one that save_pretrained"):
         load(tmp_path)
     with pytest.raises(InputError, match="someone/tagger is no file, no folder, and not to be had"):
@@ -209,6 +213,36 @@ def test_a_damaged_folder_is_refused(tagger: zsl.Tagger, tmp_path: Path) -> None
     weights.unlink()
     with pytest.raises(InputError, match=r"has no model.safetensors"):
         zsl.Tagger.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"names": ["red"]}, "Found 1 label names but 8 roles"),
+        ({"names": 8 * [3]}, "does not go with zsl"),
+        ({"roles": 8 * ["known"]}, "'known'; expected one of seen, held_out, unseen"),
+        ({"image_size": 64.5}, "image_size is 64.5; expected a number of pixels"),
+        ({"image_size": 0}, "image_size is 0; expected a number of pixels"),
+        ({"encoder": None}, "does not go with zsl"),
+        ({"model": {"head": "oracle"}}, "There is no head 'oracle'; expected one of ml_decoder,"),
+    ],
+)
+def test_a_config_edited_by_hand_is_refused(
+    tagger: zsl.Tagger, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    folder = tmp_path / "edited"
+    tagger.save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    if "model" in changes:
+        changes = {"model": config["model"] | changes["model"]}
+    (folder / "config.json").write_text(json.dumps(config | changes))
+    with pytest.raises(InputError, match=rf"edited.*{message}"):
+        zsl.Tagger.from_pretrained(folder)
+
+
+def test_others_may_read_what_is_shared(tagger: zsl.Tagger, tmp_path: Path) -> None:
+    tagger.save_pretrained(tmp_path)
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in tmp_path.iterdir())
 
 
 def test_a_checkpoint_of_an_older_version_takes_the_defaults(

@@ -1,3 +1,4 @@
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -218,7 +219,9 @@ def test_resuming_with_other_labels_is_refused(tmp_path: Path, table_root: Path)
         )
 
 
-def test_unreadable_checkpoints_are_refused(tmp_path: Path) -> None:
+def test_unreadable_checkpoints_are_refused(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
     with pytest.raises(InputError, match="does not exist"):
         read_checkpoint(tmp_path / "none.ckpt")
     for content in (b"", b"text", b"PK\x03\x04 half of a zip file"):
@@ -228,6 +231,21 @@ def test_unreadable_checkpoints_are_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     with pytest.raises(InputError, match="it holds no labels"):
         read_checkpoint(tmp_path / "other.ckpt")
+    parts: list[tuple[dict[str, Any], str]] = [
+        ({"zsl": 3, "state_dict": {}}, "labels"),
+        ({"zsl": {}}, "weights"),
+        ({"zsl": {}, "state_dict": {}}, "settings"),
+    ]
+    for part, missing in parts:
+        torch.save(part, tmp_path / "part.ckpt")
+        with pytest.raises(InputError, match=f"it holds no {missing}"):
+            read_checkpoint(tmp_path / "part.ckpt")
+    with pytest.raises(InputError, match=r"x\.ckpt does not exist"):
+        read_checkpoint(tmp_path / f"{'x' * 300}.ckpt")
+    (tmp_path / "data.ckpt").write_bytes(pickle.dumps({"a": 1}))
+    with pytest.raises(InputError, match="can't be read"):
+        read_checkpoint(tmp_path / "data.ckpt")
+    assert not recwarn.list
     torch.save({"zsl": Path("code can hide in a pickle")}, tmp_path / "pickle.ckpt")
     with pytest.raises(InputError, match="can't be read"):
         read_checkpoint(tmp_path / "pickle.ckpt")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import time
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +108,10 @@ def check_is_checkpoint(path: Path) -> None:
     Raises:
         InputError: It is missing, or a folder.
     """
-    problem = "is a folder" if path.is_dir() else "does not exist"
-    require(path.is_file(), f"The checkpoint {path} {problem}; expected a .ckpt file of zsl.fit.")
+    problem = "is a folder" if os.path.isdir(path) else "does not exist"
+    require(
+        os.path.isfile(path), f"The checkpoint {path} {problem}; expected a .ckpt file of zsl.fit."
+    )
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -118,14 +123,24 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     check_is_checkpoint(path)
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Of pickles that are no checkpoint.
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # Bytes that are no checkpoint fail in many ways.
         raise InputError(
             f"The checkpoint {path} can't be read: it is damaged, incomplete, or no checkpoint."
         ) from error
-    if not isinstance(checkpoint, dict) or "zsl" not in checkpoint:
-        raise InputError(f"{path} is no checkpoint of zsl.fit: it holds no labels.")
+    for part, what in _PARTS.items():
+        if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(part), Mapping):
+            raise InputError(f"{path} is no checkpoint of zsl.fit: it holds no {what}.")
     return checkpoint
+
+
+_PARTS = {"zsl": "labels", "state_dict": "weights", "hyper_parameters": "settings"}
+
+
+MISFITS = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What arguments and tensors of another version, or edited by hand, fail with."""
 
 
 def of_another_version(source: str, version: str | None, error: Exception) -> InputError:

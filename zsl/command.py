@@ -67,8 +67,8 @@ def user_message(error: BaseException | None) -> str | None:
             # A loader process hands its error on as text, with a traceback before the message.
             message = " ".join(str(error).rsplit("InputError: ", 1)[-1].split())
             wrong = re.fullmatch(
-                r'Parser key "(.+?)"(?: element \d+)?: Expected an? <class \'(\w+)\'>. '
-                r"Got value: (.*)",
+                r'Parser key "(.+?)"(?: element \d+)?: (?:.*? Errors: - )?'
+                r"Expected an? <class '(\w+)'>.*? (?:Got|Given) value: (.*)",
                 message,
             )
             return f"--{wrong[1]} is {wrong[3]!r}; expected {wrong[2]}." if wrong else message
@@ -226,10 +226,14 @@ def leave_out_chatter() -> None:
         ".*your dataloader is not resumable",
     ):
         warnings.filterwarnings("ignore", message)
+    # Of pictures that it reads nevertheless.
+    warnings.filterwarnings("ignore", module="PIL")
     logging.basicConfig(format="%(message)s")
     logging.getLogger("zsl").setLevel(logging.INFO)
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(f"{name}.utilities.rank_zero").addFilter(_is_of_use)
+    # It logs each of its attempts.
+    logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)
     # It logs a traceback before it raises what is explained to the user.
     logging.getLogger("gensim").setLevel(logging.CRITICAL)
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 import torch
@@ -19,6 +20,10 @@ from zsl.pictures import read_pixels, to_rgb, unreadable
 
 Picture = str | Path | Image.Image
 """A file, or what Pillow makes of one."""
+
+
+_PILLOW = Lock()
+"""Held while an image of Pillow is read: the same one may be given twice."""
 
 
 class ImageBatch(NamedTuple):
@@ -63,7 +68,8 @@ def _read(picture: Picture, transform: ImageTransform) -> Tensor | InputError:
     """The picture as uint8 (3, S, S), or what is wrong with it."""
     try:
         if isinstance(picture, Image.Image):
-            pixels = pil_to_tensor(to_rgb(picture))
+            with _PILLOW:
+                pixels = pil_to_tensor(to_rgb(picture))
         elif isinstance(picture, str | Path):
             array = read_pixels(Path(picture), transform.min_side)
             pixels = torch.from_numpy(array).permute(2, 0, 1)

@@ -33,14 +33,15 @@ def find_images(arguments: Sequence[str]) -> list[Path]:
 
 
 def _images_of(argument: str) -> Iterable[Path]:
-    path = Path(argument).expanduser()
-    if path.is_dir():
+    # Of os.path, which takes names that the system refuses for files that are not there.
+    path = Path(os.path.expanduser(argument))
+    if os.path.isdir(path):
         return _images_in(path)
-    if path.exists():
+    if os.path.exists(path):
         return [path]
     if not glob.has_magic(argument):
         folder = path.parent
-        siblings = os.listdir(folder) if folder.is_dir() else []
+        siblings = os.listdir(folder) if os.path.isdir(folder) else []
         raise InputError(
             f"The image {path} does not exist; expected a file, a folder or a pattern such as "
             f"'photos/*.jpg'.{did_you_mean(path.name, siblings)}"
@@ -61,12 +62,19 @@ def _images_in(folder: Path) -> list[Path]:
     for parent, folders, files in os.walk(folder, onerror=_raise):
         folders[:] = [name for name in folders if not name.startswith(".")]
         visible = [Path(parent, name) for name in files if not name.startswith(".")]
-        images += [path for path in visible if path.suffix.lower() in _SUFFIXES]
+        images += [path for path in visible if _is_image(path)]
     require(
         len(images) > 0,
         f"The folder {folder} has no images in it ({', '.join(sorted(_SUFFIXES))}).",
     )
     return sorted(images)
+
+
+def _is_image(path: Path) -> bool:
+    """Whether the suffix says so; links to nothing are told later, pipes would wait for ever."""
+    if path.suffix.lower() not in _SUFFIXES:
+        return False
+    return os.path.isfile(path) or not os.path.exists(path)
 
 
 def _raise(error: OSError) -> None:

@@ -26,6 +26,7 @@ def read_labels(text: str) -> list[str]:
     first_place: dict[str, str] = {}
     for place, name in places:
         require(name != "", f"{place} is empty; name a label, or take it out.")
+        require(_is_text(name), f"{place}: {name!r} is no UTF-8; write it as UTF-8.")
         require(
             name not in first_place,
             f"{place}: {name!r} is there twice, first at {first_place.get(name)}; keep one of "
@@ -33,6 +34,11 @@ def read_labels(text: str) -> list[str]:
         )
         first_place[name] = place
     return list(first_place)
+
+
+def _is_text(name: str) -> bool:
+    """Whether the bytes of the command line were characters."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _lines(path: Path) -> list[tuple[str, str]]:

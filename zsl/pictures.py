@@ -56,6 +56,9 @@ def read_pixels(path: Path, min_side: int) -> np.ndarray:
 
 
 def _decode_reduced(jpeg: bytes, min_side: int) -> np.ndarray:
+    height, width = simplejpeg.decode_jpeg_header(jpeg)[:2]
+    if Image.MAX_IMAGE_PIXELS and height * width > 2 * Image.MAX_IMAGE_PIXELS:
+        raise ValueError("Pillow refuses these; a progressive one is decoded in full size.")
     sides = {"min_height": min_side, "min_width": min_side}
     # Factors below 2 cost time; not where they leave nothing to resize.
     is_exact = simplejpeg.decode_jpeg_header(jpeg, **sides)[:2] == (min_side, min_side)

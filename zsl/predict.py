@@ -78,12 +78,25 @@ def predict(args: list[str]) -> int:
     from zsl.prediction_files import make_writer, opened
 
     paths = find_images(options.paths)
+    _check_output(options, paths)
     if options.heatmaps is not None:
         _make_folder(Path(options.heatmaps))
     with opened(Path(options.output) if options.output else None) as file:
         tag_files(paths, labels, options, make_writer(options.format, file, paths))
         file.flush()
     return 0
+
+
+def _check_output(options: Namespace, paths: list[Path]) -> None:
+    """Refuses to write over what is read."""
+    output = options.output
+    if not output or not os.path.exists(output):
+        return
+    for path in (options.checkpoint, options.labels or "", *paths):
+        require(
+            not os.path.exists(path) or not os.path.samefile(path, output),
+            f"The output {output} is {path}, which is read; name another file for --output.",
+        )
 
 
 def _make_folder(path: Path) -> None:
@@ -155,6 +168,10 @@ class _Drawing:
             from zsl.heat_maps import root_of
 
             self.root = root_of(paths)
+            require(
+                not os.path.samefile(folder, self.root),
+                f"The folder {folder} holds the images themselves; name another for --heatmaps.",
+            )
         self.columns = {name: column for column, name in enumerate(names)}
 
     def __call__(self, path: Path, tokens: Tensor, prediction: Prediction) -> None:

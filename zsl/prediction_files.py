@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -22,22 +22,41 @@ Writer = Callable[[Path, Prediction], object]
 def opened(path: Path | None) -> Iterator[TextIO]:
     """Yields a file that becomes `path` when the block succeeds; None is standard output.
 
+    A link stays one, and a device or pipe is written to as it is.
+
     Raises:
         InputError: Nothing can be written there; it is tried at once.
     """
     if path is None:
-        yield sys.stdout
+        with _standard_output() as file:
+            yield file
         return
-    require(not path.is_dir(), f"The output {path} is a folder; expected the name of a file.")
+    require(not os.path.isdir(path), f"The output {path} is a folder; expected the name of a file.")
+    is_special = os.path.exists(path) and not os.path.isfile(path)
     with ExitStack() as stack:
         try:
-            temporary = stack.enter_context(atomic_path(path))
+            with suppress(FileNotFoundError):
+                os.lstat(path)  # Refuses a name that is too long.
+            whole = nullcontext(path) if is_special else atomic_path(Path(os.path.realpath(path)))
+            place = stack.enter_context(whole)
+            file = stack.enter_context(place.open("w", encoding="utf-8", newline=""))
         except OSError as error:
             raise InputError(
                 f"The output {path} can't be written ({error.strerror}); name another file."
             ) from error
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            yield file
+        yield file
+
+
+@contextmanager
+def _standard_output() -> Iterator[TextIO]:
+    require(sys.stdout is not None, "There is no standard output; name a file with --output.")
+    try:
+        yield sys.stdout
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"Standard output is {error.encoding}, which has no {error.object[error.start]!r}; "
+            "name a file with --output, or set PYTHONIOENCODING to utf-8."
+        ) from error
 
 
 def make_writer(kind: str, file: TextIO, paths: Sequence[Path]) -> Writer:

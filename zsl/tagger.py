@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 from collections.abc import Mapping, Sequence
 from math import isqrt
 from pathlib import Path
@@ -16,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import zsl
-from zsl.checkpoints import of_another_version, read_checkpoint
+from zsl.checkpoints import MISFITS, of_another_version, read_checkpoint
 from zsl.errors import InputError, require
 from zsl.image_batches import Picture, image_batches
 from zsl.labels import Role, Vocabulary, encoder_from_recipe
@@ -100,9 +101,10 @@ class Tagger(
         """
         name = pretrained_model_name_or_path
         path = Path(name)
-        if path.is_file() or path.suffix == ".ckpt":
+        is_folder = os.path.isdir(path)
+        if os.path.isfile(path) or path.suffix == ".ckpt":
             return cls._from_checkpoint(path)
-        for file in (_CONFIG, _WEIGHTS) if path.is_dir() else ():
+        for file in (_CONFIG, _WEIGHTS) if is_folder else ():
             require(
                 (path / file).is_file(),
                 f"The folder {path} has no {file}; expected one that save_pretrained wrote, or a "
@@ -114,7 +116,7 @@ class Tagger(
             raise
         except Exception as error:  # Damaged files and the net fail in many ways.
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            what = "can't be read" if path.is_dir() else "is no file, no folder, and not to be had"
+            what = "can't be read" if is_folder else "is no file, no folder, and not to be had"
             raise InputError(
                 f"The tagger {name} {what} ({reason}); expected a .ckpt file of zsl.fit, or a "
                 "folder or hub repository that save_pretrained wrote."
@@ -133,7 +135,7 @@ class Tagger(
         **arguments: Any,
     ) -> Tagger:
         path = Path(model_id) / _WEIGHTS
-        if not path.is_file():
+        if not os.path.isfile(path):
             path = Path(
                 hf_hub_download(
                     model_id,
@@ -167,7 +169,7 @@ class Tagger(
                 "results": _results_beside(path),
                 "version": contents["version"],
             }
-        except (IndexError, KeyError, RuntimeError) as error:
+        except MISFITS as error:
             raise of_another_version(str(path), contents.get("version"), error) from error
         network = {
             name.replace("tagger.", "network.", 1): tensor
@@ -181,9 +183,16 @@ class Tagger(
         try:
             tagger = cls(**arguments, label_vectors=state["label_vectors"])
             tagger.load_state_dict(state)
-        except (KeyError, RuntimeError, TypeError) as error:
+        except InputError as error:
+            raise InputError(f"{source}: {error}") from error
+        except MISFITS as error:
             raise of_another_version(source, arguments.get("version"), error) from error
         return tagger
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        super()._save_pretrained(save_directory)
+        # safetensors lets only their owner read them.
+        (save_directory / _WEIGHTS).chmod(0o644)
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         """Fills the card in: data, label vectors, backbone, protocol and results."""

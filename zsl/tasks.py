@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 import zsl
-from zsl.checkpoints import of_another_version, read_checkpoint
+from zsl.checkpoints import MISFITS, of_another_version, read_checkpoint
 from zsl.data import Batch, MultiLabelDataModule
 from zsl.digests import weights_digest
 from zsl.errors import InputError, require
@@ -365,7 +365,7 @@ class ZeroShotTask(pl.LightningModule):
         contents, state = checkpoint["zsl"], checkpoint["state_dict"]
         try:
             return cls._restore(contents, state, checkpoint["hyper_parameters"])
-        except (KeyError, RuntimeError, TypeError) as error:
+        except MISFITS as error:
             version = contents.get("version")
             raise of_another_version("The checkpoint", version, error) from error
 

@@ -17,6 +17,8 @@ from zsl.models.ml_decoder import GroupedWordMLDecoder, WordMLDecoder
 from zsl.models.span import span_of
 from zsl.models.tokens import OnMeanToken
 
+HEADS = ("ml_decoder", "bilinear", "fast0tag", "conse", "clip")
+
 
 def make_head(
     name: str, token_dim: int, seen_vectors: Tensor, settings: Mapping[str, Any]
@@ -35,6 +37,7 @@ def make_head(
     Raises:
         InputError: A setting is out of range, or does not go with this head.
     """
+    require(name in HEADS, f"There is no head {name!r}; expected one of {', '.join(HEADS)}.")
     query_dim = seen_vectors.shape[1]
     head: nn.Module
     if name == "bilinear":

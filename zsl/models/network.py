@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from zsl.errors import require
 from zsl.models.backbone import Backbone
 from zsl.models.heads import make_head
 
@@ -48,6 +49,8 @@ def make_network(
     Raises:
         InputError: A setting is out of range, or the backbone or its weights can't be had.
     """
+    is_size = isinstance(image_size, int) and image_size > 0
+    require(is_size, f"image_size is {image_size!r}; expected a number of pixels, 1 or more.")
     backbone = Backbone(
         settings["backbone"],
         settings["weights"],
