@@ -310,3 +310,10 @@ def test_import_is_light() -> None:
     code = "import sys, zsl; assert 'torch' not in sys.modules; zsl.nothing"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "AttributeError: module 'zsl' has no attribute 'nothing'" in run.stderr
+
+
+def test_scores_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    tagger = zsl.Tagger.from_pretrained(write_checkpoint(tmp_path / "run"))
+    torch.nn.init.constant_(next(tagger.network.decoder.parameters()), torch.nan)
+    with pytest.raises(InputError, match=r"scores are no numbers \(NaN\)"):
+        tagger.predict(Image.new("RGB", (64, 64)))

@@ -8,11 +8,12 @@ from pathlib import Path
 from zsl.errors import InputError, require
 
 
-def read_labels(text: str) -> list[str]:
+def read_labels(text: str, source: str = "--labels") -> list[str]:
     """Reads names with commas between them, or the lines of a text file but for blank ones.
 
     Args:
         text: A file if it ends in .txt, or is the path of one.
+        source: Of the text, for messages.
 
     Raises:
         InputError: The file can't be read, there is no label, or one is empty or there twice.
@@ -22,7 +23,7 @@ def read_labels(text: str) -> list[str]:
         require(len(places) > 0, f"The file {text} has no label in it; expected one a line.")
     else:
         names = [name.strip() for name in text.split(",")]
-        places = [(f"--labels, label {number}", name) for number, name in enumerate(names, 1)]
+        places = [(f"{source}, label {number}", name) for number, name in enumerate(names, 1)]
     first_place: dict[str, str] = {}
     for place, name in places:
         require(name != "", f"{place} is empty; name a label, or take it out.")

@@ -276,8 +276,17 @@ class Tagger(
 
     @torch.no_grad()
     def score(self, tokens: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns logits, which rank, and scores, which are told, of tokens (B, T, C): (B, L)."""
+        """Returns logits, which rank, and scores, which are told, of tokens (B, T, C): (B, L).
+
+        Raises:
+            InputError: One is no number.
+        """
         logits = self.network.decoder(tokens, queries).float()
+        require(
+            not bool(logits.isnan().any()),
+            "The model's scores are no numbers (NaN), so its weights or label vectors are none "
+            "either; take an earlier checkpoint, or train again.",
+        )
         return logits, logits.sigmoid() if self.scores_are_probabilities else logits
 
     def attention(

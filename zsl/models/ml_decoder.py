@@ -286,11 +286,14 @@ class WordMLDecoder(MLDecoder):
         at_once = _HIDDEN_AT_ONCE_CPU if features.device.type == "cpu" else _HIDDEN_AT_ONCE
         hidden = len(features) * self.layer.feedforward_dim
         parts = prepared.split(max(1, at_once // max(1, hidden)))
-        if torch.is_grad_enabled():
+        if len(parts) == 1 or torch.is_grad_enabled():
             return torch.cat([self._score(part, memory) for part in parts], dim=1)
         # Small results kept between large ones that are freed would leave memory in pieces.
-        logits = self.readout.weight.new_empty(len(features), len(queries))
-        for place, part in zip(logits.split(parts[0].normed.shape[0], dim=1), parts, strict=True):
+        first = self._score(parts[0], memory)
+        logits = first.new_empty(len(features), len(queries))
+        places = logits.split(first.shape[1], dim=1)
+        places[0].copy_(first)
+        for place, part in zip(places[1:], parts[1:], strict=True):
             place.copy_(self._score(part, memory))
         return logits
 
