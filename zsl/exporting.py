@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from zsl.errors import InputError
+from zsl.errors import InputError, require
 
 Format = Literal["onnx", "torch_export"]
 FILE_NAMES: dict[Format, str] = {"onnx": "model.onnx", "torch_export": "model.pt2"}
@@ -20,6 +20,8 @@ INPUTS = ["images", "queries"]
 TOLERANCE = 1e-4
 
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+# Before, the exporter fails on batch normalisation.
+_LEAST_TORCH = "2.7"
 # Protocol buffers end at 2 GB; what is above goes to a second file.
 _ONE_FILE = 1_900_000_000
 _MOST = 2**24
@@ -84,8 +86,13 @@ def check_packages() -> None:
     """Refuses ONNX where what it needs is not installed.
 
     Raises:
-        InputError: A package is missing.
+        InputError: A package is missing, or PyTorch is too old.
     """
+    require(
+        torch.__version__ >= _LEAST_TORCH,
+        f"--format onnx needs torch {_LEAST_TORCH} or newer, this is {torch.__version__}; upgrade "
+        "it, or take --format torch_export.",
+    )
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
         raise InputError(

@@ -103,7 +103,7 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Returns tokens (B, T, C) of images (B, 3, H, W), uint8 or float in [0, 1]."""
         if images.dtype == torch.uint8:
-            images = images / 255
+            images = images.float() / 255
         images = (images - self.mean) / self.std
         images = images.contiguous(memory_format=torch.channels_last)
         if not self.frozen:
