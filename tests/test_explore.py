@@ -22,7 +22,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def gallery(run: Path) -> Gallery:
     tagger = zsl.Tagger.from_pretrained(run / "checkpoints" / "best.ckpt")
     paths = sorted((run / "photos" / "images").iterdir())[:7]
-    return Gallery(tagger, [Image.open(path).convert("RGB") for path in paths], batch_size=3)
+    return Gallery(tagger, [*paths[:3], *(Image.open(path).convert("RGBA") for path in paths[3:])])
 
 
 def test_scores_are_those_of_predict(gallery: Gallery) -> None:
@@ -58,7 +58,10 @@ def test_a_head_without_attention_shows_the_pictures(tmp_path: Path, gallery: Ga
         plain.looked(0, ["pink"])
 
 
-def test_mistakes_are_one_sentence(gallery: Gallery) -> None:
+def test_mistakes_are_one_sentence(gallery: Gallery, tmp_path: Path) -> None:
+    (tmp_path / "none.jpg").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"none.jpg can't be read \(not an image\)"):
+        Gallery(gallery.tagger, [gallery.pictures[0], tmp_path / "none.jpg"])
     with pytest.raises(InputError, match="no pictures to look at"):
         Gallery(gallery.tagger, [])
     with pytest.raises(InputError, match="'blurple'"):

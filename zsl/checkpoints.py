@@ -21,6 +21,10 @@ from zsl.files import atomic_path
 
 _log = logging.getLogger(__name__)
 
+MISFITS = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What arguments and tensors of another version, or edited by hand, fail with."""
+_PARTS = {"zsl": "labels", "state_dict": "weights", "hyper_parameters": "settings"}
+
 
 class BestCheckpoint(ModelCheckpoint):
     """Keeps the best checkpoint over a stop: a resumed run begins with that of the first."""
@@ -134,13 +138,6 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(part), Mapping):
             raise InputError(f"{path} is no checkpoint of zsl.fit: it holds no {what}.")
     return checkpoint
-
-
-_PARTS = {"zsl": "labels", "state_dict": "weights", "hyper_parameters": "settings"}
-
-
-MISFITS = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-"""What arguments and tensors of another version, or edited by hand, fail with."""
 
 
 def of_another_version(source: str, version: str | None, error: Exception) -> InputError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,12 +13,14 @@ from torch import Tensor
 
 from zsl.errors import require
 from zsl.heat_maps import overlay
-from zsl.image_batches import image_batches
+from zsl.image_batches import Picture
+from zsl.pictures import read_picture, to_rgb
 from zsl.tagger import Tagger
 
 PRESENT, ABSENT = "#228833", "#CC3311"
 _CELL = 1.9
 """Side of a picture in inches."""
+_LONG_SIDE = 448
 
 
 class Gallery:
@@ -25,21 +28,17 @@ class Gallery:
 
     Args:
         tagger: Scores labels, and knows how to embed new ones.
-        pictures: N images of Pillow.
-        batch_size: Images at a time.
+        pictures: N paths, or images of Pillow.
 
     Raises:
-        InputError: There is no picture.
+        InputError: There is no picture, or one can't be read.
     """
 
-    def __init__(
-        self, tagger: Tagger, pictures: Sequence[Image.Image], batch_size: int = 32
-    ) -> None:
+    def __init__(self, tagger: Tagger, pictures: Sequence[Picture]) -> None:
         require(len(pictures) > 0, "There are no pictures to look at; give one at least.")
         self.tagger = tagger
-        self.pictures = list(pictures)
-        batches = image_batches(self.pictures, tagger.image_size, batch_size)
-        self.tokens = torch.cat([tagger.tokens(batch.images) for batch in batches])
+        self.tokens = torch.cat(list(tagger.token_batches(pictures)))
+        self.pictures = [_small(picture) for picture in pictures]
 
     def scores(self, labels: Sequence[str]) -> Tensor:
         """Returns scores (N, L) of L labels, any; an `InputError` names one without a vector."""
@@ -75,13 +74,24 @@ class Gallery:
         """
         scores = self.scores(labels)
         best, places = scores.topk(min(count, len(scores)), dim=0)
-        shown: list[Image.Image] = []
-        for label, row in zip(labels, places.T.tolist(), strict=True):
-            for place in row:
-                is_plain = not self.tagger.has_attention
-                shown += [self.pictures[place]] if is_plain else self.looked(place, [label])
+        has_attention = self.tagger.has_attention
+        shown = [
+            self.looked(place, [label])[0] if has_attention else self.pictures[place]
+            for label, row in zip(labels, places.T.tolist(), strict=True)
+            for place in row
+        ]
         titles = [f"{score:.3f}" for score in best.T.flatten().tolist()]
         return picture_grid(shown, titles, len(best), rows=labels)
+
+
+def _small(picture: Picture) -> Image.Image:
+    """The picture as it is shown, RGB."""
+    if isinstance(picture, Image.Image):
+        shown = to_rgb(picture).copy()
+    else:
+        shown = read_picture(Path(picture))
+    shown.thumbnail((_LONG_SIDE, _LONG_SIDE))
+    return shown
 
 
 def picture_grid(

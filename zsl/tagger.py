@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import isqrt
 from pathlib import Path
 from typing import Any
@@ -254,14 +254,29 @@ class Tagger(
                 vector.
         """
         selection = Selection.of(top_k, threshold, self.scores_are_probabilities)
-        require(batch_size >= 1, f"batch_size is {batch_size}; expected 1 or more.")
         names, queries = self.ask(labels)
         predictions: list[Prediction] = []
+        for tokens in self.token_batches(images, batch_size):
+            predictions += self.select(tokens, names, queries, selection)
+        return predictions
+
+    def token_batches(
+        self, images: Picture | Sequence[Picture], batch_size: int = 32
+    ) -> Iterator[Tensor]:
+        """Yields the backbone's tokens (B, T, C) of batches of images.
+
+        Args:
+            images: Paths, or images of Pillow, or one of these.
+            batch_size: Images at a time.
+
+        Raises:
+            InputError: An image can't be read.
+        """
+        require(batch_size >= 1, f"batch_size is {batch_size}; expected 1 or more.")
         for batch in image_batches(_as_list(images), self.image_size, batch_size):
             for problem in batch.problems:
                 raise problem
-            predictions += self.select(self.tokens(batch.images), names, queries, selection)
-        return predictions
+            yield self.tokens(batch.images)
 
     @torch.no_grad()
     def tokens(self, images: Tensor) -> Tensor:
@@ -309,13 +324,9 @@ class Tagger(
             InputError: The head has no attention, an image can't be read, or a label has no vector.
         """
         self.check_attention()
-        require(batch_size >= 1, f"batch_size is {batch_size}; expected 1 or more.")
         _, queries = self.ask(labels)
-        maps = []
-        for batch in image_batches(_as_list(images), self.image_size, batch_size):
-            for problem in batch.problems:
-                raise problem
-            maps.append(self.maps(self.tokens(batch.images), queries).cpu())
+        batches = self.token_batches(images, batch_size)
+        maps = [self.maps(tokens, queries).cpu() for tokens in batches]
         require(len(maps) > 0, "There are no images to look at; give one at least.")
         return torch.cat(maps)
 
