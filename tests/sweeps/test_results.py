@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 
 from tests.sweeps.fakes import write
+from zsl.charts import COLOURS
 from zsl.errors import InputError
+from zsl.labels import Role
 from zsl.sweeps.charts import group_of, short_names, strength
 from zsl.sweeps.results import (
     TEST_FIGURES,
@@ -62,12 +64,17 @@ def test_a_panel_shows_what_differs_in_one_parameter() -> None:
     assert dropout["selected"].any()
 
 
-def test_the_picture_has_a_panel_for_each_number() -> None:
+def test_the_picture_has_panels_for_each_number() -> None:
     table = trials([(0.0, 0.0), (0.5, 0.0), (0.0, 0.3)])
     points = points_of(table, NAMES, FIGURES, maximize=True)
     figure = strength(points, table, NAMES)
     assert figure is not None
-    assert [axes.get_xlabel() for axes in figure.axes] == NAMES
+    assert [axes.get_xlabel() for axes in figure.axes] == ["", "", *NAMES]
+    assert "unseen" in figure.axes[0].get_ylabel()
+    curve = figure.axes[2].lines[0]
+    assert curve.get_color() == COLOURS[Role.SEEN]
+    seen = points[points["model.query_dropout"] == 0].sort_values("model.query_noise")
+    assert list(curve.get_ydata()) == seen["test/seen/mAP mean"].tolist()  # type: ignore[arg-type]
     assert figure.axes[0].get_title() == "with query_dropout 0"
 
     cloud = trials([(0.001, 0.1), (0.5, 0.2), (1.0, 0.3)], seeds=1)

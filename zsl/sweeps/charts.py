@@ -19,9 +19,9 @@ CURVES = {
 
 
 def strength(points: pd.DataFrame, trials: pd.DataFrame, names: list[str]) -> Figure | None:
-    """A panel for each numeric parameter: mAP of unseen and of seen labels over its values.
+    """Two panels for each numeric parameter: mAP of unseen and of seen labels over its values.
 
-    A panel shows points that differ in this parameter alone: those around the selected point, else
+    They show points that differ in this parameter alone: those around the selected point, else
     the largest such group, else all trials as a cloud.
 
     Args:
@@ -37,15 +37,19 @@ def strength(points: pd.DataFrame, trials: pd.DataFrame, names: list[str]) -> Fi
         return None
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(4.6 * columns, 3.6 * rows + 0.6), layout="constrained")
-    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).flatten()
+    figure = Figure(figsize=(4.6 * columns, 4.8 * rows + 0.6), layout="constrained")
+    panels = figure.subplots(2 * rows, columns, sharey="row", squeeze=False)
     short = short_names(names)
-    for axes, name in zip(panels, shown, strict=False):
-        _draw_panel(axes, points, trials, name, short)
-    for axes in panels[len(shown) :]:
-        axes.set_axis_off()
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
+    for place in range(rows * columns):
+        row, column = divmod(place, columns)
+        pair = panels[2 * row : 2 * row + 2, column]
+        if place < len(shown):
+            _draw_pair(pair, points, trials, shown[place], short)
+        else:
+            for axes in pair:
+                axes.set_axis_off()
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", frameon=False)
     return figure
 
 
@@ -75,39 +79,52 @@ def _is_numeric(values: pd.Series) -> bool:
     return all(numbers) and values.nunique() > 1
 
 
-def _draw_panel(
-    axes: Any, points: pd.DataFrame, trials: pd.DataFrame, name: str, short: dict[str, str]
+def _draw_pair(
+    pair: Any, points: pd.DataFrame, trials: pd.DataFrame, name: str, short: dict[str, str]
 ) -> None:
+    """Unseen labels above seen ones, for their mAP differs by more than any strength does."""
     group = group_of(points, short, name)
-    for figure, (role, label) in CURVES.items():
-        colour = COLOURS[role]
-        if group is None:
-            axes.plot(trials[name], trials[figure], "o", color=colour, alpha=0.6, label=label)
-            continue
+    for axes, (figure, (role, labels)) in zip(pair, CURVES.items(), strict=True):
+        _draw_curve(axes, points, trials, group, name, figure, COLOURS[role], labels)
+    pair[0].set_title("\n".join(textwrap.wrap(_rest(group, name, short), 52)), fontsize=8)
+    pair[0].tick_params(labelbottom=False)
+    pair[1].set_xlabel(name)
+
+
+def _draw_curve(
+    axes: Any,
+    points: pd.DataFrame,
+    trials: pd.DataFrame,
+    group: pd.DataFrame | None,
+    name: str,
+    figure: str,
+    colour: str,
+    labels: str,
+) -> None:
+    selected = points[points["selected"]]
+    if group is None:
+        axes.plot(trials[name], trials[figure], "o", color=colour, alpha=0.6)
+    else:
         line = group.sort_values(name)
         mean, deviation = line[f"{figure} mean"], line[f"{figure} sd"].fillna(0)
-        axes.errorbar(line[name], mean, deviation, color=colour, marker="o", capsize=3, label=label)
-    selected = points[points["selected"]]
+        axes.errorbar(line[name], mean, deviation, color=colour, marker="o", capsize=3)
     is_shown = group is None or group["selected"].any()
-    for figure in CURVES:
+    axes.plot(
         # Drawn in each panel, so that the legend of the first one has it.
-        axes.plot(
-            selected[name] if is_shown else [],
-            selected[f"{figure} mean"] if is_shown else [],
-            "o",
-            markersize=13,
-            markerfacecolor="none",
-            markeredgecolor="black",
-            label="selected on held-out labels" if figure == next(iter(CURVES)) else None,
-        )
+        selected[name] if is_shown else [],
+        selected[f"{figure} mean"] if is_shown else [],
+        "o",
+        markersize=13,
+        markerfacecolor="none",
+        markeredgecolor="black",
+        label="selected on held-out labels",
+    )
     values = points[name]
     if values.min() > 0 and values.max() / values.min() >= 100:
         axes.set_xscale("log")
-    axes.set_xlabel(name)
-    axes.set_ylabel("mAP in the test", fontsize=9)
+    axes.set_ylabel(f"mAP of {labels}" if axes.get_subplotspec().is_first_col() else "")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title("\n".join(textwrap.wrap(_rest(group, name, short), 52)), fontsize=8)
 
 
 def _rest(group: pd.DataFrame | None, name: str, short: dict[str, str]) -> str:
