@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from zsl.errors import require
-from zsl.heat_maps import overlay
+from zsl.heat_maps import LONG_SIDE, overlay
 from zsl.image_batches import Picture
 from zsl.pictures import read_picture, to_rgb
 from zsl.tagger import Tagger
@@ -20,7 +20,6 @@ from zsl.tagger import Tagger
 PRESENT, ABSENT = "#228833", "#CC3311"
 _CELL = 1.9
 """Side of a picture in inches."""
-_LONG_SIDE = 448
 
 
 class Gallery:
@@ -57,8 +56,16 @@ class Gallery:
         """
         self.tagger.check_attention()
         _, queries = self.tagger.ask(labels)
-        (maps,) = self.tagger.maps(self.tokens[[place]], queries).cpu().numpy()
-        return [overlay(self.pictures[place], weights) for weights in maps]
+        return self._overlays([place], queries)
+
+    def _overlays(self, places: list[int], queries: Tensor) -> list[Image.Image]:
+        """Of P places and label vectors (L, W), P times L pictures, place after place."""
+        maps = self.tagger.maps(self.tokens[places], queries).cpu().numpy()
+        return [
+            overlay(self.pictures[place], weights)
+            for place, own in zip(places, maps, strict=True)
+            for weights in own
+        ]
 
     def ranked(self, labels: Sequence[str], count: int = 6) -> Figure:
         """A row for each label: the pictures that score highest, bright where the decoder looked.
@@ -72,14 +79,15 @@ class Gallery:
         Raises:
             InputError: A label is empty or there twice, or has no vector.
         """
-        scores = self.scores(labels)
+        _, queries = self.tagger.ask(labels)
+        scores = self.tagger.score(self.tokens, queries)[1].cpu()
         best, places = scores.topk(min(count, len(scores)), dim=0)
-        has_attention = self.tagger.has_attention
-        shown = [
-            self.looked(place, [label])[0] if has_attention else self.pictures[place]
-            for label, row in zip(labels, places.T.tolist(), strict=True)
-            for place in row
-        ]
+        shown: list[Image.Image] = []
+        for row, query in zip(places.T.tolist(), queries.split(1), strict=True):
+            if self.tagger.has_attention:
+                shown += self._overlays(row, query)
+            else:
+                shown += [self.pictures[place] for place in row]
         titles = [f"{score:.3f}" for score in best.T.flatten().tolist()]
         return picture_grid(shown, titles, len(best), rows=labels)
 
@@ -90,7 +98,7 @@ def _small(picture: Picture) -> Image.Image:
         shown = to_rgb(picture).copy()
     else:
         shown = read_picture(Path(picture))
-    shown.thumbnail((_LONG_SIDE, _LONG_SIDE))
+    shown.thumbnail((LONG_SIDE, LONG_SIDE))
     return shown
 
 

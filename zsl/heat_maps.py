@@ -16,7 +16,7 @@ from zsl.files import atomic_path
 from zsl.pictures import read_picture
 from zsl.selection import Prediction
 
-_LONG_SIDE = 448
+LONG_SIDE = 448
 _TITLE_HEIGHT = 28
 _DARKEST = 0.25
 
@@ -34,9 +34,9 @@ def write_heat_maps(
         maps: (L, H', W') weights.
     """
     picture = read_picture(image)
-    picture.thumbnail((_LONG_SIDE, _LONG_SIDE))
-    if max(picture.size) < _LONG_SIDE:
-        scale = _LONG_SIDE / max(picture.size)
+    picture.thumbnail((LONG_SIDE, LONG_SIDE))
+    if max(picture.size) < LONG_SIDE:
+        scale = LONG_SIDE / max(picture.size)
         picture = picture.resize([max(1, round(side * scale)) for side in picture.size])
     place = folder / os.path.relpath(os.path.abspath(image), root)
     for rank, (label, score) in enumerate(zip(*prediction, strict=True), 1):
