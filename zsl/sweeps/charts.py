@@ -84,8 +84,8 @@ def _draw_pair(
 ) -> None:
     """Unseen labels above seen ones, for their mAP differs by more than any strength does."""
     group = group_of(points, short, name)
-    for axes, (figure, (role, labels)) in zip(pair, CURVES.items(), strict=True):
-        _draw_curve(axes, points, trials, group, name, figure, COLOURS[role], labels)
+    for axes, figure in zip(pair, CURVES, strict=True):
+        _draw_curve(axes, points, trials, group, name, figure)
     pair[0].set_title("\n".join(textwrap.wrap(_rest(group, name, short), 52)), fontsize=8)
     pair[0].tick_params(labelbottom=False)
     pair[1].set_xlabel(name)
@@ -98,9 +98,9 @@ def _draw_curve(
     group: pd.DataFrame | None,
     name: str,
     figure: str,
-    colour: str,
-    labels: str,
 ) -> None:
+    role, labels = CURVES[figure]
+    colour = COLOURS[role]
     selected = points[points["selected"]]
     if group is None:
         axes.plot(trials[name], trials[figure], "o", color=colour, alpha=0.6)
@@ -109,8 +109,8 @@ def _draw_curve(
         mean, deviation = line[f"{figure} mean"], line[f"{figure} sd"].fillna(0)
         axes.errorbar(line[name], mean, deviation, color=colour, marker="o", capsize=3)
     is_shown = group is None or group["selected"].any()
+    # Drawn in each panel, so that the legend of the first one has it.
     axes.plot(
-        # Drawn in each panel, so that the legend of the first one has it.
         selected[name] if is_shown else [],
         selected[f"{figure} mean"] if is_shown else [],
         "o",
