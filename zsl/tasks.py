@@ -22,6 +22,7 @@ from zsl.labels import LabelEncoder, QueryAugmentation, Role, Vocabulary, encode
 from zsl.losses import make_loss
 from zsl.metrics import Evaluation, Predictions, evaluate
 from zsl.models import make_network
+from zsl.models.heads import Head
 
 
 class ZeroShotTask(pl.LightningModule):
@@ -84,7 +85,7 @@ class ZeroShotTask(pl.LightningModule):
         weights: str | None = "pretrained",
         stride: int | None = None,
         freeze_backbone: bool = False,
-        head: Literal["ml_decoder", "bilinear", "fast0tag", "conse", "clip"] = "ml_decoder",
+        head: Head = "ml_decoder",
         pool_tokens: bool = False,
         num_groups: int | None = None,
         embed_dim: int = 768,

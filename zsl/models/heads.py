@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
@@ -17,7 +17,7 @@ from zsl.models.ml_decoder import GroupedWordMLDecoder, WordMLDecoder
 from zsl.models.span import span_of
 from zsl.models.tokens import OnMeanToken
 
-HEADS = ("ml_decoder", "bilinear", "fast0tag", "conse", "clip")
+Head = Literal["ml_decoder", "bilinear", "fast0tag", "conse", "clip"]
 
 
 def make_head(
@@ -37,7 +37,8 @@ def make_head(
     Raises:
         InputError: A setting is out of range, or does not go with this head.
     """
-    require(name in HEADS, f"There is no head {name!r}; expected one of {', '.join(HEADS)}.")
+    heads = get_args(Head)
+    require(name in heads, f"There is no head {name!r}; expected one of {', '.join(heads)}.")
     query_dim = seen_vectors.shape[1]
     head: nn.Module
     if name == "bilinear":

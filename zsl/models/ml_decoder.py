@@ -19,12 +19,7 @@ from torch import Tensor, nn
 
 from zsl.errors import InputError, require
 from zsl.models.decoder import DecoderLayer, Memory, PreparedQueries
-from zsl.models.grouping import (
-    GroupedVectors,
-    check_group_queries,
-    dot_each,
-    nearest_group,
-)
+from zsl.models.grouping import GroupedVectors, check_group_queries, dot_each, nearest_group
 from zsl.models.query_cache import QueryCache
 from zsl.models.tokens import ToTokens
 
