@@ -87,9 +87,12 @@ def write_export(
             f"{'torch_export' if kind == 'onnx' else 'onnx'}.",
         )
         if names is None:
-            roles = [role.value for role in task.vocabulary.roles]
-            arrays = {"names": np.array(own), "roles": np.array(roles), "vectors": queries.numpy()}
-            np.savez(folder / _LABELS, allow_pickle=False, **arrays)
+            np.savez(
+                folder / _LABELS,
+                names=np.array(own),
+                roles=np.array([role.value for role in task.vocabulary.roles]),
+                vectors=queries.numpy(),
+            )
         record = _describe(checkpoint, task, kind, names) | {"difference": difference._asdict()}
         text = json.dumps(record, indent=2, ensure_ascii=False)
         (folder / _RECORD).write_text(text, encoding="utf-8")
