@@ -15,7 +15,8 @@ from tests.fakes.checkpoints import write_checkpoint
 from tests.fakes.table import write_table_dataset
 from tests.test_commands import QUICK, TINY_MODEL, read_csv
 
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def execute(name: str, folder: Path, parameters: dict[str, Any], *more: str) -> dict[str, Any]:
@@ -24,8 +25,7 @@ def execute(name: str, folder: Path, parameters: dict[str, Any], *more: str) -> 
     Returns:
         The code cells by id; the further ones are `more-0`, `more-1` and so on.
     """
-    path = next(path for path in NOTEBOOKS if path.stem == name)
-    notebook = nbformat.read(path, as_version=4)
+    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
     (own,) = (cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ()))
     own.source += "".join(f"\n{key} = {value!r}" for key, value in parameters.items())
     for number, source in enumerate(more):
@@ -90,12 +90,12 @@ def test_explore_unseen(run: Path) -> None:
 
 def test_the_page_is_of_this_notebook() -> None:
     """It has every cell; the numbers are those of the run that it was rendered on."""
-    page = (NOTEBOOKS[0].parents[1] / "docs" / "explore_unseen.md").read_text(encoding="utf-8")
-    (path,) = (path for path in NOTEBOOKS if path.stem == "explore_unseen")
-    for cell in nbformat.read(path, as_version=4).cells:
-        assert cell.source in page
-    for picture in re.findall(r"\]\((explore_unseen/.+?)\)", page):
-        assert (path.parents[1] / "docs" / picture).is_file()
+    page = (ROOT / "docs" / "explore_unseen.md").read_text(encoding="utf-8")
+    notebook = nbformat.read(ROOT / "notebooks" / "explore_unseen.ipynb", as_version=4)
+    assert all(cell.source in page for cell in notebook.cells)
+    pictures = re.findall(r"\]\((explore_unseen/.+?)\)", page)
+    assert pictures
+    assert all((ROOT / "docs" / picture).is_file() for picture in pictures)
 
 
 def test_augmentation_sweep(swept: Path) -> None:

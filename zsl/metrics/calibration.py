@@ -2,9 +2,9 @@
 
 mAP ranks images within a label and doesn't ask for that; in GZSL labels that were trained can
 score higher than others everywhere, or lower, and so take all places among an image's best, or
-none. Both remedies are fitted on
-validation images, with held-out labels in the place of unseen ones. They shift a label's scores
-or stretch them, so they leave its ranking of images, and mAP, as they were.
+none. Both remedies are fitted on validation images, with held-out labels in the place of unseen
+ones. They shift a label's scores or stretch them, so they leave its ranking of images, and mAP, as
+they were.
 """
 
 from __future__ import annotations
