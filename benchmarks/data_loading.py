@@ -22,10 +22,10 @@ from PIL import Image, ImageDraw
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from zsl.data.module import MultiLabelDataModule
-from zsl.data.samples import ImageFileDataset, Split
-from zsl.data.transforms import ImageTransform
-from zsl.pictures import check_picture
+from zsl.data.datamodule import MultiLabelDataModule
+from zsl.data.dataset import ImageFileDataset, Split
+from zsl.files.images import check_picture
+from zsl.preprocessing import ImageTransform
 
 SIZE = 224
 BATCH = 56

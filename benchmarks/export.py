@@ -24,11 +24,11 @@ import onnxruntime
 import torch
 from PIL import Image
 
-from zsl.data.transforms import evaluation_transform
-from zsl.exporting import export_tagger
+from zsl.files.images import read_picture, read_pixels
+from zsl.inference.export_formats import export_tagger
 from zsl.models import Backbone, GroupedWordMLDecoder, TaggerNetwork, WordMLDecoder
-from zsl.pictures import read_picture, read_pixels
-from zsl.tasks import ZeroShotTask
+from zsl.preprocessing import evaluation_transform
+from zsl.tasks.zero_shot import ZeroShotTask
 
 QUERY_DIM, ROUNDS = 384, 5
 

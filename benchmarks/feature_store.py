@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
-from zsl.cli import parts_of
-from zsl.prepare import prepare
+from zsl.commands.fit_cli import parts_of
+from zsl.commands.prepare import prepare
 
 EPOCHS = 2
 

@@ -133,7 +133,7 @@ def measure_workers(root: str) -> None:
     from torch.utils.data import Dataset
 
     from zsl.data import NUSWideDataModule
-    from zsl.data.nuswide.module import NUSWideDataset
+    from zsl.data.nuswide.datamodule import NUSWideDataset
 
     class Nothing(Dataset):
         def __len__(self) -> int:

@@ -23,13 +23,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from zsl.exporting import export_tagger
-from zsl.image_batches import image_batches
-from zsl.image_paths import find_images
+from zsl.files.image_paths import find_images
+from zsl.inference.export_formats import export_tagger
+from zsl.inference.image_batches import image_batches
+from zsl.inference.output_formats import make_writer, opened
+from zsl.inference.prediction import Prediction, Selection
+from zsl.inference.tagger import Tagger
 from zsl.labels import LabelMatrix
-from zsl.prediction_files import make_writer, opened
-from zsl.selection import Prediction, Selection
-from zsl.tagger import Tagger
 
 IMAGE_SIZE, WIDTH = 224, 300
 

@@ -10,7 +10,7 @@ import torch
 
 import zsl
 from tests.fakes.checkpoints import write_checkpoint
-from zsl.export import main as export
+from zsl.commands.export import main as export
 from zsl.models import add_ml_decoder_head, to_published
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -11,9 +11,9 @@ import pytest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
 
+from tests.commands.test_fit import QUICK, TINY_MODEL, read_csv
 from tests.fakes.checkpoints import write_checkpoint
 from tests.fakes.table import write_table_dataset
-from tests.test_commands import QUICK, TINY_MODEL, read_csv
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -2,17 +2,18 @@
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from zsl.tagger import Tagger
+from zsl.versions import __version__
 
-__version__ = "0.1.0"
-__all__ = ["Tagger"]
+if TYPE_CHECKING:
+    from zsl.inference import Tagger
+
+__all__ = ["Tagger", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
     """Imports what takes seconds when it is used, so that every command's help comes at once."""
     if name == "Tagger":
-        from zsl.tagger import Tagger
+        from zsl.inference import Tagger
 
         return Tagger
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

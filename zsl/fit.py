@@ -1,71 +1,8 @@
 """`python -m zsl.fit --config shapes.yaml`: trains, then tests the best checkpoint."""
 
-from __future__ import annotations
-
-import signal
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from zsl.command import exit_code, fit_help
-
-if TYPE_CHECKING:
-    from pytorch_lightning.callbacks import Callback
-
-    from zsl.cli import FitCLI
-
-
-def fit(args: list[str]) -> None:
-    """Trains as the config says and reports on the checkpoint with the best `val/zsl/mAP`."""
-    if not args or "-h" in args or "--help" in args:
-        print(fit_help())
-        return
-    test_best(train(args))
-
-
-def train(
-    args: list[str], callbacks: Sequence[Callback] = (), folder: Path | None = None
-) -> FitCLI:
-    """Trains as the config says; with `trainer.max_epochs` 0 the model stays as it was made.
-
-    Args:
-        args: The arguments of the command.
-        callbacks: Called besides those of the config.
-        folder: Of the run; None leaves it to the config.
-    """
-    # Imported here, so that the help comes at once.
-    from pytorch_lightning.utilities.exceptions import SIGTERMException
-
-    from zsl.cli import FitCLI
-
-    args = ["--help" if argument == "--help_all" else argument for argument in args]
-    try:
-        return FitCLI(args, callbacks, folder)
-    except SIGTERMException:
-        sys.exit(128 + signal.SIGTERM)  # Its own code would say that all went well.
-
-
-def test_best(cli: FitCLI) -> None:
-    """Tests the best checkpoint of a training, and reports."""
-    from pytorch_lightning.callbacks import ModelCheckpoint
-
-    from zsl.tasks import ZeroShotTask
-
-    checkpoints = cli.trainer.checkpoint_callback
-    if isinstance(checkpoints, ModelCheckpoint) and checkpoints.best_model_path:
-        # As zsl.evaluate does, so that both tell the same numbers.
-        task = ZeroShotTask.from_checkpoint(checkpoints.best_model_path)
-        cli.trainer.test(task, cli.datamodule, verbose=False)
-        cli.report.show()
-    elif not cli.config["fit"]["trainer"]["fast_dev_run"]:
-        print("Nothing was validated, so no checkpoint was selected; the test is left out.")
-
-
-def main(args: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
-    return exit_code(fit, args)
-
+from zsl.commands.fit import main
 
 if __name__ == "__main__":
     sys.exit(main())

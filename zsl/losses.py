@@ -96,7 +96,7 @@ def make_loss(name: str, settings: Mapping[str, Any]) -> AsymmetricLoss | Rankin
 
     Args:
         name: `asymmetric` or `ranking`.
-        settings: The arguments of `zsl.tasks.ZeroShotTask`.
+        settings: The arguments of `zsl.tasks.zero_shot.ZeroShotTask`.
     """
     if name == "ranking":
         return RankingLoss()

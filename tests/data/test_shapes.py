@@ -4,8 +4,8 @@ import torch
 
 from zsl.data import ShapesDataModule, Split
 from zsl.data.shapes import COLOURS, SHAPES, ShapesDataset, shapes_vocabulary
-from zsl.data.transforms import evaluation_transform
 from zsl.labels import Role
+from zsl.preprocessing import evaluation_transform
 
 
 def make(split: Split, count: int = 60, seed: int = 0) -> ShapesDataset:

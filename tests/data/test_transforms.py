@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from zsl.data.transforms import Cutout, evaluation_transform, training_transform
+from zsl.data.transforms import Cutout, training_transform
+from zsl.preprocessing import evaluation_transform
 
 PLAIN: dict[str, Any] = {
     "min_crop": 1.0,

@@ -12,7 +12,7 @@ import torch
 from tests.fakes.table import COLOURS, write_table_dataset
 from zsl.data import TableDataModule
 from zsl.labels import LabelMatrix
-from zsl.tasks import ZeroShotTask
+from zsl.tasks.zero_shot import ZeroShotTask
 
 NEW_LABELS = ["pink", "grey", "sky blue"]
 """The matrix of label vectors has these beside the labels of the checkpoint."""

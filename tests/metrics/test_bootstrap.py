@@ -5,9 +5,9 @@ import torch
 from tests.metrics.data import random_data
 from zsl.errors import InputError
 from zsl.metrics import Protocol, average_precision, evaluate
+from zsl.metrics.average_precision import Ties
 from zsl.metrics.bootstrap import Bootstrap, interval
 from zsl.metrics.protocol import Empty, Images
-from zsl.metrics.ranking import Ties
 
 GROUPS = {"zsl": [4, 5, 6], "gzsl": list(range(7)), "seen": [0, 1, 2, 3]}
 

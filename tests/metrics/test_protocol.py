@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from tests.metrics.data import published, random_data
 from zsl.errors import InputError
 from zsl.metrics import Protocol, evaluate, precision_recall_f1_at_k
+from zsl.metrics.average_precision import Ties
 from zsl.metrics.protocol import Empty, Images
-from zsl.metrics.ranking import Ties
 
 GROUPS = {"zsl": [4, 5, 6], "gzsl": list(range(7)), "seen": [0, 1, 2, 3]}
 

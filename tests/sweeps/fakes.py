@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from tests.test_commands import TINY_MODEL, TINY_SHAPES
-from zsl.sweep import main
+from tests.commands.test_fit import TINY_MODEL, TINY_SHAPES
+from zsl.sweeps.command import main
 
 COMMAND = ["${env}", "${interpreter}", "-m", "${program}", "--config", "shapes.yaml"]
 COMMAND += ["--config", "loggers/wandb.yaml", "${args}"]

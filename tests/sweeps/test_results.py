@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from tests.sweeps.fakes import write
-from zsl.charts import COLOURS
 from zsl.errors import InputError
+from zsl.evaluation.charts import COLOURS
 from zsl.labels import Role
 from zsl.sweeps.charts import group_of, short_names, strength
 from zsl.sweeps.results import (

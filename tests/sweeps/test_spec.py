@@ -12,8 +12,8 @@ from wandb.sdk.launch.sweeps.utils import (
 )
 
 from tests.sweeps.fakes import write
-from zsl.cli import parse
-from zsl.command import config_names, find_sweep, shipped_configs, sweep_names
+from zsl.commands.configs import config_names, find_sweep, shipped_configs, sweep_names
+from zsl.commands.fit_cli import parse
 from zsl.errors import InputError
 from zsl.metrics import KS
 from zsl.sweeps.parameters import Range, read_parameter

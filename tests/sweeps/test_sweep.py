@@ -10,9 +10,9 @@ import pytest
 import yaml
 from PIL import Image
 
+from tests.commands.test_fit import read_csv
 from tests.sweeps.fakes import TINY, run, write
-from tests.test_commands import read_csv
-from zsl.sweep import main
+from zsl.sweeps.command import main
 from zsl.sweeps.results import read_tables
 
 FOLDER = Path("runs/sweeps/tiny")

@@ -1,9 +1,9 @@
 """Images with multi-label targets, split into train, val and test."""
 
-from zsl.data.features import FeatureStore, FeatureWriter
-from zsl.data.module import MultiLabelDataModule
+from zsl.data.datamodule import MultiLabelDataModule
+from zsl.data.dataset import Batch, MultiLabelDataset, Split
+from zsl.data.feature_store import FeatureStore, FeatureWriter
 from zsl.data.nuswide import NUSWideDataModule
-from zsl.data.samples import Batch, MultiLabelDataset, Split
 from zsl.data.shapes import ShapesDataModule
 from zsl.data.table import TableDataModule
 

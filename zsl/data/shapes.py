@@ -16,12 +16,12 @@ import torch
 from PIL import Image, ImageDraw, ImageFilter
 from torch import Tensor
 
-from zsl.data.module import MultiLabelDataModule
-from zsl.data.samples import MultiLabelDataset, Split
-from zsl.data.transforms import ImageTransform
-from zsl.digests import text_digest
+from zsl.data.datamodule import MultiLabelDataModule
+from zsl.data.dataset import MultiLabelDataset, Split
 from zsl.errors import require
+from zsl.files.digests import text_digest
 from zsl.labels import Role, Vocabulary
+from zsl.preprocessing import ImageTransform
 
 COLOURS = {
     "red": (214, 32, 38),

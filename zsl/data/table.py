@@ -14,13 +14,13 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from zsl.data.module import MultiLabelDataModule
-from zsl.data.samples import ImageFileDataset, Split
-from zsl.data.transforms import ImageTransform
+from zsl.data.datamodule import MultiLabelDataModule
+from zsl.data.dataset import ImageFileDataset, Split
 from zsl.errors import InputError, did_you_mean, require
+from zsl.files.images import unreadable
+from zsl.files.tables import place, read_table
 from zsl.labels import Role, Vocabulary
-from zsl.pictures import unreadable
-from zsl.tables import place, read_table
+from zsl.preprocessing import ImageTransform
 
 _log = logging.getLogger(__name__)
 

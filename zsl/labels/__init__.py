@@ -1,13 +1,13 @@
 """Label names, their roles, their vectors, and the augmentation of these as queries."""
 
 from zsl.labels.augmentation import QueryAugmentation
-from zsl.labels.concatenation import Concatenation
-from zsl.labels.label_encoder import LabelEncoder
-from zsl.labels.label_matrix import LabelMatrix
-from zsl.labels.recipes import encoder_from_recipe
-from zsl.labels.sentence_encoder import SentenceEncoder
+from zsl.labels.encoders.concatenation import Concatenation
+from zsl.labels.encoders.encoder import LabelEncoder
+from zsl.labels.encoders.label_matrix import LabelMatrix
+from zsl.labels.encoders.recipes import encoder_from_recipe
+from zsl.labels.encoders.sentence_encoder import SentenceEncoder
+from zsl.labels.encoders.word_vectors import WordVectors
 from zsl.labels.vocabulary import Role, Vocabulary
-from zsl.labels.word_vectors import WordVectors
 
 __all__ = [
     "Concatenation",

@@ -2,7 +2,7 @@
 
 import sys
 
-from zsl.label_report import main
+from zsl.commands.labels import main
 
 if __name__ == "__main__":
     sys.exit(main())

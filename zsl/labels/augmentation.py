@@ -50,7 +50,7 @@ class QueryAugmentation(nn.Module):
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any], num_labels: int) -> QueryAugmentation:
-        """Makes it of the arguments of `zsl.tasks.ZeroShotTask`.
+        """Makes it of the arguments of `zsl.tasks.zero_shot.ZeroShotTask`.
 
         Args:
             settings: Among others `query_noise`, `random_queries` and so on.

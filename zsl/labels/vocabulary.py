@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from zsl.errors import InputError, did_you_mean
-from zsl.tables import place, read_table
+from zsl.files.tables import place, read_table
 
 
 class Role(StrEnum):

@@ -1,5 +1,13 @@
 """Ranking metrics of multi-label zero-shot learning, and the protocols they are compared under."""
 
+from zsl.metrics.average_precision import average_precision
+from zsl.metrics.collectors import (
+    Coverage,
+    MeanAveragePrecision,
+    PrecisionRecallF1AtK,
+    PrecisionRecallF1AtThreshold,
+    Predictions,
+)
 from zsl.metrics.evaluation import (
     KS,
     Evaluation,
@@ -8,16 +16,8 @@ from zsl.metrics.evaluation import (
     evaluate,
     prevalence,
 )
-from zsl.metrics.predictions import (
-    Coverage,
-    MeanAveragePrecision,
-    PrecisionRecallF1AtK,
-    PrecisionRecallF1AtThreshold,
-    Predictions,
-)
+from zsl.metrics.per_image import at_threshold, coverage, precision_recall_f1_at_k
 from zsl.metrics.protocol import Protocol
-from zsl.metrics.ranking import average_precision
-from zsl.metrics.tagging import at_threshold, coverage, precision_recall_f1_at_k
 
 __all__ = [
     "KS",

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zsl.errors import require
+from zsl.metrics.average_precision import as_array, map_labels, rank_positives
 from zsl.metrics.evaluation import KS, at_k_names, possible_ks
+from zsl.metrics.per_image import counts_at_k, harmonic_mean, precision_recall_f1
 from zsl.metrics.protocol import Protocol
-from zsl.metrics.ranking import as_array, map_labels, rank_positives
-from zsl.metrics.tagging import counts_at_k, harmonic_mean, precision_recall_f1
 
 
 class Bootstrap:

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from zsl.errors import InputError
-from zsl.metrics.protocol import Protocol
-from zsl.metrics.tagging import (
+from zsl.metrics.per_image import (
     at_threshold,
     coverage,
     harmonic_mean,
     precision_recall_f1,
     precision_recall_f1_at_k,
 )
+from zsl.metrics.protocol import Protocol
 
 T = TypeVar("T")
 KS = (3, 5)

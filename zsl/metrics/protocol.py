@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from zsl.errors import InputError, did_you_mean
-from zsl.metrics.ranking import Ties, average_precision
+from zsl.metrics.average_precision import Ties, average_precision
 
 Images = Literal["all_images", "labelled_images"]
 Empty = Literal["zero", "skip"]

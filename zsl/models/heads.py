@@ -29,7 +29,7 @@ def make_head(
         name: `ml_decoder`, `bilinear`, `fast0tag`, `conse` or `clip`.
         token_dim: Width C of the backbone's tokens.
         seen_vectors: (S, W) vectors of the seen labels.
-        settings: The arguments of `zsl.tasks.ZeroShotTask`.
+        settings: The arguments of `zsl.tasks.zero_shot.ZeroShotTask`.
 
     Returns:
         A module that turns tokens (B, T, C) and label vectors (L, W) into logits (B, L).
@@ -60,7 +60,7 @@ def scores_are_log_odds(settings: Mapping[str, Any]) -> bool:
     """Whether a sigmoid makes probabilities of the scores: not of cosines, nor of mere ranks.
 
     Args:
-        settings: The arguments of `zsl.tasks.ZeroShotTask`.
+        settings: The arguments of `zsl.tasks.zero_shot.ZeroShotTask`.
     """
     return settings["loss"] == "asymmetric" and settings["head"] not in ("conse", "clip")
 

@@ -42,7 +42,7 @@ def make_network(
     """Makes backbone and head.
 
     Args:
-        settings: The arguments of `zsl.tasks.ZeroShotTask`.
+        settings: The arguments of `zsl.tasks.zero_shot.ZeroShotTask`.
         image_size: Side of the square images in pixels.
         seen_vectors: (S, W) vectors of the seen labels.
 

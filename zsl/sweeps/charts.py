@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from zsl.charts import COLOURS
+from zsl.evaluation.charts import COLOURS
 from zsl.labels import Role
 
 CURVES = {

@@ -10,7 +10,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial
 
 from zsl.errors import require
-from zsl.files import atomic_path
+from zsl.files.atomic import atomic_path
 from zsl.sweeps import charts
 from zsl.sweeps.parameters import Choice
 from zsl.sweeps.spec import SEED, Sweep

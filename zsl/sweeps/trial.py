@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
-from zsl.command import leave_out_chatter, user_message
+from zsl.commands.exit_codes import leave_out_chatter, user_message
 from zsl.errors import require
 
 PRELOADED = ["torch", "torchvision", "torchmetrics", "timm", "pandas", "matplotlib.figure"]
@@ -95,7 +95,7 @@ def check(arguments: list[list[str]], connection: Connection) -> None:
     try:
         import torch
 
-        from zsl.cli import parse
+        from zsl.commands.fit_cli import parse
 
         for args in arguments:
             _check_one(parse(args))
@@ -139,7 +139,7 @@ def _fit(job: Job, connection: Connection) -> Outcome:
     import torch
     import yaml
 
-    from zsl.fit import test_best, train
+    from zsl.commands.fit import test_best, train
     from zsl.sweeps.callback import ReportValidation
 
     torch.set_num_threads(job.num_threads)

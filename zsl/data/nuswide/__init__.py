@@ -1,5 +1,5 @@
 """NUS-WIDE, from the files people really have."""
 
-from zsl.data.nuswide.module import NUSWideDataModule
+from zsl.data.nuswide.datamodule import NUSWideDataModule
 
 __all__ = ["NUSWideDataModule"]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from zsl.data.nuswide.index import NUSWideIndex, State
-from zsl.data.nuswide.listing import Layout
+from zsl.data.nuswide.layout import Layout
 
 SAME_BYTES = 5
 """What so many files share byte by byte is hardly a photograph."""

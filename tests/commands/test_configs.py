@@ -1,0 +1,96 @@
+"""Every shipped config: fitted on miniature data, stopped in mid-epoch, resumed, evaluated."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.fakes.encoders import write_clip, write_glove
+from tests.fakes.nuswide import NAMES, FakeNUSWide
+from tests.fakes.table import write_table_dataset
+from tests.tasks.test_callbacks import Interrupt, interrupt
+from zsl.commands.configs import config_names
+from zsl.commands.evaluate import main as evaluate
+from zsl.commands.fit import main as fit
+
+CONFIGS = [name for name in config_names() if "/" not in name]
+TINY = ["--model.embed_dim=16", "--model.feedforward_dim=16", "--model.weights=null"]
+TINY += ["--data.batch_size=4", "--data.num_workers=0", "--trainer.accelerator=cpu"]
+TINY += ["--trainer.max_epochs=2"]
+
+
+def miniature(config: str, folder: Path) -> list[str]:
+    """Arguments that run a config on data made for it, with a tiny model of the same kind."""
+    convolutional = ["--model.backbone=test_resnet", "--model.stride=16", "--data.image_size=32"]
+    if config == "shapes.yaml":
+        sizes = ["--data.num_train=16", "--data.num_val=8", "--data.num_test=8"]
+        return [*convolutional, *sizes]
+    if config == "table.yaml":
+        return [*convolutional, f"--data.root={write_table_dataset(folder / 'photos')}"]
+    root = FakeNUSWide(folder / "nuswide").write_official().root
+    split = ["--data.val_fraction=0.2", "--data.held_out_fraction=0.2", f"--data.root={root}"]
+    if config == "nuswide_clip.yaml":
+        transformer = ["--model.backbone=test_vit", "--data.image_size=160"]
+        return [*transformer, *split, f"--model.encoder.model={write_clip(folder / 'clip')}"]
+    glove = write_glove(folder / "glove.txt", NAMES)
+    return [*convolutional, *split, f"--model.encoder.source={glove}"]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_config_fits_stops_resumes_and_evaluates(
+    config: str, in_tmp_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [f"--config={config}", *miniature(config, tmp_path), *TINY]
+    Interrupt.trained = []
+    with pytest.raises(SystemExit):
+        fit([*arguments, *interrupt(3, "after")])
+    name = config.removesuffix(".yaml")
+    run = in_tmp_path / "runs" / name / "latest"
+    last = f"--ckpt_path=runs/{name}/latest/checkpoints/last.ckpt"
+    assert fit([*arguments, *interrupt(-1, "never"), last]) == 0
+    for epoch in range(2):  # No image twice; an incomplete batch is dropped.
+        images = [image for at, image in Interrupt.trained if at == epoch]
+        assert len(images) == len(set(images)) >= 16
+    fitted = json.loads((run / "results.json").read_text())
+    text = capsys.readouterr().out
+    assert "\nZSL " in text
+    assert "\nGZSL " in text
+    assert evaluate([f"--checkpoint={run}/checkpoints/best.ckpt"]) == 0
+    found = json.loads((run / "checkpoints" / "best_evaluation" / "results.json").read_text())
+    assert {name: found[name] for name in fitted} == fitted
+    for picture in ("per_class_ap.png", "predictions.png"):
+        assert (run / "report" / picture).is_file()
+
+
+def test_the_training_sees_the_seen_labels_only(in_tmp_path: Path, tmp_path: Path) -> None:
+    """The labels of held-out and unseen classes can be anything: the weights are the same."""
+    arguments = ["--config=nuswide.yaml", *miniature("nuswide.yaml", tmp_path), *TINY]
+    arguments += ["--data.val_fraction=0.1"]
+    weights = []
+    for changed in (False, True):
+        if changed:
+            truth = tmp_path / "nuswide" / "Groundtruth" / "TrainTestLabels"
+            for path in truth.glob("*_Train.txt"):
+                values = path.read_text().split()
+                path.write_text("".join(f"{1 - int(value)}\n" for value in values))
+        assert fit([*arguments, "--trainer.max_epochs=1"]) == 0
+        checkpoint = torch.load("runs/nuswide/latest/checkpoints/last.ckpt", weights_only=True)
+        weights.append(checkpoint["state_dict"])
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_missing_images_are_in_the_protocol_of_the_results(
+    in_tmp_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--config=nuswide.yaml", *miniature("nuswide.yaml", tmp_path), *TINY]
+    fake = FakeNUSWide(tmp_path / "nuswide")
+    (fake.root / "Flickr" / fake.images[30]).unlink()
+    assert fit(arguments) == 2
+    assert "1 of 40 listed images are missing or unreadable" in capsys.readouterr().err
+    assert fit([*arguments, "--data.missing=skip"]) == 0
+    line = "Test on 15 images. Listed, but missing or unreadable: 1."
+    assert line in capsys.readouterr().out
+    protocol = json.loads(Path("runs/nuswide/latest/results.json").read_text())["protocol"]
+    assert protocol["num_images"] == 15
+    assert protocol["num_images_left_out"] == 1

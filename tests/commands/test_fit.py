@@ -1,0 +1,360 @@
+"""The commands as users run them, in-process, on miniature data."""
+
+import csv
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from zsl.commands.configs import config_names, find_config, shipped_configs
+from zsl.commands.evaluate import main as evaluate
+from zsl.commands.fit import main as fit
+from zsl.errors import InputError
+
+TINY_MODEL = [
+    "--model.backbone=test_resnet",
+    "--model.weights=null",
+    "--model.stride=16",
+    "--model.embed_dim=16",
+    "--model.feedforward_dim=16",
+]
+QUICK = ["--trainer.max_epochs=1", "--trainer.accelerator=cpu"]
+TINY_SHAPES = [
+    "--data.num_train=16",
+    "--data.num_val=8",
+    "--data.num_test=16",
+    "--data.batch_size=8",
+    "--data.image_size=32",
+]
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def fit_shapes(*more: str) -> int:
+    return fit(["--config=shapes.yaml", *TINY_SHAPES, *TINY_MODEL, *QUICK, *more])
+
+
+def test_fit_evaluates_reports_and_records(
+    in_tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit_shapes() == 0
+    run = in_tmp_path / "runs" / "shapes" / "version_0"
+    output = capsys.readouterr().out
+    assert "ZSL       all_images      16      24" in output
+    assert "Test on 16 images.\nProtocol all_images: every image counts" in output
+    assert "Report: runs/shapes/version_0/report" in output
+
+    results = json.loads((run / "results.json").read_text())
+    assert results["protocol"]["num_images"] == 16
+    assert results["protocol"]["num_labels"] == {"zsl": 24, "gzsl": 120, "seen": 84}
+    assert {"test/zsl/mAP", "test/gzsl/F1@3", "test/seen/R@5", "test/harmonic_mAP"} <= set(
+        results["metrics"]
+    )
+    ranked = {name for name in results["metrics"] if name.endswith("/mAP") or "@" in name}
+    assert set(results["chance"]) == ranked
+    assert results["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert len(results["data_fingerprint"]) == 16
+
+    rows = read_csv(run / "report" / "per_class_ap.csv")
+    assert len(rows) == 120
+    unseen = [float(row["AP"] or 0) for row in rows if row["role"] == "unseen"]
+    assert sum(unseen) / 24 == pytest.approx(results["metrics"]["test/zsl/mAP"], abs=1e-6)
+    for name in ("per_class_ap", "predictions"):
+        with Image.open(run / "report" / f"{name}.png") as picture:
+            assert min(picture.size) > 300
+    assert (run.parent / "latest").resolve() == run
+    assert (run / "checkpoints" / "best.ckpt").is_file()
+    assert "val/zsl/mAP" in (run / "metrics.csv").read_text()
+    assert json.loads((run / "run.json").read_text())["versions"]["zsl"]
+    assert not list(in_tmp_path.rglob(".partial*"))
+
+    # A saved config runs again, to the same numbers.
+    assert fit(["--config", str(run / "config.yaml")]) == 0
+    again = json.loads((run.parent / "version_1" / "results.json").read_text())
+    assert again == results
+    assert (run.parent / "latest").resolve().name == "version_1"
+
+
+def test_evaluate_gives_the_same_numbers_from_the_checkpoint_alone(
+    in_tmp_path: Path, table_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--config=table.yaml", f"--data.root={table_root}", "--data.num_workers=0"]
+    assert fit([*arguments, "--data.image_size=32", *TINY_MODEL, *QUICK]) == 0
+    run = in_tmp_path / "runs" / "table" / "version_0"
+    expected = json.loads((run / "results.json").read_text())
+    fitted_lines = capsys.readouterr().out.split("Test on")[1].split("Report")[0].splitlines()
+
+    checkpoint = run / "checkpoints" / "best.ckpt"
+    moved = in_tmp_path / "elsewhere" / "model.ckpt"
+    moved.parent.mkdir()
+    checkpoint.rename(moved)
+    assert evaluate(["--checkpoint", str(moved)]) == 0
+    found = json.loads((moved.parent / "model_evaluation" / "results.json").read_text())
+    assert {name: found[name] for name in expected} == expected
+    # The same figures; wider columns, since there are more of them.
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    for line in fitted_lines[1:]:
+        words = " ".join(line.split())
+        assert any(found.startswith(words) for found in lines), words
+
+    photos = table_root.rename(table_root.parent / "moved photos")
+    assert evaluate(["--checkpoint", str(moved)]) == 2
+    assert "does not exist; set data.root" in capsys.readouterr().err
+    output = ["--output", "here"]
+    assert evaluate(["--checkpoint", str(moved), f"--data.root={photos}", *output]) == 0
+    assert json.loads(Path("here/results.json").read_text()) == found
+
+    for change, message in (
+        ("--data.rot=x", "Did you mean 'root'"),
+        ("--data.image_size=64", "image_size is 64, but"),
+        ("--data.batch_size=many", "The data can't be made with"),
+        (f"--output={moved}/below", "Not a directory"),
+    ):
+        again = [f"--data.root={photos}", "--checkpoint", str(moved)]
+        assert evaluate([*again, change]) == 2
+        assert message in capsys.readouterr().err
+    (photos / "classes.csv").write_text("name,role\nred,seen\ngreen,held_out\nblue,unseen\n")
+    (photos / "labels.csv").write_text("image,labels,split\nimages/0.png,red,test\n")
+    assert evaluate(["--checkpoint", str(moved), f"--data.root={photos}"]) == 2
+    assert "evaluate on data with the same classes" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+def test_a_run_is_resumed_from_its_last_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
+    early_stop = ["--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=val/seen/mAP"]
+    early_stop += ["--trainer.callbacks.mode=max"]
+    two_epochs = "--trainer.max_epochs=2"
+    assert fit_shapes(two_epochs, *early_stop, "--trainer.callbacks.stopping_threshold=-1") == 0
+    last = "runs/shapes/version_0/checkpoints/last.ckpt"
+    through_link = "runs/shapes/latest/checkpoints/last.ckpt"
+    assert fit_shapes(two_epochs, f"--ckpt_path={through_link}") == 0
+    checkpoint = torch.load(
+        "runs/shapes/version_1/checkpoints/last.ckpt", map_location="cpu", weights_only=True
+    )
+    assert checkpoint["global_step"] == 4
+    # The best of both parts is what counts, and lies in the new run's folder.
+    scores = [
+        float(row["val/zsl/mAP"])
+        for version in (0, 1)
+        for row in read_csv(Path(f"runs/shapes/version_{version}/metrics.csv"))
+        if row["val/zsl/mAP"]
+    ]
+    (best,) = (state for name, state in checkpoint["callbacks"].items() if "BestCheckpoint" in name)
+    assert len(scores) == 2
+    assert best["best_model_score"].item() == pytest.approx(max(scores))
+    assert best["best_model_path"] == "runs/shapes/version_1/checkpoints/best.ckpt"
+    assert Path(best["best_model_path"]).is_file()
+    assert torch.load(last, map_location="cpu", weights_only=True)["global_step"] == 2
+    capsys.readouterr()
+    assert fit_shapes("--trainer.max_epochs=20", f"--ckpt_path={last}") == 2
+    assert "schedule has 10 steps, this run's has 40" in capsys.readouterr().err
+    Path("cut.ckpt").write_bytes(Path(last).read_bytes()[:5000])
+    assert fit_shapes("--ckpt_path=cut.ckpt") == 2
+    assert "cut.ckpt can't be read" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+def test_two_processes_evaluate_every_image_once() -> None:
+    devices = ["--trainer.devices=2", "--trainer.strategy=ddp", "--model.ema_decay=0.9"]
+    sizes = ["--data.num_val=9", "--data.num_test=17", "--data.num_train=32"]
+    arguments = ["--config=shapes.yaml", *TINY_SHAPES, *sizes, *TINY_MODEL, *QUICK, *devices]
+    subprocess.run([sys.executable, "-m", "zsl.fit", *arguments], check=True, timeout=200)
+    expected = json.loads(Path("runs/shapes/latest/results.json").read_text())
+    assert expected["protocol"]["num_images"] == 17
+    assert evaluate(["--checkpoint=runs/shapes/latest/checkpoints/best.ckpt"]) == 0
+    evaluated = Path("runs/shapes/latest/checkpoints/best_evaluation/results.json")
+    found = json.loads(evaluated.read_text())
+    assert found["metrics"] == pytest.approx(expected["metrics"], abs=1e-6)
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+def test_half_precision_trains_and_reports() -> None:
+    assert fit_shapes("--trainer.precision=bf16-mixed") == 0
+    results = json.loads(Path("runs/shapes/latest/results.json").read_text())
+    assert results["precision"] == "bf16-mixed"
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+def test_a_run_without_validation_says_that_it_is_not_tested(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert fit_shapes("--trainer.limit_val_batches=0") == 0
+    assert "Nothing was validated, so no checkpoint was selected" in capsys.readouterr().out
+
+
+def test_the_photographs_of_the_readme(in_tmp_path: Path) -> None:
+    photos = in_tmp_path / "photos"
+    for name in ("a/1.jpg", "a/2.jpg", "b/3.jpg"):
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (60, 40), "red").save(photos / name)
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    example = readme.split("photos/labels.csv    ")[1].split("```")[0]
+    tables = [line.split() for line in ("photos/ " + example).splitlines()]
+    labels, classes = [tables[0][1]], [tables[0][-1]]
+    for line in tables[1:]:
+        labels.append(line[0])
+        classes.append(line[1])
+    (photos / "labels.csv").write_text("\n".join(labels))
+    (photos / "classes.csv").write_text("\n".join(classes))
+    arguments = ["--config=table.yaml", "--data.root=photos", "--data.num_workers=0"]
+    assert fit([*arguments, "--data.image_size=32", *TINY_MODEL, *QUICK]) == 0
+    assert Path("runs/table/latest/report/predictions.png").is_file()
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+def test_odd_label_names_are_drawn(table_root: Path) -> None:
+    for path in table_root.glob("*.csv"):
+        path.write_text(path.read_text().replace("black", r"a$\foo$ b"))
+    arguments = ["--config=table.yaml", f"--data.root={table_root}", "--data.num_workers=0"]
+    assert fit([*arguments, "--data.image_size=32", *TINY_MODEL, *QUICK]) == 0
+    assert Path("runs/table/latest/report/predictions.png").is_file()
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+def test_wandb_overlay_logs_offline_beside_the_csv(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    assert fit_shapes("--config=loggers/wandb.yaml") == 0
+    assert Path("runs/shapes/version_0/metrics.csv").is_file()
+    assert Path("runs/shapes/version_0/config.yaml").is_file()
+    assert list(Path().glob("**/offline-run-*"))
+    assert not Path("config.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config=shape.yaml"], "Did you mean 'shapes.yaml'"),
+        (
+            ["--model.learnin_rate=1"],
+            "no argument model.learnin_rate. Did you mean 'model.learning",
+        ),
+        (["--data.num_trian=1"], "no argument data.num_trian. Did you mean 'data.num_train'"),
+        (["--trainer.max_epoch=1"], "Did you mean 'trainer.max_epochs'"),
+        (["--model.encoder.templat=x"], "Did you mean 'model.encoder.template'"),
+        (["--model.learning_rate=fast"], "model.learning_rate is 'fast'; expected float"),
+        (["--model.stride=wide"], "model.stride is 'wide'; expected int or null"),
+        (["--model.optimizer=sgd"], "model.optimizer is 'sgd'; expected adamw, adam."),
+        (["--data.batch_size=many"], "data.batch_size is 'many'; expected int."),
+        (["--data.num_workers=many"], "data.num_workers is 'many'; expected int or null."),
+        (["--model.stride=7"], "has no features at stride 7"),
+        (["--model.backbone=resnet5O"], "Did you mean 'resnet50'"),
+        (["--model.encoder.template=photo"], "must hold {} once"),
+        (["--trainer.accelerator=abacus"], "trainer: You selected an invalid accelerator"),
+        (["--data.class_path=zsl.data.Shape"], "module 'zsl.data' has no attribute 'Shape'"),
+        (["--trainer.precision=17"], "trainer.precision is '17'; expected"),
+        (["--data.batch_size=0"], "data.batch_size is 0; expected 1 or more"),
+        (["--data.num_val=0"], "data.num_val is 0"),
+        (["--model.dropout=2"], "model.dropout is 2.0"),
+        (["--config=latin.yaml"], "can't decode"),
+        (["--ckpt_path=none.ckpt"], "The checkpoint none.ckpt does not exist"),
+        (["--config"], "expected one argument"),
+        (["--config=typo.yaml"], "no argument model.leraning_rate. Did you mean"),
+        (["--config=broken.yaml"], "Problems parsing config"),
+        (["--config=table.yaml"], "data.root is not set"),
+        (
+            ["--config=table.yaml", "--data.root=/nowhere"],
+            "The data folder /nowhere does not exist",
+        ),
+    ],
+)
+def test_errors_are_one_sentence(
+    in_tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    (in_tmp_path / "typo.yaml").write_text("model:\n  leraning_rate: 1\n")
+    (in_tmp_path / "latin.yaml").write_bytes("# é\nmodel: {}\n".encode("latin-1"))
+    (in_tmp_path / "broken.yaml").write_text("model: [\n")
+    alone = arguments[0] == "--config=table.yaml"
+    assert fit(arguments if alone else ["--config=shapes.yaml", *arguments]) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: ")
+    assert message in error
+    assert "Traceback" not in error
+    assert len(error.splitlines()) == 1
+    assert not Path("runs").exists()
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_an_unreadable_image_ends_the_run_in_one_sentence(
+    table_root: Path, capsys: pytest.CaptureFixture[str], num_workers: int
+) -> None:
+    path = table_root / "images" / "0.png"
+    path.write_bytes(path.read_bytes()[:70])
+    data = [f"--data.root={table_root}", f"--data.num_workers={num_workers}"]
+    size = "--data.image_size=32"
+    assert fit(["--config=table.yaml", *data, size, *TINY_MODEL, *QUICK]) == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    assert len(error) == 1
+    assert f"The image {path} can't be read" in error[0]
+
+
+def test_help_names_every_argument_and_config(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit(["--help"]) == 0
+    text = capsys.readouterr().out
+    for expected in (
+        *config_names(),
+        "query_noise",
+        "mixed_queries",
+        "num_train",
+        "held_out_seed",
+        "--ckpt_path",
+    ):
+        assert expected in text
+    assert max(len(line) for line in text.splitlines()) <= 100
+    with pytest.raises(SystemExit) as stopped:
+        evaluate(["--help"])
+    assert stopped.value.code == 0
+    assert "--checkpoint" in capsys.readouterr().out
+
+
+def test_print_config_shows_the_merged_config(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        fit(["--config=shapes.yaml", "--config=loggers/wandb.yaml", "--print_config"])
+    assert stopped.value.code == 0
+    config = yaml.safe_load(capsys.readouterr().out)
+    loggers = [logger["class_path"].split(".")[-1] for logger in config["trainer"]["logger"]]
+    assert loggers == ["CSVLogger", "WandbLogger"]
+    assert config["model"]["stride"] == 16
+    assert config["data"]["init_args"]["num_train"] == 4000
+
+
+def test_a_config_in_the_working_directory_comes_first(in_tmp_path: Path) -> None:
+    assert find_config("shapes.yaml") == str(shipped_configs() / "shapes.yaml")
+    (in_tmp_path / "shapes.yaml").write_text("seed_everything: 1\n")
+    assert find_config("shapes.yaml") == "shapes.yaml"
+    with pytest.raises(InputError, match="neither a file nor one of the shipped configs"):
+        find_config("nothing.yaml")
+
+
+def test_a_wheel_brings_the_configs(in_tmp_path: Path) -> None:
+    source = Path(__file__).parents[2]
+    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet"]
+    copy = in_tmp_path / "source"
+    tracked = ["zsl", "configs", "setup.cfg", "pyproject.toml", "README.md"]
+    copy.mkdir()
+    for name in tracked:
+        subprocess.run(["cp", "-r", str(source / name), str(copy)], check=True)
+    subprocess.run([*build, "--wheel-dir", str(in_tmp_path), str(copy)], check=True)
+    (wheel,) = in_tmp_path.glob("*.whl")
+    site = in_tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    command = [sys.executable, "-P", "-m", "zsl.fit", "--help"]
+    result = subprocess.run(
+        command, env={"PYTHONPATH": str(site)}, capture_output=True, text=True, check=True
+    )
+    for name in config_names():
+        assert name in result.stdout
+    assert (site / "zsl" / "configs" / "loggers" / "wandb.yaml").is_file()
+    assert (site / "zsl" / "py.typed").is_file()
+    assert (site / "zsl" / "templates" / "report.html").is_file()

@@ -1,0 +1,220 @@
+"""The feature store: the same numbers as the frozen backbone, and nothing else's."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.data.test_table import edit
+from zsl.commands.evaluate import main as evaluate
+from zsl.commands.fit import main as fit
+from zsl.commands.prepare import main as prepare
+from zsl.data import FeatureStore, FeatureWriter, Split, TableDataModule
+from zsl.data.feature_store import FeatureDataset
+from zsl.errors import InputError
+
+TINY = ["--config=table.yaml", "--config=data/features.yaml", "--data.batch_size=8"]
+TINY += ["--data.image_size=32", "--model.backbone=test_resnet", "--model.stride=16"]
+TINY += ["--model.weights=null", "--model.embed_dim=16", "--model.feedforward_dim=16"]
+TINY += ["--trainer.max_epochs=2", "--trainer.accelerator=cpu", "--data.num_workers=0"]
+
+
+@pytest.fixture
+def tiny(table_root: Path, in_tmp_path: Path) -> list[str]:
+    return [*TINY, f"--data.root={table_root}"]
+
+
+def last_metrics(version: int) -> tuple[str, dict[str, float]]:
+    run = Path("runs/table") / f"version_{version}"
+    return (run / "metrics.csv").read_text(), json.loads((run / "results.json").read_text())
+
+
+def test_training_from_a_store_gives_the_numbers_of_the_frozen_run(
+    tiny: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit(tiny) == 0
+    assert prepare(["features", *tiny, "--data.features=store"]) == 0
+    output = capsys.readouterr().out
+    assert "train: 20 images\n" in output
+    assert "4 × 192 values an image, float16" in output
+    assert fit([*tiny, "--data.features=store"]) == 0
+    assert last_metrics(0) == last_metrics(1)
+
+    # Its checkpoint needs the store no more than any other.
+    checkpoint = "--checkpoint=runs/table/version_1/checkpoints/best.ckpt"
+    for more in ([], ["--data.features=null"]):
+        assert evaluate([checkpoint, *more]) == 0
+        path = Path("runs/table/version_1/checkpoints/best_evaluation/results.json")
+        found = json.loads(path.read_text())
+        fitted = last_metrics(0)[1]
+        assert {name: found[name] for name in fitted} == fitted
+
+
+def test_the_store_holds_the_tokens_in_float16(tiny: list[str]) -> None:
+    assert prepare(["features", *tiny, "--data.features=store"]) == 0
+    store = FeatureStore("store")
+    data = TableDataModule(tiny[-1].partition("=")[2], image_size=32)
+    images = data.dataset(Split.VAL, data.evaluation_transform)
+    served = store.serve(Split.VAL, images)
+    assert served[3]["tokens"].shape == (4, 192)
+    assert served[3]["tokens"].dtype == torch.float16
+    batch = served.__getitems__([7, 3])
+    assert torch.equal(batch["tokens"][1], served[3]["tokens"])
+    assert torch.equal(batch["target"][0], images.target(7))
+    assert served.picture(3).tobytes() == images.picture(3).tobytes()
+    assert not list(Path().glob(".partial*"))
+
+
+def test_other_features_than_the_configs_are_refused(
+    tiny: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = "--data.features=store"
+    assert prepare(["features", *tiny, store]) == 0
+    for change, message in (
+        ("--model.stride=8", "was made with stride 16, but the model has stride 8"),
+        ("--data.image_size=48", "was made with image_size 32, but the model has image_size 48"),
+        ("--seed_everything=1", "was made with weights "),
+        ("--model.freeze_backbone=false", "tokens of a frozen backbone"),
+        (
+            "--data.horizontal_flip=true",
+            "plain images, but data.horizontal_flip True varies them; raise data.views",
+        ),
+        ("--data.features=elsewhere", "elsewhere does not exist; make one with"),
+    ):
+        assert fit([*tiny, store, change]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_other_images_are_refused_other_labels_are_not(
+    tiny: list[str], table_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = [*tiny, "--data.features=store"]
+    assert prepare(["features", *tiny]) == 0
+    edit(table_root / "classes.csv", "blue,seen", "blue,held_out")
+    assert fit(tiny) == 0
+    edit(table_root / "labels.csv", ",train", ",val")
+    assert fit(tiny) == 2
+    assert "was made of other train images than the data now has" in capsys.readouterr().err
+    (table_root / "images" / "1.png").unlink()
+    assert fit(tiny) == 2
+    assert "1.png is missing" in capsys.readouterr().err
+
+
+def test_of_several_views_one_is_drawn_each_time(
+    tiny: list[str], table_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = [*tiny, "--data.features=store", "--data.views=5"]
+    assert prepare(["features", *tiny]) == 2
+    assert "data.views is 5, but nothing varies" in capsys.readouterr().err
+    tiny += ["--data.min_crop=0.3"]
+    assert prepare(["features", *tiny]) == 0
+    assert "train: 20 images in 5 views\n" in capsys.readouterr().out
+    stored = torch.from_numpy(np.load("store/train.npy"))
+    assert stored.shape == (100, 4, 192)
+    assert len(np.load("store/val.npy")) == 10
+    assert fit(tiny) == 0
+    data = TableDataModule(
+        str(table_root),
+        image_size=32,
+        min_crop=0.3,
+        horizontal_flip=False,
+        features="store",
+        views=5,
+    )
+    data.setup("fit")
+    drawn = [data.train_dataset[7]["tokens"] for _ in range(60)]
+    views = stored[7::20]
+    found = {int((views == tokens).flatten(1).all(1).nonzero()) for tokens in drawn}
+    assert found == {0, 1, 2, 3, 4}
+    assert fit([*tiny, "--data.min_crop=0.5"]) == 2
+    assert "made with min_crop 0.3, but the data has min_crop 0.5" in capsys.readouterr().err
+
+
+def test_a_damaged_store_is_one_sentence(tiny: list[str]) -> None:
+    assert prepare(["features", *tiny, "--data.features=store"]) == 0
+    data = TableDataModule(tiny[-1].partition("=")[2], image_size=32)
+    images = data.dataset(Split.TRAIN, data.evaluation_transform)
+    path = Path("store/train.npy")
+    whole = path.read_bytes()
+    for damage in (whole[:-10], whole[:20], b""):
+        path.write_bytes(damage)
+        with pytest.raises(InputError, match="missing or not whole"):
+            FeatureStore("store").serve(Split.TRAIN, images)
+    np.save(path, np.zeros((3, 4, 192), np.float16))
+    with pytest.raises(InputError, match=r"has the shape \(3, 4, 192\); expected \(20, 4, 192\)"):
+        FeatureStore("store").serve(Split.TRAIN, images)
+    Path("store/features.json").write_text("{")
+    with pytest.raises(InputError, match="is damaged"):
+        FeatureStore("store")
+
+
+def test_what_prepare_refuses(tiny: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, message in (
+        (["features", *tiny], "data.features is not set"),
+        (["featurs", *tiny], "Did you mean 'features'?"),
+        (
+            ["features", *tiny, "--data.features=store", "--model.freeze_backbone=false"],
+            "model.freeze_backbone is false",
+        ),
+    ):
+        assert prepare(arguments) == 2
+        assert message in capsys.readouterr().err
+    Path("thesis").mkdir()
+    assert prepare(["features", *tiny, "--data.features=thesis"]) == 2
+    assert "thesis exists and is no feature store" in capsys.readouterr().err
+    assert Path("thesis").is_dir()
+
+
+def test_missing_images_are_refused_before_a_store_is_begun(
+    tiny: list[str], table_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (table_root / "images" / "3.png").unlink()  # Of the test.
+    assert prepare(["features", *tiny, "--data.features=store"]) == 2
+    captured = capsys.readouterr()
+    assert "1 of 10 test images are missing" in captured.err
+    assert "train: " not in captured.out
+    assert not list(Path().glob("*store*"))
+
+
+def write_store(folder: Path, images: FeatureDataset, tokens: torch.Tensor) -> None:
+    with FeatureWriter.create(folder, {"backbone": "none"}, {"views": 1}) as writer:
+        writer.begin(Split.TRAIN, images, 1)
+        for part in tokens.split(3):
+            writer.write(part)
+
+
+def test_a_store_is_written_whole_or_not_at_all(tmp_path: Path, table_root: Path) -> None:
+    data = TableDataModule(str(table_root), image_size=32)
+    images = FeatureDataset(tmp_path / "none", data.dataset(Split.TRAIN, data.training_transform))
+    tokens = torch.randn(20, 2, 5)
+    folder = tmp_path / "store"
+    with pytest.raises(InputError, match="not all finite numbers in float16"):
+        write_store(folder, images, tokens * 1e6)
+    assert not folder.exists()
+    assert not list(tmp_path.glob(".partial*"))
+    write_store(folder, images, tokens)
+    served = FeatureStore(folder).serve(Split.TRAIN, images)
+    assert torch.equal(served.__getitems__([*range(20)])["tokens"], tokens.half())
+    with pytest.raises(InputError):  # An older store outlives a failure.
+        write_store(folder, images, tokens * 1e6)
+    write_store(folder, images, -tokens)
+    assert torch.equal(served.__getitems__([19])["tokens"][0], -tokens[19].half())
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+def test_what_was_read_does_not_stay_in_memory(tmp_path: Path, table_root: Path) -> None:
+    def resident() -> float:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1e3
+
+    data = TableDataModule(str(table_root), image_size=32)
+    images = data.dataset(Split.TRAIN, data.training_transform)
+    np.save(tmp_path / "train.npy", np.ones((20, 1000, 2500), np.float16))  # 100 MB
+    served = FeatureDataset(tmp_path / "train.npy", images)
+    served.__getitems__([0])
+    before = resident()
+    for index in range(20):
+        assert served.__getitems__([index])["tokens"].sum(dtype=torch.float32) == 2.5e6
+    assert resident() - before < 60

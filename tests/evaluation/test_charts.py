@@ -1,0 +1,38 @@
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+from zsl.evaluation import charts
+
+
+def make_labels(roles: list[str]) -> pd.DataFrame:
+    count = len(roles)
+    names = [f"label {number}" for number in range(count)]
+    ap = [number / count for number in range(count)]
+    return pd.DataFrame({"label": names, "role": roles, "AP": ap, "chance": [0.1] * count})
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def test_best_guesses_are_three_of_all_and_two_more_unseen() -> None:
+    labels = make_labels(["seen"] * 4 + ["unseen"] * 4)
+    scores = torch.tensor([[9.0, 8.0, 1.0, 2.0, 7.0, 3.0, 4.0, 5.0]])
+    targets = torch.zeros(1, 8, dtype=torch.int8)
+    targets[0, 6] = 1
+    figure = charts.predictions(labels, scores, targets, lambda row: Image.new("RGB", (8, 8)))
+    assert texts(figure) == ["label 0", "label 1", "label 4", "label 7", "label 6 ✓"]
+
+
+def test_many_labels_show_the_best_and_the_worst() -> None:
+    labels = make_labels(["seen"] * 100 + ["held_out"] * 4 + ["unseen"] * 2)
+    unseen_axes, seen_axes = charts.per_class_ap(labels).axes
+    assert len(unseen_axes.get_yticklabels()) == 2
+    shown = [text.get_text() for text in seen_axes.get_yticklabels()]
+    assert len(shown) == charts.MAX_BARS
+    assert shown[0] == "label 0"
+    assert shown[-1] == "label 103"
+    assert "100 seen labels, mAP 0.467" in seen_axes.get_title()
+    assert "the 24 best and the 24 worst" in seen_axes.get_title()

@@ -1,0 +1,128 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, features
+
+from zsl.errors import InputError
+from zsl.files.images import check_picture, read_picture, read_pixels, to_rgb
+
+
+def half_red(width: int = 40, height: int = 20) -> Image.Image:
+    pixels = np.zeros((height, width, 3), dtype=np.uint8)
+    pixels[:, : width // 2, 0] = 255
+    return Image.fromarray(pixels)
+
+
+def smooth(width: int, height: int) -> Image.Image:
+    x, y = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
+    return Image.fromarray(np.stack([x, y, (x + y) / 2], axis=-1).astype(np.uint8))
+
+
+def test_pictures_are_seen_as_a_person_sees_them(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # Turned by 90 degrees: the left half is on top when shown.
+    half_red().save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    for turned in (
+        np.asarray(read_picture(tmp_path / "turned.jpg")),
+        read_pixels(tmp_path / "turned.jpg", 8),
+    ):
+        assert turned.shape == (40, 20, 3)
+        assert turned[:18, :, 0].min() > 200
+        assert turned[22:, :, 0].max() < 60
+
+    grey = Image.fromarray(np.array([[0, 257 * 100, 65535]], dtype=np.uint16))
+    assert np.asarray(to_rgb(grey))[0, :, 0].tolist() == [0, 100, 255]
+
+    clear = Image.new("RGBA", (2, 1), (255, 0, 0, 0))
+    assert np.asarray(to_rgb(clear)).tolist() == [[[255] * 3] * 2]
+    palette = Image.new("P", (2, 1), 0)
+    assert to_rgb(palette).mode == to_rgb(Image.new("CMYK", (2, 1))).mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    ("size", "min_side", "expected"),
+    [
+        ((100, 80), 41, (80, 100)),  # Half would be too small.
+        ((100, 80), 40, (40, 50)),
+        ((100, 80), 20, (20, 25)),
+        ((101, 83), 21, (21, 26)),
+        ((30, 20), 224, (20, 30)),  # Never enlarged.
+    ],
+)
+def test_jpegs_are_read_reduced_but_never_below_the_side_needed(
+    tmp_path: Path, size: tuple[int, int], min_side: int, expected: tuple[int, int]
+) -> None:
+    smooth(*size).save(tmp_path / "a.jpg", quality=95)
+    pixels = read_pixels(tmp_path / "a.jpg", min_side)
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (*expected, 3)
+    reference = smooth(*size).resize(expected[::-1], Image.Resampling.BOX)
+    assert np.abs(pixels.astype(int) - np.asarray(reference)).mean() < 4
+
+
+def test_a_jpeg_of_any_size_is_not_decoded(tmp_path: Path) -> None:
+    """A few hundred bytes may ask for gigabytes."""
+    path = tmp_path / "bomb.jpg"
+    smooth(8, 8).save(path, progressive=True)
+    data = bytearray(path.read_bytes())
+    header = data.index(b"\xff\xc2")
+    data[header + 5 : header + 9] = b"\xf0\x00\xf0\x00"  # 61440 x 61440 pixels.
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"bomb.jpg can't be read \(Image size"):
+        read_pixels(path, 64)
+
+
+@pytest.mark.parametrize("kind", ["L.jpg", "CMYK.jpg", "RGB.png", "RGBA.png", "exif.jpg", "webp"])
+def test_any_kind_of_file_gives_the_pixels_that_a_person_sees(tmp_path: Path, kind: str) -> None:
+    mode, _, suffix = kind.partition(".")
+    path = tmp_path / f"a.{suffix or mode}"
+    if kind == "webp" and not features.check("webp"):
+        pytest.skip("Pillow without WebP")
+    options: dict[str, Any] = {}
+    if mode == "exif":
+        exif = Image.Exif()
+        exif[0x010F] = "a camera"
+        options["exif"] = exif
+    image = smooth(24, 16)
+    image.convert(mode if mode in ("L", "CMYK", "RGBA") else "RGB").save(path, **options)
+    pixels = read_pixels(path, 16)
+    assert pixels.shape == (16, 24, 3)
+    assert np.abs(pixels.astype(int) - np.asarray(read_picture(path))).max() <= 3
+    pixels[0, 0] = 0  # The pixels are the caller's own.
+
+
+def test_what_is_no_image_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    smooth(640, 480).save(path)
+    whole = path.read_bytes()
+    for content, reason in (
+        (whole[: len(whole) * 3 // 4], "truncated"),
+        (b"no image", "not an image"),
+        (b"", "not an image"),
+        (whole[:20], r"truncated|not an image|broken|Truncated"),
+    ):
+        path.write_bytes(content)
+        for read in (read_picture, lambda path: read_pixels(path, 8)):
+            with pytest.raises(InputError, match=f"a.jpg can't be read .*{reason}.*; replace it"):
+                read(path)
+    with pytest.raises(InputError, match=r"none\.jpg can't be read .*No such file"):
+        read_pixels(tmp_path / "none.jpg", 8)
+
+
+def test_damaged_exif_data_says_nothing_about_the_pixels(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x8769] = 1, "a camera", {0x9000: b"0230"}
+    path = tmp_path / "a.jpg"
+    smooth(24, 16).save(path, exif=exif)
+    whole = path.read_bytes()
+    start = whole.index(b"Exif")
+    for position in range(start + 6, start + 110):
+        for value in (0, 3, 255):
+            path.write_bytes(whole[:position] + bytes([value]) + whole[position + 1 :])
+            check = check_picture(path, None, 0)
+            if not check.problem:
+                height, width, _ = read_pixels(path, 8).shape
+                picture = read_picture(path)
+                assert (height > width) == (picture.height > picture.width)

@@ -1,0 +1,319 @@
+"""`zsl.Tagger`: from checkpoints and folders, asked and shared."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import zsl
+from tests.fakes.checkpoints import NEW_LABELS, write_checkpoint
+from zsl.errors import InputError
+from zsl.tasks.zero_shot import ZeroShotTask
+
+RESULTS = {
+    "protocol": {
+        "name": "all_images, zero, averaged",
+        "definition": "every image counts",
+        "num_images_counted": {"zsl": 10, "gzsl": 10, "seen": 10},
+        "num_labels": {"zsl": 2, "gzsl": 8, "seen": 4},
+    },
+    "metrics": {"test/zsl/mAP": 0.123, "test/gzsl/mAP": 0.456, "test/gzsl/F1@3": 0.789},
+}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = write_checkpoint(tmp_path_factory.mktemp("run"))
+    (path.parent.parent / "results.json").write_text(json.dumps(RESULTS))
+    return path
+
+
+@pytest.fixture(scope="module")
+def tagger(checkpoint: Path) -> zsl.Tagger:
+    return zsl.Tagger.from_pretrained(checkpoint)
+
+
+@pytest.fixture(scope="module")
+def pictures(checkpoint: Path) -> list[Path]:
+    return sorted((checkpoint.parents[1] / "photos" / "images").iterdir())[:5]
+
+
+def pixels(pictures: list[Path], size: int = 64) -> torch.Tensor:
+    """As the transform makes them, by Pillow: uint8 (B, 3, S, S)."""
+    squashed = [Image.open(p).resize((size, size), Image.Resampling.BILINEAR) for p in pictures]
+    arrays = [np.asarray(image) for image in squashed]
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
+
+
+def test_it_says_what_the_task_says(
+    checkpoint: Path, tagger: zsl.Tagger, pictures: list[Path]
+) -> None:
+    task = ZeroShotTask.from_checkpoint(checkpoint).eval()
+    names = [*NEW_LABELS, *task.vocabulary.names[::-1]]
+    with torch.no_grad():
+        logits = task(pixels(pictures), task.encoder.encode(names))
+    predictions = tagger.predict(pictures, names, top_k=len(names), batch_size=2)
+    for row, prediction in zip(logits, predictions, strict=True):
+        order = row.argsort(descending=True)
+        assert prediction.scores == pytest.approx(row.sigmoid()[order].tolist(), abs=2e-3)
+        found = [float(row[names.index(label)]) for label in prediction.labels]
+        assert found == pytest.approx(row[order].tolist(), abs=2e-2)
+    assert len({tuple(prediction.scores) for prediction in predictions}) > 1
+
+
+def test_top_k_and_threshold(tagger: zsl.Tagger, pictures: list[Path]) -> None:
+    every = tagger.predict(pictures, top_k=1000)
+    assert {len(labels) for labels, _ in every} == {8}
+    assert tagger.predict(pictures) == [zsl_prefix(p, 5) for p in every]
+    assert tagger.predict(pictures, top_k=2) == [zsl_prefix(p, 2) for p in every]
+    limit = sorted(score for _, scores in every for score in scores)[20]
+    for top_k in (None, 3):
+        predictions = tagger.predict(pictures, top_k=top_k, threshold=limit)
+        for (labels, scores), (all_labels, all_scores) in zip(predictions, every, strict=True):
+            count = min(sum(score >= limit for score in all_scores), top_k or 8)
+            assert (labels, scores) == (all_labels[:count], all_scores[:count])
+
+
+def zsl_prefix(prediction: Any, count: int) -> tuple[list[str], list[float]]:
+    return prediction.labels[:count], prediction.scores[:count]
+
+
+def test_paths_and_pictures_are_the_same(tagger: zsl.Tagger, pictures: list[Path]) -> None:
+    by_path = tagger.predict([str(path) for path in pictures])
+    assert tagger.predict([Image.open(path) for path in pictures]) == by_path
+    assert tagger.predict(pictures[0]) == by_path[:1]
+    assert tagger.predict(Image.open(pictures[1])) == tagger.predict([pictures[1]])
+    assert tagger.predict([]) == []
+    with Image.open(pictures[0]) as picture:
+        assert tagger.predict([picture] * 8) == by_path[:1] * 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"labels": ["red", "red"]}, "label 2: the label 'red' is there twice"),
+        ({"labels": ["red", " "]}, "label 2: the label name is empty"),
+        ({"labels": []}, "There are no labels to ask"),
+        ({"labels": ["blurple"]}, "has no vector for the label 'blurple'"),
+        ({"top_k": 0}, "top_k is 0; expected 1 or more"),
+        ({"threshold": 1.5}, "threshold is 1.5; expected 0 to 1"),
+        ({"batch_size": 0}, "batch_size is 0; expected 1 or more"),
+        ({"images": "nowhere.jpg"}, "The image nowhere.jpg can't be read"),
+        ({"images": [3]}, "An image is a int; expected a path"),
+        ({"images": Image.new("RGB", (0, 0))}, "The image given can't be read"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(
+    tagger: zsl.Tagger, pictures: list[Path], arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        tagger.predict(**{"images": pictures, **arguments})
+
+
+SHARED: list[dict[str, Any]] = [
+    {},
+    {"backbone": "test_vit", "num_groups": 3, "seen_span": True},
+    {"head": "conse"},
+    {"head": "fast0tag", "loss": "ranking", "stride": 16},
+    {"head": "bilinear", "freeze_backbone": True},
+]
+
+
+@pytest.mark.parametrize("settings", SHARED)
+def test_a_saved_folder_is_the_same_tagger(settings: dict[str, Any], tmp_path: Path) -> None:
+    tagger = zsl.Tagger.from_pretrained(write_checkpoint(tmp_path / "run", **settings))
+    tagger.save_pretrained(tmp_path / "shared")
+    files = sorted(path.name for path in (tmp_path / "shared").iterdir())
+    assert files == ["README.md", "config.json", "model.safetensors"]
+    again = zsl.Tagger.from_pretrained(tmp_path / "shared")
+    assert again.vocabulary == tagger.vocabulary
+    images = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        torch.testing.assert_close(again(images), tagger(images), rtol=0, atol=1e-6)
+    pictures = list((tmp_path / "run" / "photos" / "images").iterdir())[:3]
+    # New labels too, by the recipe.
+    assert again.predict(pictures, NEW_LABELS) == tagger.predict(pictures, NEW_LABELS)
+    again.save_pretrained(tmp_path / "shared again")
+    for file in files:
+        copy = tmp_path / "shared again" / file
+        assert copy.read_bytes() == (tmp_path / "shared" / file).read_bytes()
+
+
+def test_the_card_is_filled_in(tagger: zsl.Tagger, tmp_path: Path) -> None:
+    tagger.save_pretrained(tmp_path)
+    card = (tmp_path / "README.md").read_text()
+    for text in (
+        "pipeline_tag: zero-shot-image-classification",
+        "# Zero-shot tagger: TableDataModule (photos)",
+        "Labels: 4 seen, 2 held out, 2 unseen.",
+        "- seen: blue, green, red, yellow",
+        "| encoder | LabelMatrix |",
+        "| backbone | test_resnet |",
+        "Protocol all_images, zero, averaged: every image counts.",
+        "| unseen labels alone (ZSL) | 2 | 10 | 0.123 |  |  |",
+        "| all labels (GZSL) | 8 | 10 | 0.456 | 0.789 |  |",
+    ):
+        assert text in card
+
+
+def test_another_source_of_vectors_is_refused(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "run")
+    tagger = zsl.Tagger.from_pretrained(path)
+    arrays = dict(np.load(tmp_path / "run" / "vectors.npz"))
+    np.savez(tmp_path / "run" / "vectors.npz", **{**arrays, "vectors": arrays["vectors"] + 1})
+    tagger.ask(["red"])  # Its vector is in the checkpoint.
+    with pytest.raises(InputError, match="has changed since the first labels were embedded"):
+        tagger.ask(["pink"])
+
+
+def change(path: Path, **changes: Any) -> None:
+    checkpoint = torch.load(path, weights_only=True)
+    for name, value in changes.items():
+        checkpoint[name].update(value)
+    torch.save(checkpoint, path)
+
+
+def test_what_is_no_tagger_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    load = zsl.Tagger.from_pretrained
+    with pytest.raises(InputError, match=r"The checkpoint .*none.ckpt does not exist"):
+        load(tmp_path / "none.ckpt")
+    with pytest.raises(InputError, match="x is no file, no folder, and not to be had"):
+        load("x" * 300)
+    with pytest.raises(InputError, match=r"has no config.json; expected one that save_pretrained"):
+        load(tmp_path)
+    with pytest.raises(InputError, match="someone/tagger is no file, no folder, and not to be had"):
+        load("someone/tagger")
+    broken = tmp_path / "broken.ckpt"
+    broken.write_bytes(checkpoint.read_bytes()[:5000])
+    with pytest.raises(InputError, match="damaged, incomplete, or no checkpoint"):
+        load(broken)
+    shutil.copy(checkpoint, broken)
+    change(broken, zsl={"version": "9.0"}, hyper_parameters={"num_experts": 8})
+    with pytest.raises(InputError, match=r"'num_experts' of zsl 9.0, which zsl .* lacks"):
+        load(broken)
+    shutil.copy(checkpoint, broken)
+    change(broken, zsl={"version": "9.0"}, hyper_parameters={"embed_dim": 32})
+    with pytest.raises(InputError, match=r"was saved by zsl 9.0 and does not go with zsl"):
+        load(broken)
+
+
+def test_a_damaged_folder_is_refused(tagger: zsl.Tagger, tmp_path: Path) -> None:
+    tagger.save_pretrained(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises(InputError, match=r"can't be read .*expected a .ckpt file of zsl.fit"):
+        zsl.Tagger.from_pretrained(tmp_path)
+    weights.unlink()
+    with pytest.raises(InputError, match=r"has no model.safetensors"):
+        zsl.Tagger.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"names": ["red"]}, "Found 1 label names but 8 roles"),
+        ({"names": 8 * [3]}, "does not go with zsl"),
+        ({"roles": 8 * ["known"]}, "'known'; expected one of seen, held_out, unseen"),
+        ({"image_size": 64.5}, "image_size is 64.5; expected a number of pixels"),
+        ({"image_size": 0}, "image_size is 0; expected a number of pixels"),
+        ({"encoder": None}, "does not go with zsl"),
+        ({"model": {"head": "oracle"}}, "There is no head 'oracle'; expected one of ml_decoder,"),
+    ],
+)
+def test_a_config_edited_by_hand_is_refused(
+    tagger: zsl.Tagger, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    folder = tmp_path / "edited"
+    tagger.save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    if "model" in changes:
+        changes = {"model": config["model"] | changes["model"]}
+    (folder / "config.json").write_text(json.dumps(config | changes))
+    with pytest.raises(InputError, match=rf"edited.*{message}"):
+        zsl.Tagger.from_pretrained(folder)
+
+
+def test_others_may_read_what_is_shared(tagger: zsl.Tagger, tmp_path: Path) -> None:
+    tagger.save_pretrained(tmp_path)
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in tmp_path.iterdir())
+
+
+def test_a_checkpoint_of_an_older_version_takes_the_defaults(
+    checkpoint: Path, tagger: zsl.Tagger, pictures: list[Path], tmp_path: Path
+) -> None:
+    older = torch.load(checkpoint, weights_only=True)
+    del older["hyper_parameters"]["query_relu"], older["hyper_parameters"]["seen_span"]
+    torch.save(older, tmp_path / "older.ckpt")
+    again = zsl.Tagger.from_pretrained(tmp_path / "older.ckpt")
+    assert again.predict(pictures) == tagger.predict(pictures)
+
+
+@pytest.mark.parametrize(
+    ("settings", "side"),
+    [
+        ({}, 2),
+        ({"stride": 8, "num_groups": 3}, 8),
+        ({"backbone": "test_vit"}, 4),
+    ],
+)
+def test_attention_is_a_map_of_each_label(
+    settings: dict[str, Any], side: int, tmp_path: Path
+) -> None:
+    tagger = zsl.Tagger.from_pretrained(write_checkpoint(tmp_path / "run", **settings))
+    pictures = sorted((tmp_path / "run" / "photos" / "images").iterdir())[:3]
+    labels = ["pink", "red"]
+    maps = tagger.attention(pictures, labels, batch_size=2)
+    assert maps.shape == (3, 2, side, side)
+    torch.testing.assert_close(maps.sum(dim=(2, 3)), torch.ones(3, 2))
+    tokens = tagger.tokens(pixels(pictures[2:]))
+    decoder: Any = tagger.network.decoder
+    with torch.no_grad():
+        (expected,) = decoder.attention(tokens, tagger.ask(labels)[1])
+    torch.testing.assert_close(maps[2].flatten(1), expected, rtol=1e-2, atol=1e-3)
+    torch.testing.assert_close(tagger.attention(pictures[2], labels), maps[2:])
+
+
+@pytest.mark.parametrize(
+    ("settings", "head"),
+    [
+        ({"head": "bilinear"}, "bilinear"),
+        ({"head": "conse"}, "conse"),
+        ({"head": "fast0tag"}, "fast0tag"),
+        ({"pool_tokens": True}, "ml_decoder with pool_tokens"),
+    ],
+)
+def test_a_head_without_attention_says_so(
+    settings: dict[str, Any], head: str, tmp_path: Path
+) -> None:
+    tagger = zsl.Tagger.from_pretrained(write_checkpoint(tmp_path / "run", **settings))
+    with pytest.raises(InputError, match=f"The head {head} looks at the image as a whole"):
+        tagger.attention([])
+
+
+def test_scores_of_cosines_are_told_as_they_are(tmp_path: Path) -> None:
+    tagger = zsl.Tagger.from_pretrained(write_checkpoint(tmp_path / "run", head="conse"))
+    (_, scores), *_ = tagger.predict([Image.new("RGB", (9, 7), "red")], top_k=8)
+    red = torch.tensor([255, 0, 0], dtype=torch.uint8).view(1, 3, 1, 1)
+    logits = tagger(red.expand(-1, -1, 64, 64))
+    assert scores == pytest.approx(sorted(logits[0].tolist(), reverse=True))
+    assert tagger.predict([Image.new("RGB", (9, 7))], threshold=-1.0)[0].scores
+
+
+def test_import_is_light() -> None:
+    code = "import sys, zsl; assert 'torch' not in sys.modules; zsl.nothing"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "AttributeError: module 'zsl' has no attribute 'nothing'" in run.stderr
+
+
+def test_scores_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    tagger = zsl.Tagger.from_pretrained(write_checkpoint(tmp_path / "run"))
+    torch.nn.init.constant_(next(tagger.network.decoder.parameters()), torch.nan)
+    with pytest.raises(InputError, match=r"scores are no numbers \(NaN\)"):
+        tagger.predict(Image.new("RGB", (64, 64)))

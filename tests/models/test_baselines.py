@@ -1,0 +1,128 @@
+"""Every overlay of a baseline: fitted on miniature data, evaluated, restored."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tests.fakes.encoders import write_clip
+from zsl.commands.configs import config_names
+from zsl.commands.evaluate import main as evaluate
+from zsl.commands.fit import main as fit
+from zsl.commands.prepare import main as prepare
+from zsl.data import TableDataModule
+from zsl.labels import Role
+from zsl.tasks.zero_shot import ZeroShotTask
+
+OVERLAYS = [name for name in config_names() if name.startswith("baselines/")]
+
+
+def arguments(overlay: str, root: Path, folder: Path) -> list[str]:
+    """Arguments that run an overlay of table.yaml with a tiny model of the same kind."""
+    tiny = ["--config=table.yaml", f"--config={overlay}", f"--data.root={root}"]
+    tiny += ["--data.image_size=32", "--data.batch_size=8", "--data.num_workers=0"]
+    tiny += ["--model.weights=null", "--model.embed_dim=16", "--model.feedforward_dim=16"]
+    tiny += ["--trainer.accelerator=cpu"]
+    if overlay == "baselines/clip.yaml":
+        # As wide as what this transformer of timm makes of an image.
+        text = write_clip(folder / "clip", projection_dim=1000)
+        return [*tiny, "--model.backbone=test_vit", f"--model.encoder.model={text}"]
+    return [*tiny, "--model.backbone=test_resnet", "--trainer.max_epochs=2"]
+
+
+@pytest.fixture
+def run(in_tmp_path: Path) -> Path:
+    return in_tmp_path / "runs" / "table" / "latest"
+
+
+def results(path: Path) -> dict[str, float]:
+    return json.loads((path / "results.json").read_text())["metrics"]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_an_overlay_fits_and_evaluates(
+    overlay: str, run: Path, table_root: Path, tmp_path: Path
+) -> None:
+    assert fit(arguments(overlay, table_root, tmp_path)) == 0
+    assert evaluate([f"--checkpoint={run}/checkpoints/best.ckpt"]) == 0
+    assert results(run / "checkpoints" / "best_evaluation") == results(run)
+    assert "val/zsl/mAP" in (run / "metrics.csv").read_text()
+    for file in ("config.yaml", "run.json", "report/per_class_ap.csv", "report/predictions.png"):
+        assert (run / file).is_file()
+
+
+@pytest.mark.parametrize("overlay", ["baselines/pooled.yaml", "baselines/clip.yaml"])
+def test_a_store_of_tokens_gives_the_same_numbers(
+    overlay: str, run: Path, table_root: Path, tmp_path: Path
+) -> None:
+    plain = [*arguments(overlay, table_root, tmp_path), "--config=data/features.yaml"]
+    assert fit(plain) == 0
+    expected = results(run)
+    assert prepare(["features", *plain, "--data.features=store"]) == 0
+    assert fit([*plain, "--data.features=store"]) == 0
+    assert results(run) == expected
+
+
+def test_clip_is_timms_embedding_times_that_of_the_text(
+    run: Path, table_root: Path, tmp_path: Path
+) -> None:
+    assert fit(arguments("baselines/clip.yaml", table_root, tmp_path)) == 0
+    task = ZeroShotTask.from_checkpoint(run / "checkpoints" / "best.ckpt").eval()
+    data = TableDataModule(str(table_root), image_size=32, num_workers=0)
+    data.setup("test")
+    images = next(iter(data.test_dataloader()))["image"]
+    backbone = task.tagger.backbone
+    with torch.no_grad():
+        embeddings = backbone.model((images / 255 - backbone.mean) / backbone.std)  # type: ignore[operator]
+        text = task.encoder.encode(data.vocabulary.select(*Role))
+        expected = 100 * F.normalize(embeddings, dim=1) @ F.normalize(text, dim=1).T
+        logits = task(images, task.queries(*Role))
+    # A frozen backbone rounds to float16.
+    torch.testing.assert_close(logits, expected, rtol=0, atol=0.02)
+
+
+def test_without_an_epoch_any_head_is_tested_as_it_was_drawn(
+    run: Path, table_root: Path, tmp_path: Path
+) -> None:
+    plain = arguments("baselines/conse.yaml", table_root, tmp_path)
+    assert fit([*plain, "--trainer.max_epochs=0", "--model.ema_decay=0.9"]) == 0
+    assert evaluate([f"--checkpoint={run}/checkpoints/best.ckpt"]) == 0
+    assert results(run / "checkpoints" / "best_evaluation") == results(run)
+
+
+@pytest.mark.parametrize(
+    ("overlay", "changes", "message"),
+    [
+        (
+            "conse",
+            ["--model.query_dropout=0.5"],
+            "model.query_dropout is 0.5, but model.head conse",
+        ),
+        ("conse", ["--model.num_combined=0"], "num_combined is 0; expected 1 or more"),
+        ("fast0tag", ["--model.loss=hinge"], "model.loss is 'hinge'; expected asymmetric, ranking"),
+        ("clip", ["--trainer.max_epochs=3"], "trainer.max_epochs is 3, but model.head clip"),
+        ("clip", ["--model.freeze_backbone=false"], "model.freeze_backbone is false, but model"),
+        ("clip", ["--model.stride=16"], "stride of the backbone is 16, but its own pooling"),
+        (
+            "clip",
+            ["--model.encoder.model=all-MiniLM-L6-v2"],
+            "The backbone 'test_vit' embeds images in 1000 numbers, model.encoder labels in 384;",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_one_sentence(
+    overlay: str,
+    changes: list[str],
+    message: str,
+    in_tmp_path: Path,
+    table_root: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plain = arguments(f"baselines/{overlay}.yaml", table_root, tmp_path)
+    assert fit([*plain, *changes]) == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert message in errors[0]

@@ -1,0 +1,165 @@
+"""What a stopped run leaves, and how it goes on."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+from tests.commands.test_fit import fit_shapes
+from zsl.data import ShapesDataModule, Split
+from zsl.data.resumable_sampler import ResumableSampler
+
+LAST = "runs/shapes/latest/checkpoints/last.ckpt"
+THREE_EPOCHS = ["--data.num_train=40", "--trainer.max_epochs=3"]  # Of five batches each.
+
+
+class Interrupt(pl.Callback):
+    """Notes which images are trained; presses Ctrl-C before or after a step."""
+
+    trained: list[tuple[int, int]]
+
+    def __init__(self, step: int, when: str) -> None:
+        self.step, self.when = step, when
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: object) -> None:
+        if self.when == "before" and trainer.global_step == self.step:
+            raise KeyboardInterrupt
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: object, batch: dict, *_: int
+    ) -> None:
+        self.trained.extend((trainer.current_epoch, i) for i in batch["index"].tolist())
+        if self.when == "after" and trainer.global_step == self.step:
+            raise KeyboardInterrupt
+
+
+def interrupt(step: int, when: str) -> list[str]:
+    name = f"{__name__}.Interrupt"
+    values = f"{{class_path: {name}, init_args: {{step: {step}, when: {when}}}}}"
+    return [f"--trainer.callbacks+={values}"]
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+@pytest.mark.parametrize(
+    ("step", "when", "num_workers"),
+    [(7, "after", 0), (7, "before", 1), (5, "before", 0), (10, "before", 0), (3, "after", 1)],
+)
+def test_a_resumed_epoch_trains_every_image_once(
+    step: int, when: str, num_workers: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    Interrupt.trained = []
+    arguments = [*THREE_EPOCHS, f"--data.num_workers={num_workers}", "--model.ema_decay=0.9"]
+    with caplog.at_level("INFO", "zsl"), pytest.raises(SystemExit):
+        fit_shapes(*arguments, *interrupt(step, when))
+    assert f"Stopped at step {step}; resume with --ckpt_path" in caplog.text
+    assert torch.load(LAST, weights_only=True)["global_step"] == step
+    assert len(Interrupt.trained) == 8 * step
+    assert fit_shapes(*arguments, *interrupt(-1, "never"), f"--ckpt_path={LAST}") == 0
+    assert sorted(Interrupt.trained) == [(epoch, i) for epoch in range(3) for i in range(40)]
+    assert torch.load(LAST, weights_only=True)["global_step"] == 15
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+def test_the_state_is_saved_in_mid_epoch_every_so_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a power cut, nothing but the saves of the clock is left."""
+    monkeypatch.setattr("zsl.tasks.callbacks.LastCheckpoint.on_exception", lambda *_: None)
+    Interrupt.trained = []
+    with pytest.raises(SystemExit):
+        fit_shapes(*THREE_EPOCHS, *interrupt(8, "before"), "--last_checkpoint.minutes=1e-9")
+    assert torch.load(LAST, weights_only=True)["global_step"] == 8
+    assert fit_shapes(*THREE_EPOCHS, *interrupt(-1, "never"), f"--ckpt_path={LAST}") == 0
+    assert sorted(Interrupt.trained) == [(epoch, i) for epoch in range(3) for i in range(40)]
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+def test_the_last_checkpoint_is_the_last_though_it_is_not_the_best() -> None:
+    assert fit_shapes(*THREE_EPOCHS, "--trainer.limit_train_batches=3") == 0
+    assert torch.load(LAST, weights_only=True)["global_step"] == 9
+    assert torch.load(LAST, weights_only=True)["ShapesDataModule"]["num_batches_done"] == 9
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+def test_a_stop_after_the_last_batch_leaves_no_validation_out() -> None:
+    """A resume from there would begin with the next epoch."""
+    Interrupt.trained = []
+    with pytest.raises(SystemExit):
+        fit_shapes(*THREE_EPOCHS, *interrupt(5, "after"), "--last_checkpoint.minutes=1e-9")
+    assert torch.load(LAST, weights_only=True)["global_step"] == 4
+    assert fit_shapes(*THREE_EPOCHS, f"--ckpt_path={LAST}") == 0
+    text = Path("runs/shapes/latest/metrics.csv").read_text()
+    column = text.splitlines()[0].split(",").index("val/zsl/mAP")
+    assert sum(bool(line.split(",")[column]) for line in text.splitlines()[1:]) == 3
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+def test_a_resume_keeps_the_order_or_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    Interrupt.trained = []
+    with pytest.raises(SystemExit):
+        fit_shapes(*THREE_EPOCHS, *interrupt(7, "after"))
+    resume = [*THREE_EPOCHS, f"--ckpt_path={Path(LAST).resolve()}"]
+    for change, message in (
+        ("--data.seed=1", "was trained with data"),
+        ("--trainer.max_epochs=4", "schedule has 15 steps"),
+    ):
+        assert fit_shapes(*resume, change) == 2
+        assert message in capsys.readouterr().err
+    # Seven batches of eight make as many steps as of nine would: the size tells.
+    assert fit_shapes(*resume, "--data.num_train=44") == 2
+    assert "was trained with data" in capsys.readouterr().err
+    assert fit_shapes(*resume, *interrupt(-1, "never"), "--seed_everything=5") == 0
+    assert sorted(Interrupt.trained) == [(epoch, i) for epoch in range(3) for i in range(40)]
+
+
+def test_the_length_of_an_epoch_is_the_loaders_among_processes() -> None:
+    for count in range(1, 40):
+        for processes in (1, 2, 3):
+            data = ShapesDataModule(num_train=count, batch_size=2, num_workers=0)
+            data.trainer = SimpleNamespace(  # type: ignore[assignment]
+                world_size=processes, global_rank=0, limit_train_batches=1.0
+            )
+            data.setup("fit")
+            length = len(data.train_dataloader())
+            data._num_batches_done = 3 * length
+            sampler = data.train_dataloader().sampler
+            assert isinstance(sampler, ResumableSampler)
+            assert (sampler.epoch, sampler.start) == (3, 0)
+
+
+def test_a_terminated_run_does_not_end_as_if_all_were_well(
+    monkeypatch: pytest.MonkeyPatch, in_tmp_path: Path
+) -> None:
+    def terminate(*_: object) -> None:
+        raise SIGTERMException
+
+    monkeypatch.setattr(Interrupt, "on_train_batch_start", terminate)
+    with pytest.raises(SystemExit) as stopped:
+        fit_shapes(*interrupt(-1, "never"))
+    assert stopped.value.code == 143
+
+
+def test_a_trial_run_leaves_nothing(in_tmp_path: Path) -> None:
+    assert fit_shapes("--trainer.fast_dev_run=true") == 0
+    assert not [path for path in in_tmp_path.rglob("*") if path.is_file()]
+
+
+def test_orders_depend_on_seed_and_epoch_and_are_shared_out() -> None:
+    data = ShapesDataModule(num_train=11)
+    dataset = data.dataset(Split.TRAIN, data.evaluation_transform)
+    whole = [list(ResumableSampler(dataset, 1, 0, seed, 0, 0)) for seed in (1, 1, 2)]
+    assert whole[0] == whole[1] != whole[2]
+    assert sorted(whole[0]) == list(range(11))
+
+    sampler = ResumableSampler(dataset, 1, 0, seed=1, epoch=0, start=4)
+    assert list(sampler) == whole[0][4:]
+    # Only the first epoch is begun in its middle.
+    assert list(sampler) == whole[0]
+    sampler.set_epoch(1)
+    assert list(sampler) == list(ResumableSampler(dataset, 1, 0, seed=1, epoch=1, start=0))
+    assert list(sampler) != whole[0]
+
+    shares = [list(ResumableSampler(dataset, 2, rank, 1, 0, 0)) for rank in (0, 1)]
+    assert len(shares[0]) == len(shares[1]) == 6  # One image is repeated.
+    assert sorted({*shares[0], *shares[1]}) == list(range(11))

@@ -1,0 +1,97 @@
+"""Configs by name, those that come with the package among them."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from zsl.errors import InputError, did_you_mean
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+def shipped_configs() -> Path:
+    """The folder of the configs that come with the package, installed or in a checkout."""
+    installed = _PACKAGE / "configs"
+    return installed if installed.is_dir() else _PACKAGE.parent / "configs"
+
+
+def config_names() -> list[str]:
+    """Names of the shipped configs, as `--config` takes them."""
+    return [name for name in _shipped_names() if not name.startswith("sweeps/")]
+
+
+def sweep_names() -> list[str]:
+    """Names of the shipped sweep files, as `zsl.sweep` takes them."""
+    return [name for name in _shipped_names() if name.startswith("sweeps/")]
+
+
+def _shipped_names() -> list[str]:
+    folder = shipped_configs()
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.yaml"))
+
+
+def find_config(name: str) -> str:
+    """Finds a config in the working directory, else among the shipped ones.
+
+    Raises:
+        InputError: It is in neither; near matches are in the message.
+    """
+    return _find("config", name, config_names())
+
+
+def find_sweep(name: str) -> str:
+    """Finds a sweep file in the working directory, else among the shipped ones.
+
+    Raises:
+        InputError: It is in neither; near matches are in the message.
+    """
+    return _find("sweep file", name, sweep_names())
+
+
+def _find(kind: str, name: str, shipped_names: list[str]) -> str:
+    """Finds a file of a kind.
+
+    Raises:
+        InputError: It is in neither; near matches are in the message.
+    """
+    if Path(name).is_file():
+        return name
+    shipped = shipped_configs() / name
+    if shipped.is_file():
+        return str(shipped)
+    raise InputError(
+        f"The {kind} {name!r} is neither a file nor one of the shipped {kind}s "
+        f"({', '.join(shipped_names)})." + did_you_mean(name, shipped_names)
+    )
+
+
+def resolve_configs(args: Sequence[str]) -> list[str]:
+    """Replaces the value of every `--config` by the path of that config."""
+    resolved: list[str] = []
+    for position, argument in enumerate(args):
+        flag, equals, value = argument.partition("=")
+        if flag in ("--config", "-c") and equals:
+            resolved.append(f"{flag}={find_config(value)}")
+        elif position and args[position - 1] in ("--config", "-c"):
+            resolved.append(find_config(argument))
+        else:
+            resolved.append(argument)
+    return resolved
+
+
+def yaml_values(args: Sequence[str]) -> list[str]:
+    """Rewrites None, lists and dicts in Python's notation, as the agent of W&B writes them."""
+    return [_yaml_value(argument) for argument in args]
+
+
+def _yaml_value(argument: str) -> str:
+    flag, equals, text = argument.partition("=")
+    if not equals or (text != "None" and not text.startswith(("{", "["))):
+        return argument
+    try:
+        return f"{flag}={json.dumps(ast.literal_eval(text))}"
+    except (ValueError, SyntaxError, TypeError):
+        return argument  # YAML's own notation.

@@ -1,0 +1,143 @@
+"""`python -m zsl.evaluate --checkpoint runs/.../best.ckpt`: the test, from checkpoints alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from zsl.commands.exit_codes import exit_code
+from zsl.errors import require
+
+if TYPE_CHECKING:
+    from zsl.evaluation.assessment import Assessment
+    from zsl.evaluation.scoring import Tested
+
+
+def parse(args: list[str]) -> Namespace:
+    """Reads the command line."""
+    parser = ArgumentParser(
+        prog="python -m zsl.evaluate",
+        description="Test checkpoints of zsl.fit; compare several, image by image.",
+        exit_on_error=False,
+    )
+    parser.add_argument(
+        "--checkpoint", nargs="+", required=True, help="One or several .ckpt files of zsl.fit."
+    )
+    parser.add_argument(
+        "--protocol",
+        nargs="+",
+        default=["all_images"],
+        help="all_images, labelled_images (those with a positive among the labels asked) or both.",
+    )
+    parser.add_argument(
+        "--empty", default="zero", help="A label without a positive: AP zero, or skip it in mAP."
+    )
+    parser.add_argument(
+        "--ties",
+        default="averaged",
+        help="Images of equal score: averaged as scikit-learn does, or sorted as published code.",
+    )
+    parser.add_argument("--k", type=int, nargs="+", default=[3, 5], help="The K of P/R/F1@K.")
+    parser.add_argument(
+        "--replicates",
+        type=int,
+        default=1000,
+        help="Bootstrap replicates for 95 %% intervals and comparisons; 0 leaves them out.",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="Of the bootstrap.")
+    parser.add_argument(
+        "--calibrate",
+        type=bool,
+        default=True,
+        help="Gives calibrated figures too, fitted on the validation images.",
+    )
+    parser.add_argument(
+        "--output",
+        type=str | None,
+        help="Folder for tables and report (default: CHECKPOINT_evaluation beside it; of several "
+        "checkpoints: evaluation).",
+    )
+    parser.add_argument(
+        "--data",
+        type=dict[str, Any],
+        default={},
+        help="Changes to the data's arguments, e.g. --data.root /where/the/photos/are/now.",
+    )
+    return parser.parse_args(args)
+
+
+def evaluate(args: list[str]) -> None:
+    """Tests checkpoints on the data they were trained with; prints, compares and reports."""
+    options = parse(args)
+    # Imported here, so that the help comes at once.
+    from zsl.evaluation.assessment import assess
+    from zsl.evaluation.report import print_and_write
+    from zsl.evaluation.scoring import run_test
+    from zsl.files.checkpoints import check_is_checkpoint
+    from zsl.metrics import Protocol
+    from zsl.metrics.bootstrap import Bootstrap
+
+    protocols = [
+        Protocol(name, options.empty, options.ties) for name in dict.fromkeys(options.protocol)
+    ]
+    ks = list(dict.fromkeys(options.k))
+    for name in ("replicates", "seed"):
+        value = options[name]
+        require(value >= 0, f"--{name} is {value}; expected 0 or more.")
+    paths = [Path(path) for path in options.checkpoint]
+    for path in paths:
+        check_is_checkpoint(path)
+    names = short_names(paths)
+    output = Path(options.output or _default_output(paths))
+    # Made now: a folder that can't be written should not be met after the test.
+    output.mkdir(parents=True, exist_ok=True)
+    require(os.access(output, os.W_OK), f"--output {output} can't be written; name another folder.")
+    bootstrap: Bootstrap | None = None
+    results: list[tuple[Tested, Assessment]] = []
+    for path, name in zip(paths, names, strict=True):
+        tested = run_test(path, name, options.data, ks, options.calibrate)
+        if options.replicates and (not bootstrap or bootstrap.num_images != len(tested.scores)):
+            bootstrap = Bootstrap(len(tested.scores), options.replicates, options.seed)
+        results.append((tested, assess(tested, protocols, ks, bootstrap)))
+    print_and_write(results, output)
+
+
+def _default_output(paths: list[Path]) -> str:
+    return f"{paths[0].with_suffix('')}_evaluation" if len(paths) == 1 else "evaluation"
+
+
+def short_names(paths: list[Path]) -> list[str]:
+    """Names checkpoints by what tells their runs apart, e.g. `table/version_3`.
+
+    Raises:
+        InputError: A checkpoint is named twice.
+    """
+    resolved = [path.resolve() for path in paths]
+    for path in resolved:
+        require(resolved.count(path) == 1, f"{path} is named twice; name different checkpoints.")
+    runs = [_run_of(path).parts for path in resolved]
+    for length in range(2, max(map(len, runs)) + 1):
+        ends = [parts[-length:] for parts in runs]
+        if len(set(ends)) == len(ends):
+            break
+    # Of a/runs/table/version_0 and b/runs/table/version_0, a and b.
+    while (
+        len(ends) > 1 and all(len(parts) > 1 for parts in ends) and len({p[-1] for p in ends}) == 1
+    ):
+        ends = [parts[:-1] for parts in ends]
+    return ["/".join(parts) for parts in ends]
+
+
+def _run_of(path: Path) -> Path:
+    """Of `runs/table/version_3/checkpoints/best.ckpt`, `runs/table/version_3`."""
+    is_best = path.name == "best.ckpt" and path.parent.name == "checkpoints"
+    return path.parent.parent if is_best else path.with_suffix("")
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    return exit_code(evaluate, args)

@@ -1,0 +1,93 @@
+"""What all commands share, quick to import: exit codes, configs by name, help."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+import sys
+import warnings
+from argparse import ArgumentError
+from collections.abc import Callable, Sequence
+
+from zsl.errors import InputError
+
+
+def exit_code(command: Callable[[list[str]], int | None], args: Sequence[str] | None) -> int:
+    """Runs a command; turns an `InputError` into one sentence on stderr and exit code 2.
+
+    Args:
+        command: Takes the arguments that follow the command's name; returns its exit code, or
+            None for 0.
+        args: These arguments; None takes those of the process.
+    """
+    leave_out_chatter()
+    try:
+        return command(list(sys.argv[1:] if args is None else args)) or 0
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+    except Exception as error:
+        message = user_message(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        return 2
+
+
+def user_message(error: BaseException | None) -> str | None:
+    """The message of the user's mistake that this error is or comes from."""
+    while error is not None:
+        if isinstance(error, InputError | ArgumentError):
+            # A loader process hands its error on as text, with a traceback before the message.
+            message = " ".join(str(error).rsplit("InputError: ", 1)[-1].split())
+            wrong = re.fullmatch(
+                r'Parser key "(.+?)"(?: element \d+)?: (?:.*? Errors: - )?'
+                r"Expected an? <class '(\w+)'>.*? (?:Got|Given) value: (.*)",
+                message,
+            )
+            return f"--{wrong[1]} is {wrong[3]!r}; expected {wrong[2]}." if wrong else message
+        if isinstance(error, PermissionError | NotADirectoryError | FileExistsError):
+            return f"{error.filename}: {error.strerror}."
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            return (
+                f"{error.filename or 'The disk'}: {error.strerror}; make room, or write elsewhere."
+            )
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def leave_out_chatter() -> None:
+    """Silences what a user can't act on."""
+    for message in (
+        "LightningCLI's args parameter is intended",
+        ".*does not have many workers",
+        ".*isinstance.treespec, LeafSpec.",
+        ".*smaller than the logging interval",
+        ".*module.s. in eval mode at the start of training",
+        ".*The dirpath has changed from",
+        # Repeated images are dropped before anything is measured.
+        ".*Using `DistributedSampler` with the dataloaders",
+        "predict returned None",
+        # The sampler resumes.
+        ".*your dataloader is not resumable",
+    ):
+        warnings.filterwarnings("ignore", message)
+    # Of pictures that it reads nevertheless.
+    warnings.filterwarnings("ignore", module="PIL")
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("zsl").setLevel(logging.INFO)
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(f"{name}.utilities.rank_zero").addFilter(_is_of_use)
+    # It logs each of its attempts.
+    logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)
+    # It logs a traceback before it raises what is explained to the user.
+    logging.getLogger("gensim").setLevel(logging.CRITICAL)
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def _is_of_use(record: logging.LogRecord) -> bool:
+    chatter = ("Tip:", "Loading `train_dataloader`", "TPU available", "configure_callbacks")
+    return not any(phrase in record.getMessage() for phrase in chatter)

@@ -1,0 +1,74 @@
+"""`python -m zsl.export --checkpoint runs/.../best.ckpt`: the model as a file without zsl."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+from zsl.commands.exit_codes import exit_code
+from zsl.errors import did_you_mean, require
+from zsl.files.label_lists import read_labels
+
+_FORMATS = ("onnx", "torch_export")
+
+
+def parse(args: list[str]) -> Namespace:
+    """Reads the command line."""
+    parser = ArgumentParser(
+        prog="python -m zsl.export",
+        description="Write the model of a checkpoint as ONNX, or in torch.export's format.",
+        exit_on_error=False,
+    )
+    parser.add_argument("--checkpoint", type=str, required=True, help="A .ckpt file of zsl.fit.")
+    parser.add_argument(
+        "--format", type=str, default="onnx", help="onnx (model.onnx) or torch_export (model.pt2)."
+    )
+    parser.add_argument(
+        "--labels",
+        type=str | None,
+        help="Builds labels in: separated by commas, a text file with one a line, or the word "
+        "checkpoint for its own. By default their vectors are an input of the model.",
+    )
+    parser.add_argument(
+        "--output",
+        type=str | None,
+        help="Folder, new, empty or of an earlier export (default: CHECKPOINT_export beside it).",
+    )
+    return parser.parse_args(args)
+
+
+def export(args: list[str]) -> None:
+    """Writes the model of a checkpoint, once it was found to score as the checkpoint does."""
+    options = parse(args)
+    require(
+        options.format in _FORMATS,
+        f"There is no format {options.format!r}; choose one of {', '.join(_FORMATS)}."
+        + did_you_mean(options.format, _FORMATS),
+    )
+    # Imported here, so that the help comes at once.
+    from zsl.files.checkpoints import read_checkpoint
+    from zsl.inference.export_folder import check_output, write_export
+    from zsl.inference.export_formats import check_packages
+
+    if options.format == "onnx":
+        check_packages()
+    path = Path(options.checkpoint)
+    checkpoint = read_checkpoint(path)
+    output = Path(options.output or f"{path.with_suffix('')}_export")
+    check_output(output)
+    names: list[str] | None = None
+    if options.labels is not None:
+        is_own = options.labels == "checkpoint"
+        names = checkpoint["zsl"]["names"] if is_own else read_labels(options.labels)
+    difference = write_export(checkpoint, options.format, names, output)
+    print(
+        f"{path} as {options.format}: logits differ from PyTorch's by at most "
+        f"{difference.largest:.1e}.\nExport: {output}"
+    )
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    return exit_code(export, args)

@@ -1,0 +1,146 @@
+"""`python -m zsl.prepare nuswide|features ...`: what is done once, before training."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse import ArgumentParser, Namespace
+
+from zsl.commands.exit_codes import exit_code
+from zsl.errors import InputError, did_you_mean, require
+from zsl.files.atomic import atomic_path, write_atomically
+
+if TYPE_CHECKING:
+    from zsl.data.nuswide.folders import Folders
+    from zsl.data.nuswide.index import NUSWideIndex
+
+
+_USAGE = """usage: python -m zsl.prepare nuswide  --root FOLDER ...
+       python -m zsl.prepare features --config NAME.yaml --data.features FOLDER ...
+
+nuswide    Checks a copy of NUS-WIDE, reports on it, writes the index that zsl.fit uses
+           (python -m zsl.prepare nuswide --help).
+features   Runs the frozen backbone of a config once and keeps its tokens in data.features; takes
+           the arguments of zsl.fit, which then trains the head from there."""
+
+
+def prepare(args: list[str]) -> None:
+    """Prepares what the first argument names."""
+    if not args or args[0] in ("-h", "--help"):
+        print(_USAGE)
+        return
+    what, *rest = args
+    if what == "features" and {"-h", "--help"} & set(rest):
+        print(_USAGE)
+    elif what == "nuswide":
+        prepare_nuswide(rest)
+    elif what == "features":
+        # Imported here, so that the help comes at once.
+        from zsl.commands.prepare_features import prepare_features
+
+        prepare_features(rest)
+    else:
+        raise InputError(
+            f"zsl.prepare knows no {what!r}; expected nuswide or features."
+            + did_you_mean(what, ("nuswide", "features"))
+        )
+
+
+def prepare_nuswide(args: list[str]) -> None:
+    """Checks a copy of NUS-WIDE, prints what is in it, and writes its index."""
+    parser = ArgumentParser(
+        prog="python -m zsl.prepare nuswide",
+        description="Check a copy of NUS-WIDE, report on it, write the index that zsl.fit uses.",
+        exit_on_error=False,
+    )
+    parser.add_argument("--root", required=True, help="Folder in which it was unpacked.")
+    parser.add_argument("--images", type=str, help="As data.images of zsl.fit.")
+    parser.add_argument("--table", type=str, help="As data.table of zsl.fit.")
+    parser.add_argument("--prepared", type=str, help="As data.prepared of zsl.fit.")
+    parser.add_argument(
+        "--resize",
+        type=int,
+        help="Also write copies of the images, squashed to so many pixels a side.",
+    )
+    parser.add_argument("--num_workers", type=int, help="Processes (default: all cores).")
+    options = parser.parse_args(args)
+    require(
+        options.resize is None or options.resize >= 1,
+        f"--resize is {options.resize}; expected 1 or more.",
+    )
+    # Imported here, so that the help comes at once.
+    from zsl.data.nuswide import summary
+    from zsl.data.nuswide.build_index import lost_path, open_index
+    from zsl.data.nuswide.check_images import check_images, check_shrunken
+    from zsl.data.nuswide.find_layout import find_layout
+    from zsl.data.nuswide.folders import Folders
+
+    root = Path(options.root).expanduser().resolve()
+    layout = find_layout(root, options.table)
+    print(f"NUS-WIDE in {root}: {layout.name}\n\n{summary.files_table(layout)}\n", flush=True)
+    folders = Folders.find(root, options.images, options.prepared)
+    index = open_index(folders, options.table)
+    num_workers = options.num_workers or os.cpu_count() or 1
+    checks = check_images(folders, index, options.resize, num_workers)
+    # What was found in the images becomes part of the index.
+    index = open_index(folders, options.table)
+    if options.resize:
+        # Images may have come while the others were read.
+        check_shrunken(folders, index, options.resize)
+    suspicious = summary.suspicious_files(checks)
+    counts = summary.class_counts(index)
+    with atomic_path(folders.prepared / "classes.csv") as path:
+        counts.to_csv(path, index=False)
+    write_atomically(folders.prepared / "suspicious.txt", "\n".join(suspicious).encode())
+    print(f"\nImages in {folders.images}\n\n{summary.images_table(index, suspicious)}")
+    print(f"\n{summary.labels_table(index, counts)}\n\n{summary.extremes(counts)}\n")
+    for note in index.info["notes"]:
+        print(f"note: {note}")
+    _print_advice(options, folders, index, lost_path(index.path), suspicious)
+
+
+def _print_advice(
+    options: Namespace, folders: Folders, index: NUSWideIndex, lost: Path, suspicious: list[str]
+) -> None:
+    """Says what to do about the images, where the rest is, and how to go on."""
+    arguments = [
+        f"--data.{name} {getattr(options, name)}"
+        for name in ("images", "table", "prepared")
+        if getattr(options, name)
+    ]
+    if absent := index.info["unseen_without_column"]:
+        print(
+            f"note: {len(absent)} published unseen labels are no labels of the table, the first is "
+            f"{absent[0]}; correct their names there, or set data.unseen."
+        )
+    elif not index.unseen:
+        print("note: nothing tells which labels are unseen; set data.unseen.")
+    if index.info["num_unlisted_files"]:
+        print(f"note: {index.info['num_unlisted_files']:,} image files are in no list.")
+    if index.state.any():
+        print(
+            f"note: {int((index.state != 0).sum()):,} listed images are missing or unreadable "
+            f"({lost} names them); complete the copy, or leave them out with data.missing "
+            "skip."
+        )
+        arguments.append("--data.missing skip")
+    if suspicious:
+        print(
+            f"note: {len(suspicious):,} images are of one colour or the same as many others "
+            f"({folders.prepared / 'suspicious.txt'} names them), as Flickr's placeholders are; "
+            "delete those that are no photographs and run this again."
+        )
+    if options.resize:
+        arguments.append(f"--data.resized {options.resize}")
+    size = index.path.stat().st_size / 1e6
+    print(f"\nWritten to {folders.prepared}: the index ({size:.1f} MB), classes.csv, {lost.name}.")
+    command = f"python -m zsl.fit --config nuswide.yaml --data.root {folders.root}"
+    print(" ".join(["Next:", command, *arguments]))
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    return exit_code(prepare, args)

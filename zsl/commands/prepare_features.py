@@ -1,0 +1,72 @@
+"""`python -m zsl.prepare features --config ...`: runs a frozen backbone once, keeps its tokens."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import nn
+
+from zsl.commands.fit_cli import parts_of
+from zsl.data import Batch, FeatureWriter, Split
+from zsl.errors import require
+
+
+class _KeepTokens(pl.LightningModule):
+    """Hands the tokens of each batch to a writer."""
+
+    def __init__(self, backbone: nn.Module, writer: FeatureWriter) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.writer = writer
+
+    def predict_step(self, batch: Batch) -> None:
+        self.writer.write(self.backbone(batch["image"]))
+
+
+def prepare_features(args: list[str]) -> None:
+    """Writes the feature store `data.features` of these arguments of `zsl.fit`."""
+    cli = parts_of(args)
+    task, datamodule = cli.model, cli.datamodule
+    features = datamodule.features
+    require(
+        features is not None,
+        "data.features is not set; add --data.features FOLDER, where the store is written, and "
+        "give the same to zsl.fit.",
+    )
+    require(
+        task.hparams["freeze_backbone"],
+        "model.freeze_backbone is false; only the tokens of a frozen backbone stay the same: set "
+        "it true.",
+    )
+    datamodule.check_images(list(Split))
+    settings: dict[str, Any] = cli.config["fit"]["trainer"]
+    trainer = pl.Trainer(
+        accelerator=settings["accelerator"],
+        precision=cli.trainer.precision,
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+    )
+    start = time.perf_counter()
+    with FeatureWriter.create(features, task.backbone_recipe, datamodule.views) as writer:
+        module = _KeepTokens(task.tagger.backbone, writer)
+        for split in Split:
+            num_views = datamodule.views["views"] if split is Split.TRAIN else 1
+            varied = num_views > 1
+            transform = datamodule.training_transform if varied else datamodule.evaluation_transform
+            images = datamodule.dataset(split, transform)
+            writer.begin(split, images, num_views)
+            for _ in range(num_views):
+                trainer.predict(module, datamodule.loader(images), return_predictions=False)
+            more = f" in {num_views} views" if varied else ""
+            print(f"{split}: {len(images):,} images{more}", flush=True)
+    size = sum(path.stat().st_size for path in Path(features).iterdir()) / 1e9
+    shape = " × ".join(str(side) for side in writer.record["token_shape"])
+    print(
+        f"Written to {features} in {time.perf_counter() - start:.0f} s: {size:.2f} GB, {shape} "
+        "values an image, float16.\nNext: python -m zsl.fit with the same arguments."
+    )

@@ -1,0 +1,242 @@
+"""What all datasets share: samples, loaders, fingerprint."""
+
+from __future__ import annotations
+
+import math
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from zsl.data.dataset import MultiLabelDataset, Sample, Split
+from zsl.data.feature_store import FeatureDataset, FeatureStore
+from zsl.data.resumable_sampler import ResumableSampler
+from zsl.data.transforms import training_transform
+from zsl.errors import InputError, require
+from zsl.labels import Vocabulary
+from zsl.preprocessing import ImageTransform, evaluation_transform
+
+
+class MultiLabelDataModule(pl.LightningDataModule, ABC):
+    """Loaders of the three splits of a dataset.
+
+    Subclasses set `vocabulary` when they are made, so that a model can be built for it.
+
+    Args:
+        image_size: Side of the square images in pixels.
+        batch_size: Images a step, on each device.
+        num_workers: Processes that load images, not tokens; None takes one per core but one, at
+            most 8.
+        min_crop: Least part of a training picture's area that a random crop keeps; 1 squashes.
+        horizontal_flip: Mirrors half of the training pictures.
+        cutout: Side of a rectangle painted over each training picture, relative to its own.
+        rand_augment: Applies RandAugment to training pictures.
+        features: Folder of a feature store that serves the tokens of a frozen backbone in place of
+            the images; `python -m zsl.prepare features` makes it.
+        views: Number of views in which the store has each training image. One is plain; of several,
+            each varied by the four arguments before, one is drawn in each epoch.
+    """
+
+    vocabulary: Vocabulary
+
+    def __init__(
+        self,
+        image_size: int,
+        batch_size: int,
+        num_workers: int | None,
+        min_crop: float,
+        horizontal_flip: bool,
+        cutout: float,
+        rand_augment: bool,
+        features: str | None,
+        views: int,
+    ) -> None:
+        super().__init__()
+        require(image_size >= 1, f"data.image_size is {image_size}; expected 1 or more.")
+        require(batch_size >= 1, f"data.batch_size is {batch_size}; expected 1 or more.")
+        require((num_workers or 0) >= 0, f"data.num_workers is {num_workers}; expected 0 or more.")
+        require(0 < min_crop <= 1, f"data.min_crop is {min_crop}; expected above 0, at most 1.")
+        require(0 <= cutout <= 1, f"data.cutout is {cutout}; expected 0 to 1.")
+        variation: dict[str, Any] = {
+            "min_crop": min_crop,
+            "horizontal_flip": horizontal_flip,
+            "cutout": cutout,
+            "rand_augment": rand_augment,
+        }
+        require(views >= 1, f"data.views is {views}; expected 1 or more.")
+        if features is not None:
+            _check_variation(variation, views)
+        self.views = {"views": views, **variation}
+        # A checkpoint must find it again from any working directory.
+        self.features = None if features is None else str(Path(features).expanduser().resolve())
+        self.image_size = image_size
+        self.batch_size = batch_size
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        self.num_workers = min(8, (cores or 1) - 1) if num_workers is None else num_workers
+        self._num_batches_done = 0
+        self.training_transform = training_transform(
+            image_size, min_crop, horizontal_flip, cutout, rand_augment
+        )
+        self.evaluation_transform = evaluation_transform(image_size)
+
+    @abstractmethod
+    def dataset(self, split: Split, transform: ImageTransform) -> MultiLabelDataset:
+        """Returns one split, its images passed through `transform`."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A digest of what the data consists of: equal for equal labels, splits and roles."""
+
+    def omitted(self, split: Split) -> int:
+        """Listed images of a split that are left out, since they are missing or unreadable."""
+        return 0
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What makes this object again: its class name and arguments, plain values."""
+        return {"class": type(self).__name__, **self.hparams, "features": self.features}
+
+    @cached_property
+    def feature_store(self) -> FeatureStore | None:
+        """The store that serves tokens, if one does."""
+        if self.features is None:
+            return None
+        store = FeatureStore(self.features)
+        store.check_views(self.views)
+        return store
+
+    def check_images(self, splits: Sequence[Split]) -> None:
+        """Refuses splits of which images are missing, where a dataset can tell beforehand."""
+
+    def setup(self, stage: str) -> None:
+        """Makes the datasets that the stage needs, after a look at their images.
+
+        What is fitted will be tested too: nobody should learn after a long training that the
+        test images are missing.
+        """
+        stages = {"fit": list(Split), "validate": [Split.VAL], "test": [Split.TEST]}
+        # A feature store was made of images that could be read; what is predicted is brought along.
+        if self.features is None and stage in stages:
+            self.check_images(stages[stage])
+        if stage == "fit":
+            self.train_dataset = self._served(Split.TRAIN, self.training_transform)
+        if stage in ("fit", "validate"):
+            self.val_dataset = self._served(Split.VAL, self.evaluation_transform)
+        if stage == "test":
+            self.test_dataset = self._served(Split.TEST, self.evaluation_transform)
+
+    def _served(self, split: Split, transform: ImageTransform) -> MultiLabelDataset:
+        images = self.dataset(split, transform)
+        return self.feature_store.serve(split, images) if self.feature_store else images
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Shuffled; the last incomplete batch is dropped, unless it is the only one.
+
+        A resumed run begins where the stopped one was, in mid-epoch too.
+        """
+        trainer = self.trainer
+        processes, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
+        # Each process has its part, one image more where they don't divide evenly.
+        num_batches = math.ceil(len(self.train_dataset) / processes) // self.batch_size
+        epoch, batch = divmod(self._num_batches_done, self._limited(max(1, num_batches)))
+        sampler = ResumableSampler(
+            self.train_dataset,
+            processes,
+            rank,
+            self._order["seed"],
+            epoch,
+            batch * self.batch_size,
+        )
+        return self.loader(self.train_dataset, sampler=sampler, drop_last=num_batches > 0)
+
+    def _limited(self, num_batches: int) -> int:
+        """Batches of an epoch under `trainer.limit_train_batches`."""
+        limit = self.trainer.limit_train_batches if self.trainer else 1.0
+        return max(
+            1, min(num_batches, limit if isinstance(limit, int) else int(num_batches * limit))
+        )
+
+    @cached_property
+    def _order(self) -> dict[str, Any]:
+        """What the order of the training images depends on."""
+        return {
+            "seed": int(os.environ.get("PL_GLOBAL_SEED", 0)),
+            "batch_size": self.batch_size,
+            "processes": self.trainer.world_size if self.trainer else 1,
+            "data": self.fingerprint,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the training is, and in which order."""
+        assert self.trainer
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress.total
+        return {"num_batches_done": progress.state_dict()["processed"], "order": self._order}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Begins where a stopped training was, in its order.
+
+        Raises:
+            InputError: With this data, batch size or number of processes there is no such order.
+        """
+        order = state_dict["order"]
+        own = self._order | {"seed": order["seed"]}
+        for name, value in order.items():
+            if own[name] != value:
+                raise InputError(
+                    f"The checkpoint was trained with {name.replace('_', ' ')} {value}, this run "
+                    f"has {own[name]}; resume with the same data, batch size and processes."
+                )
+        self._order = order
+        self._num_batches_done = state_dict["num_batches_done"]
+        # A resumed run would otherwise repeat the augmentation of its beginning.
+        torch.manual_seed(torch.initial_seed() + self._num_batches_done)
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """In order."""
+        return self.loader(self.val_dataset)
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        """In order."""
+        return self.loader(self.test_dataset)
+
+    def loader(self, dataset: MultiLabelDataset, **options: Any) -> DataLoader[Sample]:
+        """Returns a loader of the dataset, in order unless `options` has a sampler."""
+        # Reading tokens takes less than handing them over.
+        num_workers = 0 if isinstance(dataset, FeatureDataset) else self.num_workers
+        return DataLoader(
+            dataset,
+            collate_fn=_as_it_is,
+            batch_size=self.batch_size,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            **options,
+        )
+
+
+_PLAIN = {"min_crop": 1.0, "horizontal_flip": False, "cutout": 0.0, "rand_augment": False}
+
+
+def _check_variation(variation: dict[str, Any], views: int) -> None:
+    """Refuses one view that varies: it would be the same in each epoch; and views that don't."""
+    if views > 1:
+        require(variation != _PLAIN, f"data.views is {views}, but nothing varies; set it to 1.")
+        return
+    varied = [f"data.{name} {now}" for name, now in variation.items() if now != _PLAIN[name]]
+    require(
+        not varied,
+        f"A feature store of one view has plain images, but {', '.join(varied)} varies them; "
+        "raise data.views (to 4, say), or add --config data/features.yaml, which varies nothing.",
+    )
+
+
+def _as_it_is(batch: Any) -> Any:
+    """Collates nothing: `__getitems__` makes whole batches."""
+    return batch

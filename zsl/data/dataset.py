@@ -1,0 +1,128 @@
+"""Pictures with targets: one split of a dataset."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from enum import StrEnum
+from pathlib import Path
+from typing import NotRequired, TypedDict
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+from zsl.errors import InputError
+from zsl.files.digests import text_digest
+from zsl.files.images import read_picture, read_pixels
+from zsl.preprocessing import ImageTransform
+
+
+class Split(StrEnum):
+    """Training, selection (held-out labels), final test (unseen labels)."""
+
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
+
+
+class Sample(TypedDict):
+    """One image."""
+
+    index: int
+    """Position in the split."""
+    image: NotRequired[Tensor]
+    """uint8 (3, H, W)."""
+    tokens: NotRequired[Tensor]
+    """float16 (T, C), in place of the image where a feature store serves."""
+    target: Tensor
+    """int8 (L,) over the vocabulary: 1 present, 0 absent, -1 unknown."""
+
+
+class Batch(TypedDict):
+    """B samples."""
+
+    index: Tensor
+    """int64 (B,)."""
+    image: NotRequired[Tensor]
+    """uint8 (B, 3, H, W)."""
+    tokens: NotRequired[Tensor]
+    """float16 (B, T, C), in place of the images where a feature store serves."""
+    target: Tensor
+    """int8 (B, L)."""
+
+
+class MultiLabelDataset(Dataset[Sample], ABC):
+    """Pictures and targets of one split."""
+
+    def __init__(self, transform: ImageTransform) -> None:
+        self.transform = transform
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of images."""
+
+    @abstractmethod
+    def picture(self, index: int) -> Image.Image:
+        """Returns the RGB picture as it is, for people to look at."""
+
+    @abstractmethod
+    def target(self, index: int) -> Tensor:
+        """Returns the int8 (L,) target."""
+
+    @abstractmethod
+    def images_fingerprint(self) -> str:
+        """Returns a digest of which images these are, in which order; labels are not in it."""
+
+    def pixels(self, index: int, min_side: int) -> Tensor:
+        """Returns uint8 (3, H, W); sides above `min_side` may be reduced to no less than that."""
+        return pil_to_tensor(self.picture(index))
+
+    def __getitem__(self, index: int) -> Sample:
+        """Returns the transformed image with its target."""
+        return Sample(
+            index=index,
+            image=self.transform(self.pixels(index, self.transform.min_side)),
+            target=self.target(index),
+        )
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """Returns a batch: what a loader asks for, with no tensor per image to collate."""
+        images = [
+            self.transform(self.pixels(index, self.transform.min_side)).permute(1, 2, 0)
+            for index in indices
+        ]
+        return Batch(
+            index=torch.tensor(indices),
+            # Collated straight into shared memory; channels last, as the backbones want them.
+            image=default_collate(images).permute(0, 3, 1, 2),
+            target=torch.stack([self.target(index) for index in indices]),
+        )
+
+
+class ImageFileDataset(MultiLabelDataset):
+    """Images that are files."""
+
+    @abstractmethod
+    def path(self, index: int) -> Path:
+        """The file of an image."""
+
+    def picture(self, index: int) -> Image.Image:
+        """Reads the image file; raises an `InputError` where that is none."""
+        return read_picture(self.path(index))
+
+    def images_fingerprint(self) -> str:
+        """Returns a digest of the files' names and sizes; raises an `InputError` if one is gone."""
+        return text_digest(map(self._name_and_size, range(len(self))))
+
+    def _name_and_size(self, index: int) -> str:
+        path = self.path(index)
+        try:
+            return f"{path.name} {path.stat().st_size}"
+        except OSError as error:
+            raise InputError(f"The image {path} is missing or unreadable: {error}") from error
+
+    def pixels(self, index: int, min_side: int) -> Tensor:
+        """Reads the image file at reduced size where its format allows it."""
+        return torch.from_numpy(read_pixels(self.path(index), min_side)).permute(2, 0, 1)

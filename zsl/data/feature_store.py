@@ -1,0 +1,230 @@
+"""A feature store: the tokens of a frozen backbone, on disk, served in place of images."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from zsl.data.dataset import Batch, MultiLabelDataset, Sample, Split
+from zsl.errors import InputError, require
+
+_RECORD = "features.json"
+
+
+class FeatureStore:
+    """A folder with `SPLIT.npy`, float16 (N, T, C) in the split's order, and `features.json`.
+
+    The training images may be there in several views, varied anew in each: `train.npy` then has all
+    images in their first view, all in their second, and so on.
+
+    Args:
+        folder: Written by `python -m zsl.prepare features`.
+
+    Attributes:
+        record: Contents of `features.json`: what the tokens were made with and of.
+
+    Raises:
+        InputError: The folder is missing, or no feature store.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        path = self.folder / _RECORD
+        if not path.is_file():
+            found = "holds no feature store" if self.folder.is_dir() else "does not exist"
+            raise InputError(
+                f"The folder {self.folder} {found}; make one with python -m zsl.prepare features "
+                "and the arguments of zsl.fit, or set data.features null to train from the images."
+            )
+        try:
+            self.record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InputError(f"{path} is damaged; make the feature store anew.") from error
+
+    def check_backbone(self, recipe: dict[str, Any]) -> None:
+        """Refuses to stand in for another backbone than the tokens were made with.
+
+        Args:
+            recipe: Of the backbone in use, as `record["backbone"]`.
+
+        Raises:
+            InputError: They differ; the message says in what.
+        """
+        self._check("backbone", recipe, "the model has")
+
+    def _check(self, part: str, wanted: dict[str, Any], whose: str) -> None:
+        stored: dict[str, Any] = self.record[part]
+        different = [name for name in wanted if wanted[name] != stored.get(name)]
+        if different:
+            # Another architecture has other weights anyway.
+            different = [name for name in different if name != "weights"] or different
+            made = ", ".join(f"{name} {stored.get(name)}" for name in different)
+            now = ", ".join(f"{name} {wanted[name]}" for name in different)
+            raise InputError(
+                f"The feature store {self.folder} was made with {made}, but {whose} {now}; make "
+                "another store with these arguments, or change them."
+            )
+
+    def check_views(self, views: dict[str, Any]) -> None:
+        """Refuses to stand in for training images that are varied otherwise.
+
+        Args:
+            views: Their number and how they vary, as `record["views"]`.
+
+        Raises:
+            InputError: They differ; the message says in what.
+        """
+        self._check("views", views, "the data has")
+
+    def serve(self, split: Split, images: MultiLabelDataset) -> FeatureDataset:
+        """Returns the images of a split as their tokens.
+
+        Raises:
+            InputError: The store was made of other images, or its file is not whole.
+        """
+        stored = self.record["images"].get(split)
+        if stored != images.images_fingerprint():
+            raise InputError(
+                f"The feature store {self.folder} was made of other {split} images than the data "
+                "now has (other files, sizes, order or split); make it anew with python -m "
+                "zsl.prepare features."
+            )
+        path = self.folder / f"{split}.npy"
+        num_views = self.record["views"]["views"] if split is Split.TRAIN else 1
+        shape = (num_views * len(images), *self.record["token_shape"])
+        try:
+            found = np.load(path, mmap_mode="r").shape
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(f"{path} is missing or not whole; make the store anew.") from error
+        require(
+            found == shape, f"{path} has the shape {found}; expected {shape}; make the store anew."
+        )
+        return FeatureDataset(path, images, num_views)
+
+
+class FeatureDataset(MultiLabelDataset):
+    """The images of a split as their tokens.
+
+    Args:
+        path: float16 (V · N, T, C) as .npy.
+        images: The same images themselves.
+        num_views: Number V of views of each image, of which one is drawn each time.
+    """
+
+    def __init__(self, path: Path, images: MultiLabelDataset, num_views: int = 1) -> None:
+        super().__init__(images.transform)
+        self.path = path
+        self.images = images
+        self.num_views = num_views
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.images)
+
+    def picture(self, index: int) -> Image.Image:
+        """Returns the RGB picture as it is, for people to look at."""
+        return self.images.picture(index)
+
+    def target(self, index: int) -> Tensor:
+        """Returns the int8 (L,) target."""
+        return self.images.target(index)
+
+    def images_fingerprint(self) -> str:
+        """Returns a digest of the images."""
+        return self.images.images_fingerprint()
+
+    def __getitem__(self, index: int) -> Sample:
+        """Returns the tokens with their target."""
+        batch = self.__getitems__([index])
+        return Sample(index=index, tokens=batch["tokens"][0], target=batch["target"][0])
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """Reads a batch."""
+        # Mapped anew each time: what was read before does not stay in this process's memory.
+        stored = np.load(self.path, mmap_mode="r")
+        rows = torch.tensor(indices)
+        if self.num_views > 1:
+            rows = rows + len(self) * torch.randint(self.num_views, rows.shape)
+        return Batch(
+            index=torch.tensor(indices),
+            tokens=torch.from_numpy(np.asarray(stored[rows.numpy()])),
+            target=torch.stack([self.target(index) for index in indices]),
+        )
+
+
+class FeatureWriter:
+    """Writes a feature store, in a temporary folder until it is whole.
+
+    Args:
+        folder: Where it will be.
+        backbone: What the tokens are made with, as `check_backbone` takes it.
+        views: Of the training images, as `check_views` takes it.
+    """
+
+    def __init__(self, folder: Path, backbone: dict[str, Any], views: dict[str, Any]) -> None:
+        self.folder = folder
+        self.record: dict[str, Any] = {"backbone": backbone, "views": views, "images": {}}
+
+    @classmethod
+    @contextmanager
+    def create(
+        cls, folder: str | Path, backbone: dict[str, Any], views: dict[str, Any]
+    ) -> Iterator[Self]:
+        """Yields a writer; the folder is there, in place of an older store, once the block is left.
+
+        Raises:
+            InputError: The folder exists and is no feature store.
+        """
+        folder = Path(folder)
+        if folder.exists() and not (folder / _RECORD).is_file():
+            raise InputError(
+                f"{folder} exists and is no feature store; name a folder that does not exist."
+            )
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
+        try:
+            writer = cls(temporary, backbone, views)
+            yield writer
+            text = json.dumps(writer.record, indent=2)
+            (temporary / _RECORD).write_text(text, encoding="utf-8")
+            temporary.chmod(0o755)
+            if folder.exists():
+                shutil.rmtree(folder)
+            temporary.replace(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def begin(self, split: Split, images: MultiLabelDataset, num_views: int) -> None:
+        """Begins a split; its tokens follow in its order, view by view."""
+        self.record["images"][split] = images.images_fingerprint()
+        self._path = self.folder / f"{split}.npy"
+        self._num_rows, self._num_written = num_views * len(images), 0
+
+    def write(self, tokens: Tensor) -> None:
+        """Writes the tokens (B, T, C) of the next images.
+
+        Raises:
+            InputError: They are not finite in float16.
+        """
+        rows = tokens.half().cpu().numpy()
+        require(
+            bool(np.isfinite(rows).all()),
+            "The backbone's tokens are not all finite numbers in float16; take other weights.",
+        )
+        if not self._num_written:
+            self.record["token_shape"] = list(rows.shape[1:])
+            shape = (self._num_rows, *rows.shape[1:])
+            np.lib.format.open_memmap(self._path, "w+", np.float16, shape)
+        stored = np.lib.format.open_memmap(self._path, "r+")
+        stored[self._num_written : self._num_written + len(rows)] = rows
+        self._num_written += len(rows)

@@ -1,0 +1,169 @@
+"""A look into every image file, and smaller copies of them, on all cores."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from zsl.data.nuswide.folders import Folders
+from zsl.data.nuswide.index import NUSWideIndex, State
+from zsl.errors import InputError
+from zsl.files.atomic import atomic_path
+from zsl.files.images import PictureCheck, check_picture
+
+_SECONDS_BETWEEN_SAVES = 20
+_FEW = 64
+"""So many images are not worth the start of processes."""
+
+
+def check_images(
+    folders: Folders, index: NUSWideIndex, side: int | None, num_workers: int
+) -> pd.DataFrame:
+    """Reads every image of the index that was not read before; shrinks what is not shrunken.
+
+    Progress is saved as it goes; after a stop at any moment the next call goes on from there.
+
+    Args:
+        folders: Where things are.
+        index: Which images.
+        side: Pixels of the smaller copies' sides; None makes none.
+        num_workers: Processes.
+
+    Returns:
+        A row for each file, by its name below the image folder, with the columns of
+        `PictureCheck`.
+    """
+    files = [index.images[row].as_py() for row in np.flatnonzero(index.state != State.MISSING)]
+    with folders.locked("checks"):
+        return _check_files(folders, files, side, num_workers)
+
+
+def _check_files(
+    folders: Folders, files: list[str], side: int | None, num_workers: int
+) -> pd.DataFrame:
+    checks = _read_checks(folders)
+    shrunken = folders.shrunken(side) if side else None
+    if shrunken:
+        for leftover in shrunken.rglob(".partial-*"):
+            leftover.unlink(missing_ok=True)
+    todo = [name for name in files if not _is_done(name, folders, checks, shrunken)]
+    saved = time.monotonic()
+    try:
+        with _pool(num_workers if len(todo) > _FEW else 1) as do:
+            sources = [folders.images / name for name in todo]
+            copies = [shrunken / name if shrunken else None for name in todo]
+            results = do(sources, copies, [side or 0] * len(todo))
+            for name, check in tqdm(
+                zip(todo, results, strict=True),
+                "checking images",
+                len(todo),
+                unit=" images",
+                disable=not todo,
+            ):
+                checks[name] = check
+                if time.monotonic() - saved > _SECONDS_BETWEEN_SAVES:
+                    _write_checks(folders, checks)
+                    saved = time.monotonic()
+    finally:
+        if todo:
+            _write_checks(folders, checks)
+    return _to_frame({name: checks[name] for name in files})
+
+
+def check_shrunken(folders: Folders, index: NUSWideIndex, side: int) -> Path:
+    """Returns the folder of the smaller copies, after a look at the times of all files.
+
+    Raises:
+        InputError: One is not there, or not of the image that is there now.
+    """
+    folder = folders.shrunken(side)
+    present = np.flatnonzero(index.state == State.PRESENT)
+    for row in tqdm(present, "comparing images and copies", delay=3):
+        name = index.images[row].as_py()
+        if not _is_current(folder / name, folders.images / name):
+            raise InputError(
+                f"{folder} does not hold a copy of {name} as it is now; make the copies with "
+                f"python -m zsl.prepare nuswide --root {folders.root} --resize {side}, or set "
+                "data.resized to null."
+            )
+    return folder
+
+
+def _is_current(copy: Path, original: Path) -> bool:
+    """Whether a copy is there and has the time of change of its original."""
+    try:
+        return copy.stat().st_mtime_ns == original.stat().st_mtime_ns
+    except OSError:
+        return False
+
+
+def _is_done(
+    name: str, folders: Folders, checks: dict[str, PictureCheck], shrunken: Path | None
+) -> bool:
+    check = checks.get(name)
+    original = folders.images / name
+    if check is None or not original.is_file():
+        return False
+    stat = original.stat()
+    if (check.size, check.mtime_ns) != (stat.st_size, stat.st_mtime_ns):
+        return False
+    return shrunken is None or bool(check.problem) or _is_current(shrunken / name, original)
+
+
+@contextmanager
+def _pool(num_workers: int) -> Iterator[Callable[..., Iterator[PictureCheck]]]:
+    """Yields a `map` of `check_picture`."""
+    if num_workers < 2:
+        yield lambda *jobs: map(check_picture, *jobs)
+        return
+    # Spawned processes inherit no threads, on any system.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(num_workers, context, _end_with_parent) as pool:
+        try:
+            yield lambda *jobs: pool.map(check_picture, *jobs, chunksize=16)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Ends this process when its parent is killed, which a pool alone would wait for forever."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _read_checks(folders: Folders) -> dict[str, PictureCheck]:
+    try:
+        table = pd.read_parquet(folders.checks)
+        return {
+            str(row[0]): PictureCheck(*row[1:])
+            for row in table[["file", *PictureCheck._fields]].itertuples(index=False)
+        }
+    except (OSError, ValueError, KeyError):
+        return {}  # None yet, or another version's.
+
+
+def _write_checks(folders: Folders, checks: dict[str, PictureCheck]) -> None:
+    with atomic_path(folders.checks) as path:
+        _to_frame(checks).to_parquet(path, index=False)
+
+
+def _to_frame(checks: dict[str, PictureCheck]) -> pd.DataFrame:
+    frame = pd.DataFrame(list(checks.values()), columns=list(PictureCheck._fields))
+    frame.insert(0, "file", list(checks))
+    return frame

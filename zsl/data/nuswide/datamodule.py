@@ -1,0 +1,275 @@
+"""The data module of NUS-WIDE."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from zsl.data.datamodule import MultiLabelDataModule
+from zsl.data.dataset import ImageFileDataset, Split
+from zsl.data.nuswide.build_index import lost_path, open_index
+from zsl.data.nuswide.check_images import check_shrunken
+from zsl.data.nuswide.folders import Folders
+from zsl.data.nuswide.index import NUSWideIndex, State
+from zsl.errors import InputError, did_you_mean, require
+from zsl.files.images import read_picture
+from zsl.labels import Role, Vocabulary
+from zsl.preprocessing import ImageTransform
+
+_log = logging.getLogger(__name__)
+
+
+class NUSWideDataset(ImageFileDataset):
+    """Some images of an index.
+
+    Args:
+        index: The index.
+        rows: Which of its images, int64 (N,).
+        folder: The folder of the image files, or of their smaller copies.
+        originals: The folder of the image files.
+        transform: From pixels to those of the batch.
+    """
+
+    def __init__(
+        self,
+        index: NUSWideIndex,
+        rows: np.ndarray,
+        folder: Path,
+        originals: Path,
+        transform: ImageTransform,
+    ) -> None:
+        super().__init__(transform)
+        self.index = index
+        self.rows = rows
+        self.folder = folder
+        self.originals = originals
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.rows)
+
+    def path(self, index: int) -> Path:
+        """The file of an image."""
+        return self.folder / self.index.images[self.rows[index]].as_py()
+
+    def picture(self, index: int) -> Image.Image:
+        """Reads the image file itself: a copy is squashed."""
+        return read_picture(self.originals / self.index.images[self.rows[index]].as_py())
+
+    def target(self, index: int) -> Tensor:
+        """Returns the int8 (L,) target."""
+        return self.index.target(self.rows[index])
+
+
+class NUSWideDataModule(MultiLabelDataModule):
+    """NUS-WIDE: 925 seen and 81 unseen labels, from the files people really have.
+
+    Of the training images a part is kept for the selection of checkpoints, on seen labels that
+    are held out of the training.
+
+    Args:
+        root: Folder in which NUS-WIDE was unpacked: the official files, ML-Decoder's data.csv, or
+            a CSV with a column for each concept.
+        images: Folder of the images below `root`; None takes Flickr, else images, else `root`.
+        table: CSV below `root` to take the labels from; None takes the official files where they
+            are complete.
+        prepared: Folder below `root`, or an absolute one, for the index and the shrunken images;
+            None takes zsl.
+        resized: Reads the images that `zsl.prepare nuswide --resize` of this size wrote.
+        missing: What to do about listed images that are not there or can't be read: `error`, or
+            `skip` to leave them out.
+        unseen: Names of the unseen labels; None takes the 81 concepts.
+        held_out_fraction: Part of the seen labels that is held out for selection.
+        val_fraction: Part of the training images that selection is measured on.
+        split_seed: Of these two draws.
+        image_size: Side of the square images in pixels.
+        batch_size: Images a step, on each device.
+        num_workers: Processes that load images; None takes one per core but one, at most 8.
+        min_crop: Least part of a training image's area that a random crop keeps; 1 squashes.
+        horizontal_flip: Mirrors half of the training images.
+        cutout: Side of a rectangle painted over each training image, relative to its own.
+        rand_augment: Applies RandAugment to training images.
+        features: Folder of a feature store, which serves tokens of a frozen backbone in place of
+            the images; `python -m zsl.prepare features` makes it.
+        views: Number of views in which the store has each training image, varied in each by the
+            four arguments before; 1 is plain.
+
+    Raises:
+        InputError: A file is missing, or a line of one is wrong.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        images: str | None = None,
+        table: str | None = None,
+        prepared: str | None = None,
+        resized: int | None = None,
+        missing: Literal["error", "skip"] = "error",
+        unseen: list[str] | None = None,
+        held_out_fraction: float = 0.05,
+        val_fraction: float = 0.05,
+        split_seed: int = 0,
+        image_size: int = 224,
+        batch_size: int = 56,
+        num_workers: int | None = None,
+        min_crop: float = 1.0,
+        horizontal_flip: bool = False,
+        cutout: float = 0.5,
+        rand_augment: bool = True,
+        features: str | None = None,
+        views: int = 1,
+    ) -> None:
+        super().__init__(
+            image_size,
+            batch_size,
+            num_workers,
+            min_crop,
+            horizontal_flip,
+            cutout,
+            rand_augment,
+            features,
+            views,
+        )
+        # A checkpoint must find the data again from any working directory.
+        root = str(Path(root).expanduser().resolve())
+        self.save_hyperparameters()
+        for name, value in (
+            ("held_out_fraction", held_out_fraction),
+            ("val_fraction", val_fraction),
+        ):
+            require(0 < value < 1, f"data.{name} is {value}; expected between 0 and 1.")
+        require(
+            missing in ("error", "skip"), f"data.missing is {missing!r}; expected error or skip."
+        )
+        self.folders = Folders.find(Path(root), images, prepared)
+        self.index = open_index(self.folders, table)
+        self.missing = missing
+        self.image_folder = self.folders.images
+        if resized is not None:
+            self.image_folder = check_shrunken(self.folders, self.index, resized)
+        self.rows = self._split(val_fraction, split_seed)
+        self.vocabulary = self._vocabulary(unseen, held_out_fraction, split_seed)
+        self._describe()
+
+    def _split(self, val_fraction: float, seed: int) -> dict[Split, np.ndarray]:
+        """Rows of each split, in the lists' order; missing images keep their place in the draw."""
+        train = np.flatnonzero(self.index.is_test == 0)
+        count = max(1, round(val_fraction * len(train)))
+        require(
+            1 <= count < len(train) < len(self.index),
+            f"{self.folders.root} lists {len(train)} training images and "
+            f"{len(self.index) - len(train)} test images; at least two and one are needed.",
+        )
+        in_val = np.zeros(len(train), dtype=bool)
+        in_val[np.random.default_rng(seed).permutation(len(train))[:count]] = True
+        return {
+            Split.TRAIN: train[~in_val],
+            Split.VAL: train[in_val],
+            Split.TEST: np.flatnonzero(self.index.is_test),
+        }
+
+    def _vocabulary(
+        self, unseen: list[str] | None, held_out_fraction: float, seed: int
+    ) -> Vocabulary:
+        names = self.index.names
+        absent = self.index.info["unseen_without_column"]
+        if unseen is None and absent:
+            raise InputError(
+                f"{', '.join(absent[:5])} of the published unseen labels are no labels of the "
+                f"table in {self.folders.root}; correct their names there, or set data.unseen."
+                + did_you_mean(absent[0], names)
+            )
+        unseen = self.index.unseen if unseen is None else unseen
+        for name in unseen:
+            if name not in names:
+                raise InputError(
+                    f"data.unseen: {name!r} is none of the {len(names)} labels of "
+                    f"{self.folders.root}.{did_you_mean(name, names)}"
+                )
+        require(
+            0 < len(set(unseen)) < len(names),
+            f"{len(set(unseen))} of {len(names)} labels of {self.folders.root} are unseen; set "
+            "data.unseen to the names of some of them.",
+        )
+        roles = [Role.UNSEEN if name in set(unseen) else Role.SEEN for name in names]
+        vocabulary = Vocabulary(names, roles)
+        seen = vocabulary.select(Role.SEEN)
+        columns = vocabulary.indices(seen)
+        train = self.rows[Split.TRAIN]
+        num_unknown = self.index.unknown[train].sum(axis=0).A1[columns]
+        for name, count in zip(seen, num_unknown, strict=True):
+            if count == len(train):
+                raise InputError(
+                    f"The label {name!r} is seen, but of no training image it is known whether it "
+                    "has it; make it unseen, or add the ground truth of the training images."
+                )
+        in_val = self.index.present[self.rows[Split.VAL]].sum(axis=0).A1[columns]
+        candidates = [name for name, count in zip(seen, in_val, strict=True) if count]
+        return vocabulary.hold_out(candidates, held_out_fraction, seed)
+
+    def _usable(self, split: Split) -> np.ndarray:
+        rows = self.rows[split]
+        return rows[self.index.state[rows] == State.PRESENT]
+
+    def _describe(self) -> None:
+        counts = ", ".join(f"{len(self.rows[split]):,} {split}" for split in Split)
+        labels = ", ".join(f"{len(self.vocabulary.select(role))} {role}" for role in Role)
+        _log.info("NUS-WIDE (%s): %s images; %s labels.", self.index.info["layout"], counts, labels)
+        for note in self.index.info["notes"]:
+            _log.info("note: %s", note)
+        omitted = {split: self.omitted(split) for split in Split}
+        if self.missing == "skip" and any(omitted.values()):
+            counts = ", ".join(f"{count:,} {split}" for split, count in omitted.items())
+            _log.info("Left out, since missing or unreadable: %s images.", counts)
+
+    def omitted(self, split: Split) -> int:
+        """Listed images of a split that are missing or unreadable."""
+        return len(self.rows[split]) - len(self._usable(split))
+
+    def check_images(self, splits: Sequence[Split]) -> None:
+        """Refuses missing and unreadable images, unless `missing` says to skip them."""
+        if self.missing == "skip":
+            return
+        rows = np.concatenate([self.rows[split] for split in splits])
+        lost = rows[self.index.state[rows] != State.PRESENT]
+        if len(lost):
+            state = State(self.index.state[lost[0]]).name.lower()
+            raise InputError(
+                f"{len(lost):,} of {len(rows):,} listed images are missing or unreadable, the "
+                f"first is {self.index.images[lost[0]].as_py()} ({state}; looked in "
+                f"{self.folders.images}); complete the copy, or leave them out with data.missing "
+                f"skip. {lost_path(self.index.path)} names them all."
+            )
+
+    def dataset(self, split: Split, transform: ImageTransform) -> NUSWideDataset:
+        """Returns the images of a split.
+
+        Raises:
+            InputError: Not one of them can be used.
+        """
+        rows = self._usable(split)
+        require(
+            len(rows) > 0,
+            f"Not one of the {len(self.rows[split]):,} {split} images is in "
+            f"{self.folders.images}; set data.images to their folder.",
+        )
+        originals = self.folders.images
+        return NUSWideDataset(self.index, rows, self.image_folder, originals, transform)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of images, labels, splits and roles; the pixels are not in it."""
+        settings = ("missing", "resized", "val_fraction", "split_seed")
+        parts = [self.index.info["fingerprint"], self.vocabulary.roles]
+        parts += [self.hparams[name] for name in settings]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

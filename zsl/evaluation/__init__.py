@@ -1,0 +1,1 @@
+"""From the scores of a checkpoint to figures, tables and reports."""

@@ -1,0 +1,157 @@
+"""A checkpoint on its data again: scores of the test images, and of the validation images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from torch import Tensor
+
+from zsl import data as datasets
+from zsl.data import MultiLabelDataModule
+from zsl.errors import InputError, did_you_mean, require
+from zsl.files.checkpoints import read_checkpoint
+from zsl.labels import Role, Vocabulary
+from zsl.metrics.per_image import check_k
+from zsl.tasks.zero_shot import ZeroShotTask
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What the test of a checkpoint gave. Columns are seen, held-out, then unseen labels."""
+
+    name: str
+    """Tells it from others in a report."""
+    path: Path
+    task: ZeroShotTask
+    data: MultiLabelDataModule
+    precision: str
+    index: list[int]
+    """Of the N rows, places in the test split."""
+    scores: Tensor
+    """Logits, float32 (N, L)."""
+    targets: Tensor
+    """int8 (N, L)."""
+    validation: tuple[Tensor, Tensor] | None
+    """Scores and targets of M validation images, where they were asked for."""
+
+    def picture(self, row: int) -> Image.Image:
+        """The picture of a row."""
+        return self.data.test_dataset.picture(self.index[row])
+
+    @property
+    def names(self) -> list[str]:
+        """The labels of the columns."""
+        return self.task.vocabulary.select(*Role)
+
+    @property
+    def roles(self) -> list[Role]:
+        """Their roles."""
+        return [role for role in Role for _ in self.task.vocabulary.select(role)]
+
+    @property
+    def groups(self) -> dict[str, list[int]]:
+        """By name, the columns asked together."""
+        return self.task.groups(*Role)
+
+
+def run_test(
+    path: Path, name: str, changes: dict[str, Any], ks: Sequence[int], with_validation: bool
+) -> Tested:
+    """Tests a checkpoint on the data it was trained with.
+
+    Args:
+        path: A file of `zsl.fit`.
+        name: Of the checkpoint, in reports.
+        changes: To the data's arguments.
+        ks: What will be asked of it: the K of P/R/F1@K.
+        with_validation: Scores the validation images too.
+
+    Raises:
+        InputError: The file, or the data, can't be used, or a K is above the number of labels.
+    """
+    checkpoint = read_checkpoint(path)
+    contents = checkpoint["zsl"]
+    data = make_datamodule(contents["data"], changes)
+    task = ZeroShotTask.restore(checkpoint)
+    if data.vocabulary != task.vocabulary:
+        raise InputError(
+            f"{path} was trained with {task.vocabulary!r}, the data now has {data.vocabulary!r}"
+            f"{_first_difference(task.vocabulary, data.vocabulary)}; evaluate on data with the "
+            "same classes."
+        )
+    for k in ks:
+        check_k(k, len(task.vocabulary.names))
+    require(
+        data.image_size == task.image_size,
+        f"data.image_size is {data.image_size}, but {path} was trained at {task.image_size}.",
+    )
+    if data.fingerprint != contents["data_fingerprint"]:
+        print(f"note: the data's labels or splits have changed since the training of {path}.")
+    trainer = pl.Trainer(
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        precision=contents["precision"] if torch.cuda.is_available() else "32-true",
+        devices=1,
+    )
+    trainer.test(task, data, verbose=False)
+    index, scores, targets = task.predictions.compute()
+    require(
+        bool((targets == 1).any()),
+        f"None of the {targets.shape[1]:,} labels has a positive among the {len(targets):,} test "
+        "images, so there is nothing to measure; check the labels of the test split.",
+    )
+    validation = _score_validation(trainer, task, data) if with_validation else None
+    return Tested(
+        name, path, task, data, str(trainer.precision), index, scores, targets, validation
+    )
+
+
+def _first_difference(trained: Vocabulary, found: Vocabulary) -> str:
+    pairs = zip_longest(
+        zip(trained.names, trained.roles, strict=True), zip(found.names, found.roles, strict=True)
+    )
+    for own, other in pairs:
+        if own != other:
+            texts = [
+                "no label" if pair is None else f"{pair[0]!r} ({pair[1]})" for pair in (own, other)
+            ]
+            return f", first {texts[0]}, now {texts[1]}"
+    return ""
+
+
+def _score_validation(
+    trainer: pl.Trainer, task: ZeroShotTask, data: MultiLabelDataModule
+) -> tuple[Tensor, Tensor]:
+    data.setup("validate")
+    batches: Any = trainer.predict(task, data.val_dataloader())
+    scores, targets = zip(*batches, strict=True)
+    return torch.cat(scores), torch.cat(targets)
+
+
+def make_datamodule(recipe: dict[str, Any], changes: dict[str, Any]) -> MultiLabelDataModule:
+    """Makes the data of a checkpoint again.
+
+    Raises:
+        InputError: A change names no argument of the data.
+    """
+    arguments = {name: value for name, value in recipe.items() if name != "class"}
+    for name in changes:
+        if name not in arguments:
+            raise InputError(
+                f"--data.{name} is no argument of {recipe['class']} "
+                f"({', '.join(arguments)})." + did_you_mean(name, arguments)
+            )
+    if recipe["class"] not in datasets.__all__:
+        raise InputError(f"This version of zsl has no data of the class {recipe['class']!r}.")
+    try:
+        return getattr(datasets, recipe["class"])(**arguments | changes)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"The data can't be made with {changes}: {error}") from error

@@ -1,0 +1,162 @@
+"""The folder of an exported model: the model, the label vectors, and what one must know of both."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zsl.errors import InputError, require
+from zsl.inference.export_formats import FILE_NAMES, TOLERANCE, Difference, Format, export_tagger
+from zsl.models import scores_are_log_odds
+from zsl.tasks.zero_shot import ZeroShotTask
+from zsl.versions import versions
+
+_LABELS, _RECORD = "labels.npz", "model.json"
+_OWN = {*FILE_NAMES.values(), "model.onnx.data", _LABELS, _RECORD}
+_MADE_WITH = "zsl.export"
+
+
+def check_output(folder: Path) -> None:
+    """Refuses a folder in which something else than an earlier export would be lost.
+
+    Raises:
+        InputError: It is a file, or holds other files.
+    """
+    require(
+        folder.is_dir() or not folder.exists(),
+        f"The output {folder} is a file; name a folder.",
+    )
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if found and not (found <= _OWN and _is_export(folder / _RECORD)):
+        raise InputError(
+            f"The output {folder} holds {min(found - _OWN or found)!r}, which is of no earlier "
+            "export; name a new or an empty folder."
+        )
+
+
+def _is_export(record: Path) -> bool:
+    try:
+        return json.loads(record.read_text(encoding="utf-8"))["made_with"] == _MADE_WITH
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
+def write_export(
+    checkpoint: dict[str, Any], kind: Format, names: list[str] | None, output: Path
+) -> Difference:
+    """Writes the model of a checkpoint, its label vectors and `model.json`, all or nothing.
+
+    Args:
+        checkpoint: From `zsl.tasks.callbacks.read_checkpoint`.
+        kind: Format of the model.
+        names: Labels to build in; None makes the label vectors an input.
+        output: Folder, passed by `check_output`.
+
+    Returns:
+        How far the file's logits are from PyTorch's.
+
+    Raises:
+        InputError: A name has no vector, the folder can't be written, or the exported model scores
+            otherwise than PyTorch.
+    """
+    task = ZeroShotTask.restore(checkpoint).eval()
+    own = task.vocabulary.names
+    queries = task.encoder.encode(own if names is None else names)
+    with _replacing(output) as folder:
+        difference = export_tagger(
+            task.tagger,
+            queries,
+            names is not None,
+            task.image_size,
+            folder / FILE_NAMES[kind],
+            kind,
+        )
+        require(
+            difference.is_small,
+            f"The model as {kind} scores up to {difference.largest:.1e} otherwise than in PyTorch, "
+            f"whose logits reach {difference.largest_logit:.1f}; more than {TOLERANCE:.0e} of that "
+            "is refused, so nothing was written; try another version of torch, or --format "
+            f"{'torch_export' if kind == 'onnx' else 'onnx'}.",
+        )
+        if names is None:
+            np.savez(
+                folder / _LABELS,
+                names=np.array(own),
+                roles=np.array([role.value for role in task.vocabulary.roles]),
+                vectors=queries.numpy(),
+            )
+        record = _describe(checkpoint, task, kind, names) | {"difference": difference._asdict()}
+        text = json.dumps(record, indent=2, ensure_ascii=False)
+        (folder / _RECORD).write_text(text, encoding="utf-8")
+    return difference
+
+
+@contextmanager
+def _replacing(output: Path) -> Iterator[Path]:
+    """Yields a folder whose files replace those of `output` when the block succeeds."""
+    is_new = not output.exists()
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=output, prefix=".partial-"))
+    except OSError as error:
+        raise InputError(
+            f"The output {output} can't be written ({error.strerror}); name another folder."
+        ) from error
+    try:
+        yield folder
+        # The record goes first and comes last: with it, the others belong together.
+        for name in sorted(_OWN, key=lambda name: name != _RECORD):
+            (output / name).unlink(missing_ok=True)
+        for path in sorted(folder.iterdir(), key=lambda path: path.name == _RECORD):
+            path.replace(output / path.name)
+        is_new = False
+    finally:
+        shutil.rmtree(folder)
+        if is_new:
+            output.rmdir()
+
+
+def _describe(
+    checkpoint: dict[str, Any], task: ZeroShotTask, kind: Format, names: list[str] | None
+) -> dict[str, Any]:
+    """What the user of the file must know, in plain values."""
+    size, contents, hparams = task.image_size, checkpoint["zsl"], task.hparams
+    images = {"name": "images", "shape": ["batch", 3, size, size], "dtype": "uint8"}
+    queries = {"name": "queries", "shape": ["labels", task.query_dim], "dtype": "float32"}
+    packages = ("onnx", "onnxruntime", "onnxscript") if kind == "onnx" else ()
+    return {
+        "made_with": _MADE_WITH,
+        "file": FILE_NAMES[kind],
+        "format": kind,
+        "names": names,
+        "inputs": [images] if names else [images, queries],
+        "outputs": [
+            {
+                "name": "logits",
+                "shape": ["batch", len(names) if names else "labels"],
+                "dtype": "float32",
+            }
+        ],
+        "preprocessing": {
+            "size": [size, size],
+            "resize": "squash: to the size, whatever the aspect ratio; nothing is cut off",
+            "interpolation": "bilinear, antialiased",
+            "colour": "RGB, channels first",
+            "dtype": "uint8, 0 to 255",
+            "normalisation": "inside the model",
+        },
+        "probabilities": "sigmoid" if scores_are_log_odds(hparams) else None,
+        "head": hparams["head"],
+        "backbone": hparams["backbone"],
+        "encoder": contents["encoder"],
+        "data_fingerprint": contents["data_fingerprint"],
+        "versions": versions() | {name: version(name) for name in packages},
+    }

@@ -1,0 +1,397 @@
+"""A trained tagger to ask and to share: network, labels, and how to make more of these."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from math import isqrt
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import ModelCard, PyTorchModelHubMixin, hf_hub_download
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from zsl.errors import InputError, require
+from zsl.files.checkpoints import MISFITS, of_another_version, read_checkpoint
+from zsl.inference.image_batches import Picture, image_batches
+from zsl.inference.model_card import model_card
+from zsl.inference.prediction import Prediction, Selection
+from zsl.labels import Role, Vocabulary, encoder_from_recipe
+from zsl.models import GroupedWordMLDecoder, WordMLDecoder, make_network, scores_are_log_odds
+from zsl.tasks.zero_shot import ZeroShotTask
+from zsl.versions import __version__
+
+_WEIGHTS = "model.safetensors"
+_CONFIG = "config.json"
+
+
+class Tagger(
+    nn.Module,
+    PyTorchModelHubMixin,
+    library_name="zsl",
+    pipeline_tag="zero-shot-image-classification",
+    tags=["multi-label", "zero-shot", "image-tagging"],
+):
+    """Tags images with labels, those it was trained on or any others.
+
+    Made by `from_pretrained`. `save_pretrained(folder)` and `push_to_hub(name)` write
+    `model.safetensors`, `config.json` and a model card.
+
+    Args:
+        names: Label names.
+        roles: The role of each name: `seen`, `held_out` or `unseen`.
+        image_size: Side of the square images in pixels.
+        encoder: Recipe of the label vectors.
+        model: The arguments of `zsl.tasks.zero_shot.ZeroShotTask`.
+        label_vectors: float32 (L, W), in the order of the names.
+        data: What it was trained on, for the card.
+        results: Of its test, as results.json has them, for the card.
+        version: Of zsl, with which it was trained.
+
+    Attributes:
+        vocabulary: The names and their roles.
+        encoder: Embeds new labels; refuses to with another source than that of the recipe.
+
+    Raises:
+        InputError: This version of zsl can't make such a model.
+    """
+
+    label_vectors: Tensor
+
+    def __init__(
+        self,
+        names: list[str],
+        roles: list[str],
+        image_size: int,
+        encoder: dict[str, Any],
+        model: dict[str, Any],
+        label_vectors: Tensor,
+        data: str = "",
+        results: dict[str, Any] | None = None,
+        version: str = __version__,
+    ) -> None:
+        super().__init__()
+        self.vocabulary = Vocabulary(names, roles)
+        self.image_size = image_size
+        self.encoder = encoder_from_recipe(encoder)
+        self.encoder.remember(names, label_vectors)
+        self.settings = _settings(model, version)
+        seen = self.vocabulary.indices(self.vocabulary.select(Role.SEEN))
+        self.network = make_network(self.settings, image_size, label_vectors[seen])
+        self.register_buffer("label_vectors", label_vectors)
+        self.eval()
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Tagger:
+        """Loads a tagger; nothing is executed, and no label encoder or pretrained weights are read.
+
+        Args:
+            pretrained_model_name_or_path: A .ckpt file of zsl.fit, a folder that `save_pretrained`
+                wrote, or the name of a repository on the hub.
+            options: For the hub: `revision`, `cache_dir`, `force_download`, `local_files_only` and
+                `token`.
+
+        Raises:
+            InputError: There is none, or it is damaged, or does not go with this version of zsl.
+        """
+        name = pretrained_model_name_or_path
+        path = Path(name)
+        is_folder = os.path.isdir(path)
+        if os.path.isfile(path) or path.suffix == ".ckpt":
+            return cls._from_checkpoint(path)
+        for file in (_CONFIG, _WEIGHTS) if is_folder else ():
+            require(
+                (path / file).is_file(),
+                f"The folder {path} has no {file}; expected one that save_pretrained wrote, or a "
+                ".ckpt file of zsl.fit.",
+            )
+        try:
+            return super().from_pretrained(name, **options)
+        except InputError:
+            raise
+        except Exception as error:  # Damaged files and the net fail in many ways.
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            what = "can't be read" if is_folder else "is no file, no folder, and not to be had"
+            raise InputError(
+                f"The tagger {name} {what} ({reason}); expected a .ckpt file of zsl.fit, or a "
+                "folder or hub repository that save_pretrained wrote."
+            ) from error
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: str | None,
+        cache_dir: str | Path | None,
+        force_download: bool,
+        local_files_only: bool,
+        token: str | bool | None,
+        **arguments: Any,
+    ) -> Tagger:
+        path = Path(model_id) / _WEIGHTS
+        if not os.path.isfile(path):
+            path = Path(
+                hf_hub_download(
+                    model_id,
+                    _WEIGHTS,
+                    revision=revision,
+                    cache_dir=cache_dir,
+                    force_download=force_download,
+                    local_files_only=local_files_only,
+                    token=token,
+                )
+            )
+        return cls._restore(str(model_id), arguments, load_file(path))
+
+    @classmethod
+    def _from_checkpoint(cls, path: Path) -> Tagger:
+        checkpoint = read_checkpoint(path)
+        contents, state = checkpoint["zsl"], checkpoint["state_dict"]
+        try:
+            vocabulary = Vocabulary(contents["names"], contents["roles"])
+            by_role = torch.cat([state[f"{role}_vectors"] for role in Role])
+            order = vocabulary.indices(vocabulary.select(*Role))
+            vectors = torch.empty_like(by_role)
+            vectors[order] = by_role
+            arguments = {
+                "names": vocabulary.names,
+                "roles": [role.value for role in vocabulary.roles],
+                "image_size": contents["image_size"],
+                "encoder": contents["encoder"],
+                "model": checkpoint["hyper_parameters"] | {"weights": None},
+                "data": _describe_data(contents["data"]),
+                "results": _results_beside(path),
+                "version": contents["version"],
+            }
+        except MISFITS as error:
+            raise of_another_version(str(path), contents.get("version"), error) from error
+        network = {
+            name.replace("tagger.", "network.", 1): tensor
+            for name, tensor in state.items()
+            if name.startswith("tagger.")
+        }
+        return cls._restore(str(path), arguments, network | {"label_vectors": vectors})
+
+    @classmethod
+    def _restore(cls, source: str, arguments: dict[str, Any], state: dict[str, Tensor]) -> Tagger:
+        try:
+            tagger = cls(**arguments, label_vectors=state["label_vectors"])
+            tagger.load_state_dict(state)
+        except InputError as error:
+            raise InputError(f"{source}: {error}") from error
+        except MISFITS as error:
+            raise of_another_version(source, arguments.get("version"), error) from error
+        return tagger
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        super()._save_pretrained(save_directory)
+        # safetensors lets only their owner read them.
+        (save_directory / _WEIGHTS).chmod(0o644)
+
+    def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
+        """Fills the card in: data, label vectors, backbone, protocol and results."""
+        config: Any = self._hub_mixin_config
+        return model_card(config, self._hub_mixin_info.model_card_data)
+
+    @property
+    def scores_are_probabilities(self) -> bool:
+        """Whether scores are from 0 to 1; those of cosines and of a ranking loss are not."""
+        return scores_are_log_odds(self.settings)
+
+    def ask(self, labels: Sequence[str] | None) -> tuple[list[str], Tensor]:
+        """Returns L names and their vectors (L, W), new ones embedded as the others were.
+
+        Args:
+            labels: Names; None takes the model's own.
+
+        Raises:
+            InputError: There are none, one is empty or there twice, or has no vector.
+        """
+        if labels is None:
+            return self.vocabulary.names, self.label_vectors
+        names = [labels] if isinstance(labels, str) else list(labels)
+        require(len(names) > 0, "There are no labels to ask; give one at least.")
+        Vocabulary(names, [Role.UNSEEN] * len(names))
+        return names, self.encoder.encode(names).to(self.label_vectors.device)
+
+    def forward(self, images: Tensor, queries: Tensor | None = None) -> Tensor:
+        """Returns logits (B, L).
+
+        Args:
+            images: (B, 3, S, S), uint8, or float in [0, 1].
+            queries: float32 (L, W) label vectors; None takes those of the model's own labels.
+        """
+        return self.network(images, self.label_vectors if queries is None else queries)
+
+    def predict(
+        self,
+        images: Picture | Sequence[Picture],
+        labels: Sequence[str] | None = None,
+        top_k: int | None = None,
+        threshold: float | None = None,
+        batch_size: int = 32,
+    ) -> list[Prediction]:
+        """Tags images.
+
+        Args:
+            images: Paths, or images of Pillow, or one of these.
+            labels: Names to choose from, any; None takes the model's own.
+            top_k: Most labels an image gets; None is 5, or with a threshold as many as reach it.
+            threshold: Least score of a label.
+            batch_size: Images at a time.
+
+        Returns:
+            Of each image labels and scores, the best first.
+
+        Raises:
+            InputError: An argument is out of range, an image can't be read, or a label has no
+                vector.
+        """
+        selection = Selection.of(top_k, threshold, self.scores_are_probabilities)
+        names, queries = self.ask(labels)
+        predictions: list[Prediction] = []
+        for tokens in self.token_batches(images, batch_size):
+            predictions += self.select(tokens, names, queries, selection)
+        return predictions
+
+    def token_batches(
+        self, images: Picture | Sequence[Picture], batch_size: int = 32
+    ) -> Iterator[Tensor]:
+        """Yields the backbone's tokens (B, T, C) of batches of images.
+
+        Args:
+            images: Paths, or images of Pillow, or one of these.
+            batch_size: Images at a time.
+
+        Raises:
+            InputError: An image can't be read.
+        """
+        require(batch_size >= 1, f"batch_size is {batch_size}; expected 1 or more.")
+        for batch in image_batches(_as_list(images), self.image_size, batch_size):
+            for problem in batch.problems:
+                raise problem
+            yield self.tokens(batch.images)
+
+    @torch.no_grad()
+    def tokens(self, images: Tensor) -> Tensor:
+        """Returns the backbone's tokens (B, T, C) of images uint8 (B, 3, S, S)."""
+        return self.network.backbone(images.to(self.label_vectors.device))
+
+    def select(
+        self, tokens: Tensor, names: list[str], queries: Tensor, selection: Selection
+    ) -> list[Prediction]:
+        """Scores L labels for tokens (B, T, C) and keeps what is selected."""
+        return selection.apply(*self.score(tokens, queries), names)
+
+    @torch.no_grad()
+    def score(self, tokens: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns logits, which rank, and scores, which are told, of tokens (B, T, C): (B, L).
+
+        Raises:
+            InputError: One is no number.
+        """
+        logits = self.network.decoder(tokens, queries).float()
+        require(
+            not bool(logits.isnan().any()),
+            "The model's scores are no numbers (NaN), so its weights or label vectors are none "
+            "either; take an earlier checkpoint, or train again.",
+        )
+        return logits, logits.sigmoid() if self.scores_are_probabilities else logits
+
+    def attention(
+        self,
+        images: Picture | Sequence[Picture],
+        labels: Sequence[str] | None = None,
+        batch_size: int = 32,
+    ) -> Tensor:
+        """Returns where the decoder looks for each label, mean over heads: (B, L, H', W').
+
+        H' × W' are the backbone's tokens; the whole image, squashed to a square, is under them. The
+        weights of a label sum to 1. With group decoding, labels of one group have one map.
+
+        Args:
+            images: B paths, or images of Pillow, or one of these.
+            labels: L names, any; None takes the model's own.
+            batch_size: Images at a time.
+
+        Raises:
+            InputError: The head has no attention, an image can't be read, or a label has no vector.
+        """
+        self.check_attention()
+        _, queries = self.ask(labels)
+        batches = self.token_batches(images, batch_size)
+        maps = [self.maps(tokens, queries).cpu() for tokens in batches]
+        require(len(maps) > 0, "There are no images to look at; give one at least.")
+        return torch.cat(maps)
+
+    @torch.no_grad()
+    def maps(self, tokens: Tensor, queries: Tensor) -> Tensor:
+        """Returns where the decoder looks at tokens (B, T, C) for label vectors: (B, L, H', W')."""
+        decoder: Any = self.network.decoder
+        weights = decoder.attention(tokens, queries)
+        side = isqrt(weights.shape[2])
+        require(
+            side * side == weights.shape[2],
+            f"The {weights.shape[2]} tokens of the backbone {self.settings['backbone']!r} form no "
+            "square, so there is no map to draw.",
+        )
+        return weights.float().unflatten(2, (side, side))
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether the head looks at places of an image; others see it as a whole."""
+        return isinstance(self.network.decoder, WordMLDecoder | GroupedWordMLDecoder)
+
+    def check_attention(self) -> None:
+        """Refuses heads that look at no place.
+
+        Raises:
+            InputError: The head has no attention, or sees the mean of the tokens.
+        """
+        why = " with pool_tokens" if self.settings["pool_tokens"] else ""
+        require(
+            self.has_attention,
+            f"The head {self.settings['head']}{why} looks at the image as a whole, so it has no "
+            "attention maps; take a checkpoint of the head ml_decoder.",
+        )
+
+
+def _as_list(images: Picture | Sequence[Picture]) -> Sequence[Picture]:
+    return [images] if isinstance(images, str | Path | Image.Image) else images
+
+
+def _settings(found: Mapping[str, Any], version: str) -> dict[str, Any]:
+    """The task's arguments, its defaults where an older version had none."""
+    parameters = inspect.signature(ZeroShotTask).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    for name in found:
+        require(
+            name in defaults,
+            f"The model has the setting {name!r} of zsl {version}, which zsl {__version__} "
+            "lacks; install the version it was trained with.",
+        )
+    return {**defaults, **found, "weights": None}
+
+
+def _describe_data(recipe: Mapping[str, Any]) -> str:
+    """Class and folder's name: where the data lay is no concern of others."""
+    root = recipe.get("root")
+    return recipe["class"] + (f" ({Path(root).name})" if root else "")
+
+
+def _results_beside(checkpoint: Path) -> dict[str, Any] | None:
+    """What the run's results.json tells of its best checkpoint."""
+    if checkpoint.stem != "best":
+        return None
+    try:
+        text = (checkpoint.resolve().parent.parent / "results.json").read_text(encoding="utf-8")
+        results = json.loads(text)
+        return {name: results[name] for name in ("protocol", "metrics")}
+    except (OSError, ValueError, KeyError):
+        return None

@@ -1,0 +1,1 @@
+"""What makes label vectors of label names."""

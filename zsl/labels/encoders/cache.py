@@ -1,0 +1,76 @@
+"""Label vectors on disk, so that their source is opened once per vocabulary."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from zsl.files.atomic import atomic_path
+
+_log = logging.getLogger(__name__)
+
+
+class Embedded(NamedTuple):
+    """Vectors of L names as a source has them."""
+
+    vectors: torch.Tensor
+    """float32 (L, W)."""
+    origins: list[str]
+    """What each vector is of."""
+    fingerprint: str
+    """A digest of the source."""
+
+
+def cache_directory() -> Path:
+    """`$ZSL_CACHE`, or `zsl` in the user's cache directory."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zsl"
+    return Path(os.environ.get("ZSL_CACHE") or default)
+
+
+def cached(
+    source: dict[str, Any], names: Sequence[str], compute: Callable[[], Embedded]
+) -> Embedded:
+    """Returns the vectors of `names` from the cache, or computes and stores them.
+
+    Args:
+        source: Everything besides the names that the vectors depend on, JSON-serialisable.
+        names: L label names; their order is part of the key.
+        compute: Opens the source, on a miss.
+    """
+    key = json.dumps({"version": 1, "source": source, "names": list(names)}, sort_keys=True)
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    path = cache_directory() / "label_vectors" / f"{digest[:32]}.safetensors"
+    found = _read(path, key)
+    if found is None:
+        found = compute()
+        _write(path, found, key)
+    return found
+
+
+def _read(path: Path, key: str) -> Embedded | None:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("key") == key:
+                origins = json.loads(metadata["origins"])
+                return Embedded(file.get_tensor("vectors"), origins, metadata["fingerprint"])
+    except (OSError, SafetensorError, KeyError, ValueError):
+        # Absent or damaged: computing again repairs it.
+        pass
+    return None
+
+
+def _write(path: Path, found: Embedded, key: str) -> None:
+    metadata = {"key": key, "origins": json.dumps(found.origins), "fingerprint": found.fingerprint}
+    try:
+        with atomic_path(path) as temporary:
+            save_file({"vectors": found.vectors.contiguous()}, temporary, metadata=metadata)
+    except OSError as error:
+        _log.warning("The label vectors can't be cached (%s); set ZSL_CACHE to a folder.", error)

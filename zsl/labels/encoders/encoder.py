@@ -1,0 +1,119 @@
+"""What makes label vectors of label names."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from zsl.errors import InputError, require
+from zsl.labels.encoders.cache import Embedded, cached
+
+Scale = Literal["unit_norm", "unit_variance"]
+
+
+class LabelEncoder(ABC):
+    """Embeds label names, each by itself; its source is opened for names that are in no cache.
+
+    Args:
+        scale: `unit_norm` divides each vector by its length; `unit_variance` then multiplies it by
+            the square root of its number of elements; None leaves it as the source has it.
+
+    Attributes:
+        fingerprint: Of the source; None until a name was embedded.
+    """
+
+    def __init__(self, scale: Scale | None = None) -> None:
+        require(
+            scale in (None, "unit_norm", "unit_variance"),
+            f"model.encoder.scale is {scale!r}; expected unit_norm, unit_variance or null.",
+        )
+        self.scale = scale
+        self.fingerprint: str | None = None
+        self._vectors: dict[str, Tensor] = {}
+        self._origins: dict[str, str] = {}
+
+    @property
+    @abstractmethod
+    def arguments(self) -> dict[str, Any]:
+        """What makes this object again, besides `scale`: plain values."""
+
+    @property
+    def stamp(self) -> dict[str, Any]:
+        """What tells at once that the source has changed: size and time of its files."""
+        return {}
+
+    @abstractmethod
+    def embed(self, names: Sequence[str]) -> Embedded:
+        """Opens the source and makes the vectors of L names, before scaling.
+
+        Raises:
+            InputError: The source can't be had, or has no vector for a name.
+        """
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """How the vectors are made: enough to make those of other names alike."""
+        return {
+            "encoder": type(self).__name__,
+            **self.arguments,
+            "scale": self.scale,
+            "fingerprint": self.fingerprint,
+        }
+
+    def remember(self, names: Sequence[str], vectors: Tensor) -> None:
+        """Makes `encode` return these float32 (L, W) vectors for these names."""
+        self._vectors.update(zip(names, vectors, strict=True))
+
+    def encode(self, names: Sequence[str]) -> Tensor:
+        """Returns the float32 (L, W) vectors of L names, in their order.
+
+        Raises:
+            InputError: The source can't be had, is not the one of the recipe, or has no vector, or
+                none but zeros, for a name.
+        """
+        new = [name for name in dict.fromkeys(names) if name not in self._vectors]
+        if new:
+            found = self._look_up(new)
+            self._check(new, found)
+            self.fingerprint = found.fingerprint
+            self.remember(new, self._scaled(found.vectors))
+            self._origins.update(zip(new, found.origins, strict=True))
+        return torch.stack([self._vectors[name] for name in names])
+
+    def origins(self, names: Sequence[str]) -> list[str]:
+        """Says of each name what its vector is of, e.g. `polar + bear`."""
+        self.encode(names)
+        return [self._origins.get(name, "the checkpoint") for name in names]
+
+    def _look_up(self, names: Sequence[str]) -> Embedded:
+        key = {"encoder": type(self).__name__, **self.arguments, **self.stamp}
+        return cached(key, names, lambda: self.embed(names))
+
+    def _check(self, names: Sequence[str], found: Embedded) -> None:
+        if self.fingerprint not in (None, found.fingerprint):
+            raise InputError(
+                f"{self.describe()} has changed since the first labels were embedded ("
+                f"{found.fingerprint}, then {self.fingerprint}); the vector of {names[0]!r} would "
+                "not fit theirs; bring the old one back."
+            )
+        size = found.vectors.abs().sum(dim=1)
+        for name, value in zip(names, size.tolist(), strict=True):
+            if not 0 < value < float("inf"):
+                raise InputError(
+                    f"{self.describe()} has nothing but zeros, or no finite numbers, for the label "
+                    f"{name!r}; rename the label, or take another source."
+                )
+
+    def describe(self) -> str:
+        """Names the source, for messages."""
+        return f"{type(self).__name__} {next(iter(self.arguments.values()))!r}"
+
+    def _scaled(self, vectors: Tensor) -> Tensor:
+        if self.scale is None:
+            return vectors
+        vectors = torch.nn.functional.normalize(vectors)
+        return vectors * vectors.shape[1] ** 0.5 if self.scale == "unit_variance" else vectors

