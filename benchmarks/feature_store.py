@@ -1,7 +1,7 @@
 """Epochs with a frozen backbone, from the images and from a feature store.
 
 python benchmarks/feature_store.py --config table.yaml --config data/features.yaml \
-    --data.root PHOTOS --data.image_size 224
+    --data.root PHOTOS --data.images.size 224
 
 The arguments are those of zsl.fit, without data.features. Prints the seconds an epoch takes with
 its validation, how far the figures of both are apart, and the memory that is the process's own.

@@ -115,7 +115,7 @@ def test_bring_your_own_data(tmp_path: Path) -> None:
         tmp_path,
         {
             "LEAST": 2,
-            "ARGUMENTS": [*TINY_MODEL, *QUICK, "--data.image_size=32", "--data.num_workers=0"],
+            "ARGUMENTS": [*TINY_MODEL, *QUICK, "--data.images.size=32", "--data.num_workers=0"],
             "WORDS": ["pink", "a red ball"],
         },
     )

@@ -1,14 +1,38 @@
 """Losses for multi-label targets of which some may be unknown."""
 
-from collections.abc import Mapping
-from typing import Any
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+
+from zsl.errors import require
 
 
-class AsymmetricLoss(nn.Module):
+class Loss(ABC):
+    """A loss on logits and multi-label targets; a config names a subclass by its class path.
+
+    A subclass is a frozen dataclass of plain values, so that a checkpoint can record it.
+    """
+
+    scores_are_log_odds: ClassVar[bool] = True
+    """Whether a sigmoid makes probabilities of logits that were trained with the loss."""
+
+    @abstractmethod
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Returns the scalar loss.
+
+        Args:
+            logits: (B, L), any floating dtype; computed in float32.
+            targets: (B, L): 1 present, 0 absent, between the two for a degree, negative for
+                unknown, which is left out.
+        """
+
+
+@dataclass(frozen=True)
+class AsymmetricLoss(Loss):
     """Asymmetric loss: binary cross-entropy that plays easy negatives down.
 
     With `p = sigmoid(logit)` and `p_m = max(p - clip, 0)`, a target `y` costs
@@ -24,24 +48,24 @@ class AsymmetricLoss(nn.Module):
         gamma_negative: Focusing γ₋ of absent labels.
         gamma_positive: Focusing γ₊ of present labels.
         clip: Probability below which an absent label costs nothing.
+
+    Raises:
+        InputError: A number is out of range.
     """
 
-    def __init__(
-        self, gamma_negative: float = 4.0, gamma_positive: float = 0.0, clip: float = 0.05
-    ) -> None:
-        super().__init__()
-        self.gamma_negative = gamma_negative
-        self.gamma_positive = gamma_positive
-        self.clip = clip
+    gamma_negative: float = 4.0
+    gamma_positive: float = 0.0
+    clip: float = 0.05
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Returns the scalar loss.
+    def __post_init__(self) -> None:
+        """Refuses numbers of which no loss can be made."""
+        for name in ("gamma_negative", "gamma_positive"):
+            value = getattr(self, name)
+            require(value >= 0, f"loss.{name} is {value}; expected 0 or more.")
+        require(0 <= self.clip < 1, f"loss.clip is {self.clip}; expected 0 to below 1.")
 
-        Args:
-            logits: (B, L), any floating dtype; computed in float32.
-            targets: (B, L): 1 present, 0 absent, between the two for a degree, negative for
-                unknown, which is left out.
-        """
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Returns the scalar loss, for logits (B, L) and targets (B, L)."""
         logits = logits.float()
         known = targets >= 0
         present = targets.clamp(min=0).float()
@@ -57,7 +81,8 @@ class AsymmetricLoss(nn.Module):
         return (loss * known).sum() / len(logits)
 
 
-class RankingLoss(nn.Module):
+@dataclass(frozen=True)
+class RankingLoss(Loss):
     """Pairwise ranking loss (RankNet): each present label should score above each absent one.
 
     An image with the present labels P and the absent labels N costs
@@ -72,14 +97,10 @@ class RankingLoss(nn.Module):
     Memory grows with the number of present labels of a batch, of each degree, times L.
     """
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Returns the scalar loss.
+    scores_are_log_odds: ClassVar[bool] = False
 
-        Args:
-            logits: (B, L), any floating dtype; computed in float32.
-            targets: (B, L): 1 present, 0 absent, between the two for a degree, negative for
-                unknown, which is left out.
-        """
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Returns the scalar loss, for logits (B, L) and targets (B, L)."""
         logits = logits.float()
         present = targets.clamp(min=0).float()
         absent = (1 - present) * (targets >= 0)
@@ -89,16 +110,3 @@ class RankingLoss(nn.Module):
         num_pairs = (present.sum(dim=1) * absent.sum(dim=1))[image]
         # Without an absent label both are 0.
         return (costs / num_pairs.clamp(min=1e-8)).sum() / len(logits)
-
-
-def make_loss(name: str, settings: Mapping[str, Any]) -> AsymmetricLoss | RankingLoss:
-    """Makes the loss of a task.
-
-    Args:
-        name: `asymmetric` or `ranking`.
-        settings: The arguments of `zsl.tasks.zero_shot.ZeroShotTask`.
-    """
-    if name == "ranking":
-        return RankingLoss()
-    names = ("gamma_negative", "gamma_positive", "clip")
-    return AsymmetricLoss(**{name: settings[name] for name in names})

@@ -15,14 +15,14 @@ from zsl.commands.evaluate import main as evaluate
 from zsl.commands.fit import main as fit
 
 CONFIGS = [name for name in config_names() if "/" not in name]
-TINY = ["--model.embed_dim=16", "--model.feedforward_dim=16", "--model.weights=null"]
+TINY = ["--model.head.embed_dim=16", "--model.head.feedforward_dim=16", "--model.backbone.weights=null"]
 TINY += ["--data.batch_size=4", "--data.num_workers=0", "--trainer.accelerator=cpu"]
 TINY += ["--trainer.max_epochs=2"]
 
 
 def miniature(config: str, folder: Path) -> list[str]:
     """Arguments that run a config on data made for it, with a tiny model of the same kind."""
-    convolutional = ["--model.backbone=test_resnet", "--model.stride=16", "--data.image_size=32"]
+    convolutional = ["--model.backbone.name=test_resnet", "--model.backbone.stride=16", "--data.images.size=32"]
     if config == "shapes.yaml":
         sizes = ["--data.num_train=16", "--data.num_val=8", "--data.num_test=8"]
         return [*convolutional, *sizes]
@@ -31,7 +31,7 @@ def miniature(config: str, folder: Path) -> list[str]:
     root = FakeNUSWide(folder / "nuswide").write_official().root
     split = ["--data.val_fraction=0.2", "--data.held_out_fraction=0.2", f"--data.root={root}"]
     if config == "nuswide_clip.yaml":
-        transformer = ["--model.backbone=test_vit", "--data.image_size=160"]
+        transformer = ["--model.backbone.name=test_vit", "--data.images.size=160"]
         return [*transformer, *split, f"--model.encoder.model={write_clip(folder / 'clip')}"]
     glove = write_glove(folder / "glove.txt", NAMES)
     return [*convolutional, *split, f"--model.encoder.source={glove}"]

@@ -13,9 +13,9 @@ from zsl.commands.evaluate import short_names
 from zsl.commands.fit import main as fit
 from zsl.errors import InputError
 
-TINY = ["--config=table.yaml", "--data.num_workers=0", "--data.image_size=32"]
-TINY += ["--model.backbone=test_resnet", "--model.weights=null", "--model.embed_dim=16"]
-TINY += ["--model.feedforward_dim=16", "--data.batch_size=4", "--trainer.max_epochs=1"]
+TINY = ["--config=table.yaml", "--data.num_workers=0", "--data.images.size=32"]
+TINY += ["--model.backbone.name=test_resnet", "--model.backbone.weights=null", "--model.head.embed_dim=16"]
+TINY += ["--model.head.feedforward_dim=16", "--data.batch_size=4", "--trainer.max_epochs=1"]
 TINY += ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
 QUICK = ["--replicates=20"]
 

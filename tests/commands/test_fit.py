@@ -18,11 +18,11 @@ from zsl.commands.fit import main as fit
 from zsl.errors import InputError
 
 TINY_MODEL = [
-    "--model.backbone=test_resnet",
-    "--model.weights=null",
-    "--model.stride=16",
-    "--model.embed_dim=16",
-    "--model.feedforward_dim=16",
+    "--model.backbone.name=test_resnet",
+    "--model.backbone.weights=null",
+    "--model.backbone.stride=16",
+    "--model.head.embed_dim=16",
+    "--model.head.feedforward_dim=16",
 ]
 QUICK = ["--trainer.max_epochs=1", "--trainer.accelerator=cpu"]
 TINY_SHAPES = [
@@ -30,7 +30,7 @@ TINY_SHAPES = [
     "--data.num_val=8",
     "--data.num_test=16",
     "--data.batch_size=8",
-    "--data.image_size=32",
+    "--data.images.size=32",
 ]
 
 
@@ -88,7 +88,7 @@ def test_evaluate_gives_the_same_numbers_from_the_checkpoint_alone(
     in_tmp_path: Path, table_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--config=table.yaml", f"--data.root={table_root}", "--data.num_workers=0"]
-    assert fit([*arguments, "--data.image_size=32", *TINY_MODEL, *QUICK]) == 0
+    assert fit([*arguments, "--data.images.size=32", *TINY_MODEL, *QUICK]) == 0
     run = in_tmp_path / "runs" / "table" / "version_0"
     expected = json.loads((run / "results.json").read_text())
     fitted_lines = capsys.readouterr().out.split("Test on")[1].split("Report")[0].splitlines()
@@ -115,7 +115,7 @@ def test_evaluate_gives_the_same_numbers_from_the_checkpoint_alone(
 
     for change, message in (
         ("--data.rot=x", "Did you mean 'root'"),
-        ("--data.image_size=64", "image_size is 64, but"),
+        ("--data.images.size=64", "image_size is 64, but"),
         ("--data.batch_size=many", "The data can't be made with"),
         (f"--output={moved}/below", "Not a directory"),
     ):
@@ -164,7 +164,7 @@ def test_a_run_is_resumed_from_its_last_checkpoint(capsys: pytest.CaptureFixture
 
 @pytest.mark.usefixtures("in_tmp_path")
 def test_two_processes_evaluate_every_image_once() -> None:
-    devices = ["--trainer.devices=2", "--trainer.strategy=ddp", "--model.ema_decay=0.9"]
+    devices = ["--trainer.devices=2", "--trainer.strategy=ddp", "--model.optimization.ema_decay=0.9"]
     sizes = ["--data.num_val=9", "--data.num_test=17", "--data.num_train=32"]
     arguments = ["--config=shapes.yaml", *TINY_SHAPES, *sizes, *TINY_MODEL, *QUICK, *devices]
     subprocess.run([sys.executable, "-m", "zsl.fit", *arguments], check=True, timeout=200)
@@ -206,7 +206,7 @@ def test_the_photographs_of_the_readme(in_tmp_path: Path) -> None:
     (photos / "labels.csv").write_text("\n".join(labels))
     (photos / "classes.csv").write_text("\n".join(classes))
     arguments = ["--config=table.yaml", "--data.root=photos", "--data.num_workers=0"]
-    assert fit([*arguments, "--data.image_size=32", *TINY_MODEL, *QUICK]) == 0
+    assert fit([*arguments, "--data.images.size=32", *TINY_MODEL, *QUICK]) == 0
     assert Path("runs/table/latest/report/predictions.png").is_file()
 
 
@@ -215,7 +215,7 @@ def test_odd_label_names_are_drawn(table_root: Path) -> None:
     for path in table_root.glob("*.csv"):
         path.write_text(path.read_text().replace("black", r"a$\foo$ b"))
     arguments = ["--config=table.yaml", f"--data.root={table_root}", "--data.num_workers=0"]
-    assert fit([*arguments, "--data.image_size=32", *TINY_MODEL, *QUICK]) == 0
+    assert fit([*arguments, "--data.images.size=32", *TINY_MODEL, *QUICK]) == 0
     assert Path("runs/table/latest/report/predictions.png").is_file()
 
 
@@ -241,20 +241,20 @@ def test_wandb_overlay_logs_offline_beside_the_csv(monkeypatch: pytest.MonkeyPat
         (["--data.num_trian=1"], "no argument data.num_trian. Did you mean 'data.num_train'"),
         (["--trainer.max_epoch=1"], "Did you mean 'trainer.max_epochs'"),
         (["--model.encoder.templat=x"], "Did you mean 'model.encoder.template'"),
-        (["--model.learning_rate=fast"], "model.learning_rate is 'fast'; expected float"),
-        (["--model.stride=wide"], "model.stride is 'wide'; expected int or null"),
-        (["--model.optimizer=sgd"], "model.optimizer is 'sgd'; expected adamw, adam."),
+        (["--model.optimization.learning_rate=fast"], "model.optimization.learning_rate is 'fast'; expected float"),
+        (["--model.backbone.stride=wide"], "model.backbone.stride is 'wide'; expected int or null"),
+        (["--model.optimization.optimizer=sgd"], "model.optimization.optimizer is 'sgd'; expected adamw, adam."),
         (["--data.batch_size=many"], "data.batch_size is 'many'; expected int."),
         (["--data.num_workers=many"], "data.num_workers is 'many'; expected int or null."),
-        (["--model.stride=7"], "has no features at stride 7"),
-        (["--model.backbone=resnet5O"], "Did you mean 'resnet50'"),
+        (["--model.backbone.stride=7"], "has no features at stride 7"),
+        (["--model.backbone.name=resnet5O"], "Did you mean 'resnet50'"),
         (["--model.encoder.template=photo"], "must hold {} once"),
         (["--trainer.accelerator=abacus"], "trainer: You selected an invalid accelerator"),
         (["--data.class_path=zsl.data.Shape"], "module 'zsl.data' has no attribute 'Shape'"),
         (["--trainer.precision=17"], "trainer.precision is '17'; expected"),
         (["--data.batch_size=0"], "data.batch_size is 0; expected 1 or more"),
         (["--data.num_val=0"], "data.num_val is 0"),
-        (["--model.dropout=2"], "model.dropout is 2.0"),
+        (["--model.head.dropout=2"], "model.head.dropout is 2.0"),
         (["--config=latin.yaml"], "can't decode"),
         (["--ckpt_path=none.ckpt"], "The checkpoint none.ckpt does not exist"),
         (["--config"], "expected one argument"),
@@ -291,7 +291,7 @@ def test_an_unreadable_image_ends_the_run_in_one_sentence(
     path = table_root / "images" / "0.png"
     path.write_bytes(path.read_bytes()[:70])
     data = [f"--data.root={table_root}", f"--data.num_workers={num_workers}"]
-    size = "--data.image_size=32"
+    size = "--data.images.size=32"
     assert fit(["--config=table.yaml", *data, size, *TINY_MODEL, *QUICK]) == 2
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     assert len(error) == 1

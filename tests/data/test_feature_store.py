@@ -16,8 +16,8 @@ from zsl.data.feature_store import FeatureDataset
 from zsl.errors import InputError
 
 TINY = ["--config=table.yaml", "--config=data/features.yaml", "--data.batch_size=8"]
-TINY += ["--data.image_size=32", "--model.backbone=test_resnet", "--model.stride=16"]
-TINY += ["--model.weights=null", "--model.embed_dim=16", "--model.feedforward_dim=16"]
+TINY += ["--data.images.size=32", "--model.backbone.name=test_resnet", "--model.backbone.stride=16"]
+TINY += ["--model.backbone.weights=null", "--model.head.embed_dim=16", "--model.head.feedforward_dim=16"]
 TINY += ["--trainer.max_epochs=2", "--trainer.accelerator=cpu", "--data.num_workers=0"]
 
 
@@ -73,13 +73,13 @@ def test_other_features_than_the_configs_are_refused(
     store = "--data.features=store"
     assert prepare(["features", *tiny, store]) == 0
     for change, message in (
-        ("--model.stride=8", "was made with stride 16, but the model has stride 8"),
-        ("--data.image_size=48", "was made with image_size 32, but the model has image_size 48"),
+        ("--model.backbone.stride=8", "was made with stride 16, but the model has stride 8"),
+        ("--data.images.size=48", "was made with image_size 32, but the model has image_size 48"),
         ("--seed_everything=1", "was made with weights "),
-        ("--model.freeze_backbone=false", "tokens of a frozen backbone"),
+        ("--model.backbone.frozen=false", "tokens of a frozen backbone"),
         (
-            "--data.horizontal_flip=true",
-            "plain images, but data.horizontal_flip True varies them; raise data.views",
+            "--data.images.horizontal_flip=true",
+            "plain images, but data.images.horizontal_flip True varies them; raise data.views",
         ),
         ("--data.features=elsewhere", "elsewhere does not exist; make one with"),
     ):
@@ -108,7 +108,7 @@ def test_of_several_views_one_is_drawn_each_time(
     tiny = [*tiny, "--data.features=store", "--data.views=5"]
     assert prepare(["features", *tiny]) == 2
     assert "data.views is 5, but nothing varies" in capsys.readouterr().err
-    tiny += ["--data.min_crop=0.3"]
+    tiny += ["--data.images.min_crop=0.3"]
     assert prepare(["features", *tiny]) == 0
     assert "train: 20 images in 5 views\n" in capsys.readouterr().out
     stored = torch.from_numpy(np.load("store/train.npy"))
@@ -128,7 +128,7 @@ def test_of_several_views_one_is_drawn_each_time(
     views = stored[7::20]
     found = {int((views == tokens).flatten(1).all(1).nonzero()) for tokens in drawn}
     assert found == {0, 1, 2, 3, 4}
-    assert fit([*tiny, "--data.min_crop=0.5"]) == 2
+    assert fit([*tiny, "--data.images.min_crop=0.5"]) == 2
     assert "made with min_crop 0.3, but the data has min_crop 0.5" in capsys.readouterr().err
 
 
@@ -155,8 +155,8 @@ def test_what_prepare_refuses(tiny: list[str], capsys: pytest.CaptureFixture[str
         (["features", *tiny], "data.features is not set"),
         (["featurs", *tiny], "Did you mean 'features'?"),
         (
-            ["features", *tiny, "--data.features=store", "--model.freeze_backbone=false"],
-            "model.freeze_backbone is false",
+            ["features", *tiny, "--data.features=store", "--model.backbone.frozen=false"],
+            "model.backbone.frozen is false",
         ),
     ):
         assert prepare(arguments) == 2

@@ -22,14 +22,14 @@ OVERLAYS = [name for name in config_names() if name.startswith("baselines/")]
 def arguments(overlay: str, root: Path, folder: Path) -> list[str]:
     """Arguments that run an overlay of table.yaml with a tiny model of the same kind."""
     tiny = ["--config=table.yaml", f"--config={overlay}", f"--data.root={root}"]
-    tiny += ["--data.image_size=32", "--data.batch_size=8", "--data.num_workers=0"]
-    tiny += ["--model.weights=null", "--model.embed_dim=16", "--model.feedforward_dim=16"]
+    tiny += ["--data.images.size=32", "--data.batch_size=8", "--data.num_workers=0"]
+    tiny += ["--model.backbone.weights=null", "--model.head.embed_dim=16", "--model.head.feedforward_dim=16"]
     tiny += ["--trainer.accelerator=cpu"]
     if overlay == "baselines/clip.yaml":
         # As wide as what this transformer of timm makes of an image.
         text = write_clip(folder / "clip", projection_dim=1000)
-        return [*tiny, "--model.backbone=test_vit", f"--model.encoder.model={text}"]
-    return [*tiny, "--model.backbone=test_resnet", "--trainer.max_epochs=2"]
+        return [*tiny, "--model.backbone.name=test_vit", f"--model.encoder.model={text}"]
+    return [*tiny, "--model.backbone.name=test_resnet", "--trainer.max_epochs=2"]
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_without_an_epoch_any_head_is_tested_as_it_was_drawn(
     run: Path, table_root: Path, tmp_path: Path
 ) -> None:
     plain = arguments("baselines/conse.yaml", table_root, tmp_path)
-    assert fit([*plain, "--trainer.max_epochs=0", "--model.ema_decay=0.9"]) == 0
+    assert fit([*plain, "--trainer.max_epochs=0", "--model.optimization.ema_decay=0.9"]) == 0
     assert evaluate([f"--checkpoint={run}/checkpoints/best.ckpt"]) == 0
     assert results(run / "checkpoints" / "best_evaluation") == results(run)
 
@@ -97,14 +97,14 @@ def test_without_an_epoch_any_head_is_tested_as_it_was_drawn(
     [
         (
             "conse",
-            ["--model.query_dropout=0.5"],
-            "model.query_dropout is 0.5, but model.head conse",
+            ["--model.augmentation.dropout=0.5"],
+            "model.augmentation.dropout is 0.5, but model.head conse",
         ),
-        ("conse", ["--model.num_combined=0"], "num_combined is 0; expected 1 or more"),
+        ("conse", ["--model.head.num_combined=0"], "num_combined is 0; expected 1 or more"),
         ("fast0tag", ["--model.loss=hinge"], "model.loss is 'hinge'; expected asymmetric, ranking"),
         ("clip", ["--trainer.max_epochs=3"], "trainer.max_epochs is 3, but model.head clip"),
-        ("clip", ["--model.freeze_backbone=false"], "model.freeze_backbone is false, but model"),
-        ("clip", ["--model.stride=16"], "stride of the backbone is 16, but its own pooling"),
+        ("clip", ["--model.backbone.frozen=false"], "model.backbone.frozen is false, but model"),
+        ("clip", ["--model.backbone.stride=16"], "stride of the backbone is 16, but its own pooling"),
         (
             "clip",
             ["--model.encoder.model=all-MiniLM-L6-v2"],

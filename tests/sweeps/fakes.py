@@ -44,7 +44,7 @@ def content(**changes: Any) -> dict[str, Any]:
         "method": "grid",
         "metric": {"name": "val/zsl/mAP", "goal": "maximize"},
         "command": COMMAND,
-        "parameters": {"model.query_noise": {"values": [0.0, 0.5]}},
+        "parameters": {"model.augmentation.noise": {"values": [0.0, 0.5]}},
     } | changes
 
 

@@ -21,7 +21,7 @@ from zsl.sweeps.results import (
 )
 from zsl.sweeps.spec import read_sweep
 
-NAMES = ["model.query_noise", "model.query_dropout"]
+NAMES = ["model.augmentation.noise", "model.augmentation.dropout"]
 FIGURES = ["val/zsl/mAP", *TEST_FIGURES]
 
 
@@ -55,13 +55,13 @@ def test_points_are_means_over_seeds() -> None:
 def test_a_panel_shows_what_differs_in_one_parameter() -> None:
     settings = [(0.0, 0.0), (0.5, 0.5), (0.5, 0.0), (1.0, 0.0), (0.0, 0.7)]
     points = points_of(trials(settings), NAMES, FIGURES, maximize=True)
-    noise = group_of(points, NAMES, "model.query_noise")
-    dropout = group_of(points, NAMES, "model.query_dropout")
+    noise = group_of(points, NAMES, "model.augmentation.noise")
+    dropout = group_of(points, NAMES, "model.augmentation.dropout")
     assert noise is not None
     assert dropout is not None
     # The selected point has no neighbour with another noise, so the largest group is shown.
-    assert sorted(noise["model.query_noise"]) == [0.0, 0.5, 1.0]
-    assert sorted(dropout["model.query_dropout"]) == [0.0, 0.5]
+    assert sorted(noise["model.augmentation.noise"]) == [0.0, 0.5, 1.0]
+    assert sorted(dropout["model.augmentation.dropout"]) == [0.0, 0.5]
     assert dropout["selected"].any()
 
 
@@ -74,7 +74,7 @@ def test_the_picture_has_panels_for_each_number() -> None:
     assert "unseen" in figure.axes[0].get_ylabel()
     curve = figure.axes[2].lines[0]
     assert curve.get_color() == COLOURS[Role.SEEN]
-    seen = points[points["model.query_dropout"] == 0].sort_values("model.query_noise")
+    seen = points[points["model.augmentation.dropout"] == 0].sort_values("model.augmentation.noise")
     assert np.asarray(curve.get_ydata()).tolist() == seen["test/seen/mAP mean"].tolist()
     assert figure.axes[0].get_title() == "with query_dropout 0"
 
@@ -102,8 +102,8 @@ def test_tables_are_read_as_they_were(in_tmp_path: Path) -> None:
     table.to_csv("trials.csv", index=False)
     found = read_tables(".")
     assert (found.names, found.figures) == (NAMES, FIGURES)
-    assert found.trials["model.query_noise"].tolist() == table["model.query_noise"].tolist()
-    assert None in found.points["model.query_dropout"].tolist()
+    assert found.trials["model.augmentation.noise"].tolist() == table["model.augmentation.noise"].tolist()
+    assert None in found.points["model.augmentation.dropout"].tolist()
     pd.testing.assert_frame_equal(found.points.drop(columns=NAMES), points.drop(columns=NAMES))
 
 

@@ -13,7 +13,7 @@ from zsl.sweeps.trial import Outcome
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
 SEEDS = {"seed_everything": {"values": [0, 1, 2]}}
-NOISE = {"model.query_noise": {"min": 0.0, "max": 1.0}}
+NOISE = {"model.augmentation.noise": {"min": 0.0, "max": 1.0}}
 
 
 def grid(**changes: Any) -> Sweep:
@@ -51,9 +51,9 @@ def test_two_machines_run_each_point_once() -> None:
 def test_a_search_draws_seeds_and_ends(method: str) -> None:
     study = Study(search(method), f"sqlite:///{Path('study.db').resolve()}")
     ran = finish(study)
-    assert len({values["model.query_noise"] for values in ran}) == 3
+    assert len({values["model.augmentation.noise"] for values in ran}) == 3
     assert {values["seed_everything"] for values in ran} <= {0, 1, 2}
-    assert [set(trial.params) for trial in study.trials()] == [{"model.query_noise"}] * 3
+    assert [set(trial.params) for trial in study.trials()] == [{"model.augmentation.noise"}] * 3
     assert len(finish(Study(search(method, count=5), study.storage))) == 2
 
 

@@ -31,7 +31,7 @@ def test_a_grid_on_two_processes(
     assert "Sweep tiny: 2 complete trials." in output
     assert "selected on held-out seen labels" in output
     rows = read_csv(FOLDER / "trials.csv")
-    assert [(row["model.query_noise"], row["model.query_dropout"]) for row in rows] == [
+    assert [(row["model.augmentation.noise"], row["model.augmentation.dropout"]) for row in rows] == [
         ("0.0", "0.0"),
         ("0.0", "0.3"),
     ]
@@ -41,10 +41,10 @@ def test_a_grid_on_two_processes(
     assert points[0]["selected"] == "True"
     assert points[0]["test/zsl/mAP mean"] == best["test/zsl/mAP"]
     tables = read_tables(FOLDER)
-    assert tables.names == ["model.query_noise", "model.query_dropout"]
+    assert tables.names == ["model.augmentation.noise", "model.augmentation.dropout"]
     assert tables.figures[0] == "val/zsl/mAP"
     assert tables.points["setting"].tolist() == [points[0]["setting"], points[1]["setting"]]
-    assert {type(value) for value in tables.points["model.query_dropout"]} == {float}
+    assert {type(value) for value in tables.points["model.augmentation.dropout"]} == {float}
     with Image.open(FOLDER / "strength.png") as picture:
         assert min(picture.size) > 300
     for row in rows:
@@ -98,8 +98,8 @@ def test_a_search_prunes_and_logs_to_wandb(
         metric={"name": "val/seen/mAP", "goal": "maximize"},
         early_terminate={"type": "hyperband", "min_iter": 1},
         parameters={
-            "model.query_noise": {"min": 0.0, "max": 1.0},
-            "model.ema_decay": {"values": [None, 0.9]},
+            "model.augmentation.noise": {"min": 0.0, "max": 1.0},
+            "model.optimization.ema_decay": {"values": [None, 0.9]},
             "seed_everything": {"min": 3, "max": 9},
         },
     )
@@ -108,7 +108,7 @@ def test_a_search_prunes_and_logs_to_wandb(
     assert "Sweep tiny: 1 complete, 1 pruned trials." in capsys.readouterr().out
     complete, pruned = read_csv(FOLDER / "trials.csv")
     assert 3 <= int(complete["seed"]) <= 9
-    assert 0 <= float(complete["model.query_noise"]) <= 1
+    assert 0 <= float(complete["model.augmentation.noise"]) <= 1
     assert (
         len([row for row in read_csv(FOLDER / "trial_1/metrics.csv") if row["val/seen/mAP"]]) == 1
     )
@@ -122,12 +122,12 @@ def test_a_search_prunes_and_logs_to_wandb(
 @pytest.mark.parametrize(
     ("name", "values", "more", "message"),
     [
-        ("model.query_nose", [1], (), "model.query_nose. Did you mean 'model.query_noise'"),
+        ("model.query_nose", [1], (), "model.query_nose. Did you mean 'model.augmentation.noise'"),
         ("model", [{"query_nose": 1}], (), "no argument model.query_nose"),
-        ("model.query_noise", [0, "much"], (), "model.query_noise is 'much'; expected float"),
-        ("model.query_noise", [0], ("--trainer.devices=2",), "a trial runs on one device"),
-        ("model.query_dropout", [1.5], (), "Trial 0 was refused: model.query_dropout is 1.5"),
-        ("model.query_noise", [0], ("--processes=0",), "--processes is 0; expected 1 or more"),
+        ("model.augmentation.noise", [0, "much"], (), "model.augmentation.noise is 'much'; expected float"),
+        ("model.augmentation.noise", [0], ("--trainer.devices=2",), "a trial runs on one device"),
+        ("model.augmentation.dropout", [1.5], (), "Trial 0 was refused: model.augmentation.dropout is 1.5"),
+        ("model.augmentation.noise", [0], ("--processes=0",), "--processes is 0; expected 1 or more"),
     ],
 )
 @pytest.mark.usefixtures("in_tmp_path")

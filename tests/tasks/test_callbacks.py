@@ -51,7 +51,11 @@ def test_a_resumed_epoch_trains_every_image_once(
     step: int, when: str, num_workers: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     Interrupt.trained = []
-    arguments = [*THREE_EPOCHS, f"--data.num_workers={num_workers}", "--model.ema_decay=0.9"]
+    arguments = [
+        *THREE_EPOCHS,
+        f"--data.num_workers={num_workers}",
+        "--model.optimization.ema_decay=0.9",
+    ]
     with caplog.at_level("INFO", "zsl"), pytest.raises(SystemExit):
         fit_shapes(*arguments, *interrupt(step, when))
     assert f"Stopped at step {step}; resume with --ckpt_path" in caplog.text

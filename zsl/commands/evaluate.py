@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from zsl.commands.exit_codes import exit_code
+from zsl.commands.exit_codes import add_trust_code, exit_code
 from zsl.errors import require
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def parse(args: list[str]) -> Namespace:
         default={},
         help="Changes to the data's arguments, e.g. --data.root /where/the/photos/are/now.",
     )
+    add_trust_code(parser)
     return parser.parse_args(args)
 
 
@@ -99,7 +100,7 @@ def evaluate(args: list[str]) -> None:
     bootstrap: Bootstrap | None = None
     results: list[tuple[Tested, Assessment]] = []
     for path, name in zip(paths, names, strict=True):
-        tested = run_test(path, name, options.data, ks, options.calibrate)
+        tested = run_test(path, name, options.data, ks, options.calibrate, options.trust_code)
         if options.replicates and (not bootstrap or bootstrap.num_images != len(tested.scores)):
             bootstrap = Bootstrap(len(tested.scores), options.replicates, options.seed)
         results.append((tested, assess(tested, protocols, ks, bootstrap)))

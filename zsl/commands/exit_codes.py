@@ -11,6 +11,8 @@ import warnings
 from argparse import ArgumentError
 from collections.abc import Callable, Sequence
 
+from jsonargparse import ArgumentParser
+
 from zsl.errors import InputError
 
 
@@ -34,6 +36,16 @@ def exit_code(command: Callable[[list[str]], int | None], args: Sequence[str] | 
             raise
         print(f"error: {message}", file=sys.stderr)
         return 2
+
+
+def add_trust_code(parser: ArgumentParser) -> None:
+    """Adds the argument with which a user allows a checkpoint to name classes outside of zsl."""
+    parser.add_argument(
+        "--trust_code",
+        type=bool,
+        default=False,
+        help="Import classes outside of zsl that the checkpoint names, which executes their code.",
+    )
 
 
 def user_message(error: BaseException | None) -> str | None:

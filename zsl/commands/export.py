@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from zsl.commands.exit_codes import exit_code
+from zsl.commands.exit_codes import add_trust_code, exit_code
 from zsl.errors import did_you_mean, require
 from zsl.files.label_lists import read_labels
 
@@ -36,6 +36,7 @@ def parse(args: list[str]) -> Namespace:
         type=str | None,
         help="Folder, new, empty or of an earlier export (default: CHECKPOINT_export beside it).",
     )
+    add_trust_code(parser)
     return parser.parse_args(args)
 
 
@@ -48,21 +49,21 @@ def export(args: list[str]) -> None:
         + did_you_mean(options.format, _FORMATS),
     )
     # Imported here, so that the help comes at once.
-    from zsl.files.checkpoints import read_checkpoint
     from zsl.inference.export_folder import check_output, write_export
     from zsl.inference.export_formats import check_packages
+    from zsl.inference.tagger import Tagger
 
     if options.format == "onnx":
         check_packages()
     path = Path(options.checkpoint)
-    checkpoint = read_checkpoint(path)
+    tagger = Tagger.from_pretrained(path, options.trust_code)
     output = Path(options.output or f"{path.with_suffix('')}_export")
     check_output(output)
     names: list[str] | None = None
     if options.labels is not None:
         is_own = options.labels == "checkpoint"
-        names = checkpoint["zsl"]["names"] if is_own else read_labels(options.labels)
-    difference = write_export(checkpoint, options.format, names, output)
+        names = tagger.vocabulary.names if is_own else read_labels(options.labels)
+    difference = write_export(tagger, options.format, names, output)
     print(
         f"{path} as {options.format}: logits differ from PyTorch's by at most "
         f"{difference.largest:.1e}.\nExport: {output}"

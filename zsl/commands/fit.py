@@ -51,13 +51,12 @@ def test_best(cli: FitCLI) -> None:
     """Tests the best checkpoint of a training, and reports."""
     from pytorch_lightning.callbacks import ModelCheckpoint
 
-    from zsl.tasks.zero_shot import ZeroShotTask
+    from zsl.files.checkpoints import read_checkpoint
 
     checkpoints = cli.trainer.checkpoint_callback
     if isinstance(checkpoints, ModelCheckpoint) and checkpoints.best_model_path:
-        # As zsl.evaluate does, so that both tell the same numbers.
-        task = ZeroShotTask.from_checkpoint(checkpoints.best_model_path)
-        cli.trainer.test(task, cli.datamodule, verbose=False)
+        cli.model.load_state_dict(read_checkpoint(checkpoints.best_model_path).tensors)
+        cli.trainer.test(cli.model, cli.datamodule, verbose=False)
         cli.report.show()
     elif not cli.config["fit"]["trainer"]["fast_dev_run"]:
         print("Nothing was validated, so no checkpoint was selected; the test is left out.")

@@ -45,7 +45,9 @@ class RecordRun(SaveConfigCallback):
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and trainer.is_global_zero:
                 # Its summary would keep the last value.
-                logger.experiment.define_metric("val/zsl/mAP", summary="max")
+                best = trainer.checkpoint_callback
+                if isinstance(best, BestCheckpoint):
+                    logger.experiment.define_metric(best.monitor, summary=best.mode)
         if is_first and trainer.is_global_zero:
             datamodule: MultiLabelDataModule = trainer.datamodule  # type: ignore[attr-defined]
             record = {"versions": versions(), "data_fingerprint": datamodule.fingerprint}
@@ -67,7 +69,7 @@ def _point(link: Path, target: str) -> None:
 
 
 class FitCLI(LightningCLI):
-    """`zsl.fit`: one subcommand, best checkpoint by `val/zsl/mAP`, data linked to the model.
+    """`zsl.fit`: one subcommand, a best and a last checkpoint, data linked to the model.
 
     Args:
         args: The arguments of the command.
@@ -158,7 +160,6 @@ class FitCLI(LightningCLI):
         parser.set_defaults(
             {
                 "checkpoint.filename": "best",
-                "checkpoint.monitor": "val/zsl/mAP",
                 "checkpoint.mode": "max",
                 "checkpoint.enable_version_counter": False,
             }
@@ -220,7 +221,7 @@ class _LabelsCLI(_PartsCLI):
         parser.add_subclass_arguments(MultiLabelDataModule, "data")
         parser.add_subclass_arguments(LabelEncoder, "encoder")
         parts = Namespace(data=config["data"], encoder=config["model"]["encoder"])
-        self.made = parser.instantiate_classes(parts)
+        self.made = parser.instantiate(parts)
 
 
 def labels_of(args: list[str]) -> tuple[Vocabulary, LabelEncoder]:

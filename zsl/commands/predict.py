@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
-from zsl.commands.exit_codes import exit_code
+from zsl.commands.exit_codes import add_trust_code, exit_code
 from zsl.errors import InputError, did_you_mean, require
 from zsl.files.label_lists import read_labels
 
@@ -60,6 +60,7 @@ def parse(args: list[str]) -> Namespace:
         type=str | None,
         help="Folder for pictures of where the decoder looked for the labels told.",
     )
+    add_trust_code(parser)
     return parser.parse_args(args)
 
 
@@ -129,7 +130,7 @@ def tag_files(
     from zsl.inference.prediction import Selection
     from zsl.inference.tagger import Tagger
 
-    tagger = Tagger.from_pretrained(options.checkpoint)
+    tagger = Tagger.from_pretrained(options.checkpoint, options.trust_code)
     tagger.to("cuda" if torch.cuda.is_available() else "cpu")
     if options.heatmaps is not None:
         tagger.check_attention()

@@ -37,8 +37,8 @@ def prepare_features(args: list[str]) -> None:
         "give the same to zsl.fit.",
     )
     require(
-        task.hparams["freeze_backbone"],
-        "model.freeze_backbone is false; only the tokens of a frozen backbone stay the same: set "
+        task.backbone.frozen,
+        "model.backbone.frozen is false; only the tokens of a frozen backbone stay the same: set "
         "it true.",
     )
     datamodule.check_images(list(Split))
@@ -53,7 +53,7 @@ def prepare_features(args: list[str]) -> None:
     )
     start = time.perf_counter()
     with FeatureWriter.create(features, task.backbone_recipe, datamodule.views) as writer:
-        module = _KeepTokens(task.tagger.backbone, writer)
+        module = _KeepTokens(task.network.backbone, writer)
         for split in Split:
             num_views = datamodule.views["views"] if split is Split.TRAIN else 1
             varied = num_views > 1

@@ -1,6 +1,6 @@
 """Images with multi-label targets, split into train, val and test."""
 
-from zsl.data.datamodule import MultiLabelDataModule
+from zsl.data.datamodule import ImageConfig, MultiLabelDataModule
 from zsl.data.dataset import Batch, MultiLabelDataset, Split
 from zsl.data.feature_store import FeatureStore, FeatureWriter
 from zsl.data.nuswide import NUSWideDataModule
@@ -11,6 +11,7 @@ __all__ = [
     "Batch",
     "FeatureStore",
     "FeatureWriter",
+    "ImageConfig",
     "MultiLabelDataModule",
     "MultiLabelDataset",
     "NUSWideDataModule",

@@ -6,6 +6,7 @@ import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,71 +20,110 @@ from zsl.data.feature_store import FeatureDataset, FeatureStore
 from zsl.data.resumable_sampler import ResumableSampler
 from zsl.data.transforms import training_transform
 from zsl.errors import InputError, require
+from zsl.files.class_paths import as_plain_values, class_path
 from zsl.labels import Vocabulary
 from zsl.preprocessing import ImageTransform, evaluation_transform
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """The square that is made of an image, and how it is varied in training.
+
+    Args:
+        size: Side of the square in pixels.
+        min_crop: Smallest fraction of a training image's area that a random crop keeps; 1 squashes
+            the whole image.
+        horizontal_flip: Mirrors half of the training images.
+        cutout: Side of a rectangle painted over each training image, relative to its own.
+        rand_augment: Applies RandAugment to training images.
+
+    Raises:
+        InputError: A number is out of range.
+    """
+
+    size: int = 224
+    min_crop: float = 1.0
+    horizontal_flip: bool = False
+    cutout: float = 0.0
+    rand_augment: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses numbers out of range."""
+        require(self.size >= 1, f"images.size is {self.size}; expected 1 or more.")
+        require(
+            0 < self.min_crop <= 1,
+            f"images.min_crop is {self.min_crop}; expected above 0, at most 1.",
+        )
+        require(0 <= self.cutout <= 1, f"images.cutout is {self.cutout}; expected 0 to 1.")
+
+    @property
+    def variation(self) -> dict[str, Any]:
+        """How training images are varied, whatever their size."""
+        return {name: value for name, value in asdict(self).items() if name != "size"}
 
 
 class MultiLabelDataModule(pl.LightningDataModule, ABC):
     """Loaders of the three splits of a dataset.
 
-    Subclasses set `vocabulary` when they are made, so that a model can be built for it.
+    A subclass sets `vocabulary` when it is made, so that a model can be built for it, and hands
+    what it does not change on as `**loading`. Its arguments are recorded in checkpoints, so they
+    are plain values or dataclasses of these.
 
     Args:
-        image_size: Side of the square images in pixels.
+        images: The square that is made of each image.
         batch_size: Images a step, on each device.
         num_workers: Processes that load images, not tokens; None takes one per core but one, at
             most 8.
-        min_crop: Least part of a training picture's area that a random crop keeps; 1 squashes.
-        horizontal_flip: Mirrors half of the training pictures.
-        cutout: Side of a rectangle painted over each training picture, relative to its own.
-        rand_augment: Applies RandAugment to training pictures.
         features: Folder of a feature store that serves the tokens of a frozen backbone in place of
             the images; `python -m zsl.prepare features` makes it.
         views: Number of views in which the store has each training image. One is plain; of several,
-            each varied by the four arguments before, one is drawn in each epoch.
+            each varied as `images` says, one is drawn in each epoch.
+
+    Raises:
+        InputError: A number is out of range.
     """
 
     vocabulary: Vocabulary
 
     def __init__(
         self,
-        image_size: int,
-        batch_size: int,
-        num_workers: int | None,
-        min_crop: float,
-        horizontal_flip: bool,
-        cutout: float,
-        rand_augment: bool,
-        features: str | None,
-        views: int,
+        images: ImageConfig,
+        batch_size: int = 64,
+        num_workers: int | None = None,
+        features: str | None = None,
+        views: int = 1,
     ) -> None:
         super().__init__()
-        require(image_size >= 1, f"data.image_size is {image_size}; expected 1 or more.")
-        require(batch_size >= 1, f"data.batch_size is {batch_size}; expected 1 or more.")
-        require((num_workers or 0) >= 0, f"data.num_workers is {num_workers}; expected 0 or more.")
-        require(0 < min_crop <= 1, f"data.min_crop is {min_crop}; expected above 0, at most 1.")
-        require(0 <= cutout <= 1, f"data.cutout is {cutout}; expected 0 to 1.")
-        variation: dict[str, Any] = {
-            "min_crop": min_crop,
-            "horizontal_flip": horizontal_flip,
-            "cutout": cutout,
-            "rand_augment": rand_augment,
-        }
-        require(views >= 1, f"data.views is {views}; expected 1 or more.")
-        if features is not None:
-            _check_variation(variation, views)
-        self.views = {"views": views, **variation}
+        require(batch_size >= 1, f"batch_size is {batch_size}; expected 1 or more.")
+        require((num_workers or 0) >= 0, f"num_workers is {num_workers}; expected 0 or more.")
+        require(views >= 1, f"views is {views}; expected 1 or more.")
         # A checkpoint must find it again from any working directory.
-        self.features = None if features is None else str(Path(features).expanduser().resolve())
-        self.image_size = image_size
+        features = None if features is None else str(Path(features).expanduser().resolve())
+        if features is not None:
+            _check_variation(images.variation, views)
+        # Of the subclass too, from whose `__init__` this one is called.
+        self.save_hyperparameters(logger=False)
+        self.save_hyperparameters(as_plain_values(dict(self.hparams)))
+        self.images = images
+        self.views = {"views": views, **images.variation}
+        self.features = features
         self.batch_size = batch_size
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         self.num_workers = min(8, (cores or 1) - 1) if num_workers is None else num_workers
         self._num_batches_done = 0
         self.training_transform = training_transform(
-            image_size, min_crop, horizontal_flip, cutout, rand_augment
+            images.size,
+            images.min_crop,
+            images.horizontal_flip,
+            images.cutout,
+            images.rand_augment,
         )
-        self.evaluation_transform = evaluation_transform(image_size)
+        self.evaluation_transform = evaluation_transform(images.size)
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square images in pixels."""
+        return self.images.size
 
     @abstractmethod
     def dataset(self, split: Split, transform: ImageTransform) -> MultiLabelDataset:
@@ -100,8 +140,9 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """What makes this object again: its class name and arguments, plain values."""
-        return {"class": type(self).__name__, **self.hparams, "features": self.features}
+        """What makes this object again: its class path and arguments, plain values."""
+        arguments = {**self.hparams, "features": self.features}
+        return {"class_path": class_path(type(self)), "init_args": arguments}
 
     @cached_property
     def feature_store(self) -> FeatureStore | None:
@@ -221,19 +262,17 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         )
 
 
-_PLAIN = {"min_crop": 1.0, "horizontal_flip": False, "cutout": 0.0, "rand_augment": False}
-
-
 def _check_variation(variation: dict[str, Any], views: int) -> None:
     """Refuses one view that varies: it would be the same in each epoch; and views that don't."""
+    plain = ImageConfig().variation
+    varied = [f"images.{name} {now}" for name, now in variation.items() if now != plain[name]]
     if views > 1:
-        require(variation != _PLAIN, f"data.views is {views}, but nothing varies; set it to 1.")
+        require(len(varied) > 0, f"views is {views}, but nothing varies; set it to 1.")
         return
-    varied = [f"data.{name} {now}" for name, now in variation.items() if now != _PLAIN[name]]
     require(
         not varied,
         f"A feature store of one view has plain images, but {', '.join(varied)} varies them; "
-        "raise data.views (to 4, say), or add --config data/features.yaml, which varies nothing.",
+        "raise views (to 4, say), or add --config data/features.yaml, which varies nothing.",
     )
 
 

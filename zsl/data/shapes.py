@@ -6,17 +6,17 @@ training, some combinations never are.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFilter
 from torch import Tensor
 
-from zsl.data.datamodule import MultiLabelDataModule
+from zsl.data.datamodule import ImageConfig, MultiLabelDataModule
 from zsl.data.dataset import MultiLabelDataset, Split
 from zsl.errors import require
 from zsl.files.digests import text_digest
@@ -177,8 +177,8 @@ class ShapesDataset(MultiLabelDataset):
         split: Training scenes hold seen labels, validation scenes held-out ones too, test
             scenes all.
         num_scenes: Length of the split.
-        seed: Of all scenes.
-        transform: From picture to tensor.
+        seed: Seed of all scenes.
+        transform: From pixels to those of the batch.
     """
 
     def __init__(self, split: Split, num_scenes: int, seed: int, transform: ImageTransform) -> None:
@@ -186,12 +186,8 @@ class ShapesDataset(MultiLabelDataset):
         self.num_scenes = num_scenes
         self.key = (seed, list(Split).index(split))
         self.vocabulary = shapes_vocabulary()
-        roles = {
-            Split.TRAIN: [Role.SEEN],
-            Split.VAL: [Role.SEEN, Role.HELD_OUT],
-            Split.TEST: list(Role),
-        }[split]
-        self.labels = np.array(self.vocabulary.indices(self.vocabulary.select(*roles)))
+        last = {Split.TRAIN: Role.SEEN, Split.VAL: Role.HELD_OUT, Split.TEST: Role.UNSEEN}[split]
+        self.labels = np.arange(len(self.vocabulary))[self.vocabulary.columns(Role.SEEN, last)]
 
     def __len__(self) -> int:
         """Number of scenes."""
@@ -237,19 +233,10 @@ class ShapesDataModule(MultiLabelDataModule):
         num_train: Training scenes; their shapes have seen labels.
         num_val: Validation scenes; seen and held-out labels.
         num_test: Test scenes; all labels.
-        seed: Of all scenes.
-        image_size: Side of the square images in pixels; scenes are drawn at 96.
-        batch_size: Images a step, on each device.
-        num_workers: Processes that draw scenes; None takes one per core but one, at most 8.
-        min_crop: Least part of a training scene's area that a random crop keeps; 1 for all of
-            it, since a crop can cut a labelled shape off.
-        horizontal_flip: Mirrors half of the training scenes.
-        cutout: Side of a rectangle painted over each training scene, relative to its own.
-        rand_augment: Applies RandAugment, which changes colours, to training scenes.
-        features: Folder of a feature store, which serves tokens of a frozen backbone in place of
-            the images; `python -m zsl.prepare features` makes it.
-        views: Number of views in which the store has each training image, varied in each by the
-            four arguments before; 1 is plain.
+        seed: Seed of all scenes.
+        images: The square that is made of each scene. Training scenes are not cropped, since a crop
+            can cut a labelled shape off.
+        loading: Further arguments of `MultiLabelDataModule`.
     """
 
     def __init__(
@@ -258,31 +245,13 @@ class ShapesDataModule(MultiLabelDataModule):
         num_val: int = 500,
         num_test: int = 2000,
         seed: int = 0,
-        image_size: int = SIZE,
-        batch_size: int = 64,
-        num_workers: int | None = None,
-        min_crop: float = 1.0,
-        horizontal_flip: bool = True,
-        cutout: float = 0.0,
-        rand_augment: bool = False,
-        features: str | None = None,
-        views: int = 1,
+        images: ImageConfig = ImageConfig(size=SIZE, horizontal_flip=True),
+        **loading: Any,
     ) -> None:
-        super().__init__(
-            image_size,
-            batch_size,
-            num_workers,
-            min_crop,
-            horizontal_flip,
-            cutout,
-            rand_augment,
-            features,
-            views,
-        )
-        self.save_hyperparameters()
+        super().__init__(images, **loading)
         self.num_scenes = {Split.TRAIN: num_train, Split.VAL: num_val, Split.TEST: num_test}
         for split, count in self.num_scenes.items():
-            require(count >= 1, f"data.num_{split} is {count}; expected 1 or more.")
+            require(count >= 1, f"num_{split} is {count}; expected 1 or more.")
         self.seed = seed
         self.vocabulary = shapes_vocabulary()
 
@@ -293,5 +262,4 @@ class ShapesDataModule(MultiLabelDataModule):
     @cached_property
     def fingerprint(self) -> str:
         """A digest of the seed, the numbers of scenes and the version of the drawing."""
-        parts = (_VERSION, self.seed, sorted(self.num_scenes.items()))
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+        return text_digest([repr((_VERSION, self.seed, sorted(self.num_scenes.items())))])

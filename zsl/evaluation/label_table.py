@@ -27,13 +27,13 @@ def label_table(task: Any, average_precision: Tensor, targets: Tensor) -> pd.Dat
         average_precision: (L,), NaN without a positive.
         targets: int8 (N, L).
     """
-    names = task.vocabulary.select(*Role)
+    names = task.vocabulary.names
     num_seen = len(task.vocabulary.select(Role.SEEN))
-    nearest, cosine = nearest_seen(names, task.queries(*Role).cpu(), num_seen)
+    nearest, cosine = nearest_seen(names, task.network.label_vectors.cpu(), num_seen)
     return pd.DataFrame(
         {
             "label": names,
-            "role": [role.value for role in Role for _ in task.vocabulary.select(role)],
+            "role": [role.value for role in task.vocabulary.roles],
             "AP": average_precision.numpy(),
             "positives": (targets == 1).sum(dim=0).numpy(),
             "chance": prevalence(targets).numpy(),

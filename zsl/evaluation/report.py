@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -84,9 +85,9 @@ def _section(tested: Tested, assessment: Assessment) -> Section:
         tested.name,
         {
             "checkpoint": str(tested.path),
-            "model": f"{task.hparams['head']} on {task.hparams['backbone']}",
+            "model": f"{_name(task.hparams['head'])} on {_name(task.hparams['backbone'])}",
             "labels": task.encoder.describe(),
-            "data": f"{recipe['class']} {recipe.get('root', '')}".strip(),
+            "data": f"{_name(recipe)} {recipe['init_args'].get('root', '')}".strip(),
             "data's fingerprint": tested.data.fingerprint,
             "precision": tested.precision,
             "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
@@ -98,6 +99,11 @@ def _section(tested: Tested, assessment: Assessment) -> Section:
         tested.targets,
         tested.picture,
     )
+
+
+def _name(part: dict[str, Any]) -> str:
+    """Class and name of a part: `TimmBackboneConfig resnet50`."""
+    return f"{part['class_path'].rpartition('.')[2]} {part['init_args'].get('name', '')}".strip()
 
 
 def _harmonic_mean(assessment: Assessment) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentError
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -10,13 +11,14 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from jsonargparse import ArgumentParser
 from PIL import Image
 from torch import Tensor
 
-from zsl import data as datasets
 from zsl.data import MultiLabelDataModule
-from zsl.errors import InputError, did_you_mean, require
+from zsl.errors import InputError, require
 from zsl.files.checkpoints import read_checkpoint
+from zsl.files.class_paths import check_is_trusted
 from zsl.labels import Role, Vocabulary
 from zsl.metrics.per_image import check_k
 from zsl.tasks.zero_shot import ZeroShotTask
@@ -48,21 +50,26 @@ class Tested:
     @property
     def names(self) -> list[str]:
         """The labels of the columns."""
-        return self.task.vocabulary.select(*Role)
+        return self.task.vocabulary.names
 
     @property
     def roles(self) -> list[Role]:
         """Their roles."""
-        return [role for role in Role for _ in self.task.vocabulary.select(role)]
+        return self.task.vocabulary.roles
 
     @property
     def groups(self) -> dict[str, list[int]]:
         """By name, the columns asked together."""
-        return self.task.groups(*Role)
+        return self.task.groups()
 
 
 def run_test(
-    path: Path, name: str, changes: dict[str, Any], ks: Sequence[int], with_validation: bool
+    path: Path,
+    name: str,
+    changes: dict[str, Any],
+    ks: Sequence[int],
+    with_validation: bool,
+    trust_code: bool = False,
 ) -> Tested:
     """Tests a checkpoint on the data it was trained with.
 
@@ -72,14 +79,15 @@ def run_test(
         changes: To the data's arguments.
         ks: What will be asked of it: the K of P/R/F1@K.
         with_validation: Scores the validation images too.
+        trust_code: Whether classes outside of zsl that the checkpoint names may be imported.
 
     Raises:
         InputError: The file, or the data, can't be used, or a K is above the number of labels.
     """
     checkpoint = read_checkpoint(path)
-    contents = checkpoint["zsl"]
-    data = make_datamodule(contents["data"], changes)
-    task = ZeroShotTask.restore(checkpoint)
+    contents = checkpoint.contents
+    data = make_datamodule(contents.data, changes, trust_code)
+    task = ZeroShotTask.restore(checkpoint, trust_code)
     if data.vocabulary != task.vocabulary:
         raise InputError(
             f"{path} was trained with {task.vocabulary!r}, the data now has {data.vocabulary!r}"
@@ -90,15 +98,15 @@ def run_test(
         check_k(k, len(task.vocabulary.names))
     require(
         data.image_size == task.image_size,
-        f"data.image_size is {data.image_size}, but {path} was trained at {task.image_size}.",
+        f"images.size is {data.image_size}, but {path} was trained at {task.image_size}.",
     )
-    if data.fingerprint != contents["data_fingerprint"]:
+    if data.fingerprint != contents.data_fingerprint:
         print(f"note: the data's labels or splits have changed since the training of {path}.")
     trainer = pl.Trainer(
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
-        precision=contents["precision"] if torch.cuda.is_available() else "32-true",
+        precision=contents.precision if torch.cuda.is_available() else "32-true",
         devices=1,
     )
     trainer.test(task, data, verbose=False)
@@ -136,22 +144,25 @@ def _score_validation(
     return torch.cat(scores), torch.cat(targets)
 
 
-def make_datamodule(recipe: dict[str, Any], changes: dict[str, Any]) -> MultiLabelDataModule:
+def make_datamodule(
+    recipe: dict[str, Any], changes: dict[str, Any], trust_code: bool = False
+) -> MultiLabelDataModule:
     """Makes the data of a checkpoint again.
 
+    Args:
+        recipe: `class_path` and `init_args`.
+        changes: To the arguments, e.g. `{"root": "photos", "images": {"size": 96}}`.
+        trust_code: Whether a class outside of zsl may be imported.
+
     Raises:
-        InputError: A change names no argument of the data.
+        InputError: A change names no argument of the data, or the class is not trusted.
     """
-    arguments = {name: value for name, value in recipe.items() if name != "class"}
-    for name in changes:
-        if name not in arguments:
-            raise InputError(
-                f"--data.{name} is no argument of {recipe['class']} "
-                f"({', '.join(arguments)})." + did_you_mean(name, arguments)
-            )
-    if recipe["class"] not in datasets.__all__:
-        raise InputError(f"This version of zsl has no data of the class {recipe['class']!r}.")
+    check_is_trusted(recipe["class_path"], trust_code)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(MultiLabelDataModule, "data")
     try:
-        return getattr(datasets, recipe["class"])(**arguments | changes)
-    except (TypeError, ValueError) as error:
+        config = parser.parse_object({"data": recipe})
+        config = parser.parse_object({"data": {"init_args": changes}}, cfg_base=config)
+        return parser.instantiate(config).data
+    except ArgumentError as error:
         raise InputError(f"The data can't be made with {changes}: {error}") from error

@@ -5,23 +5,68 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from zsl.errors import InputError, require
 from zsl.versions import __version__
 
-MISFITS = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-"""What arguments and tensors of another version, or edited by hand, fail with."""
+LOAD_ERRORS = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""Raised where settings or tensors of another version, or edited by hand, don't fit this one."""
+_KEY = "zsl"
 
 
-_PARTS = {"zsl": "labels", "state_dict": "weights", "hyper_parameters": "settings"}
+@dataclass(frozen=True)
+class CheckpointContents:
+    """What makes a checkpoint self-contained, besides settings and tensors: plain values."""
+
+    task: str
+    """Class path of the task that was trained."""
+    names: list[str]
+    """The labels, in the order of label vectors and scores."""
+    roles: list[str]
+    """The role of each: seen, held_out or unseen."""
+    image_size: int
+    """Side of the square images in pixels."""
+    scores_are_log_odds: bool
+    """Whether a sigmoid makes probabilities of the scores."""
+    encoder: dict[str, Any]
+    """What embeds further labels like these: `class_path`, `init_args`, `fingerprint`."""
+    data: dict[str, Any]
+    """What makes the data module again: `class_path` and `init_args`."""
+    data_fingerprint: str
+    precision: str
+    """That of the trainer."""
+    version: str = __version__
+    """The version of zsl that wrote it."""
+
+    def add_to(self, checkpoint: dict[str, Any]) -> None:
+        """Writes the contents into a checkpoint of Lightning."""
+        checkpoint[_KEY] = asdict(self)
+
+
+@dataclass(frozen=True)
+class CheckpointFile:
+    """A checkpoint that was read.
+
+    Raises:
+        InputError: Another version wrote it.
+    """
+
+    path: Path
+    contents: CheckpointContents
+    settings: dict[str, Any]
+    """Those of the task: `backbone`, `head` and so on, plain values."""
+    tensors: dict[str, Tensor]
+    """The state of the task, by name."""
 
 
 def check_is_checkpoint(path: Path) -> None:
-    """Refuses the path of a checkpoint that is no file.
+    """Refuses the path of a checkpoint that is not a file.
 
     Raises:
         InputError: It is missing, or a folder.
@@ -32,38 +77,45 @@ def check_is_checkpoint(path: Path) -> None:
     )
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
+def read_checkpoint(path: str | Path) -> CheckpointFile:
     """Reads a checkpoint onto the CPU without executing anything in it.
 
     Raises:
-        InputError: The file is missing, damaged, or no checkpoint of this product.
+        InputError: The file is missing, damaged, not a checkpoint of this product, or of another
+            version.
     """
     path = Path(path)
     check_is_checkpoint(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Of pickles that are no checkpoint.
+            warnings.simplefilter("ignore")  # About pickles that are not checkpoints.
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # Bytes that are no checkpoint fail in many ways.
+    except Exception as error:  # Bytes that are not a checkpoint fail in many ways.
         raise InputError(
-            f"The checkpoint {path} can't be read: it is damaged, incomplete, or no checkpoint."
+            f"The checkpoint {path} can't be read: it is damaged, incomplete, or not a checkpoint."
         ) from error
-    for part, what in _PARTS.items():
+    parts = {_KEY: "labels", "state_dict": "weights", "hyper_parameters": "settings"}
+    for part, what in parts.items():
         if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(part), Mapping):
-            raise InputError(f"{path} is no checkpoint of zsl.fit: it holds no {what}.")
-    return checkpoint
+            raise InputError(f"{path} is not a checkpoint of zsl.fit: it holds no {what}.")
+    found = checkpoint[_KEY]
+    try:
+        contents = CheckpointContents(**found)
+    except TypeError as error:
+        raise of_another_version(f"The checkpoint {path}", found.get("version"), error) from error
+    return CheckpointFile(path, contents, checkpoint["hyper_parameters"], checkpoint["state_dict"])
 
 
 def of_another_version(source: str, version: str | None, error: Exception) -> InputError:
-    """The error for a model whose arguments or tensors this version can't take.
+    """The error for a model whose settings or tensors don't fit this version.
 
     Args:
         source: What was read.
-        version: Of zsl, that wrote it.
+        version: The version of zsl that wrote it.
         error: What failed.
     """
     reason = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
     return InputError(
-        f"{source} was saved by zsl {version or 'of an unknown version'} and does not go with zsl "
+        f"{source} was saved by zsl {version or 'of an unknown version'} and does not fit zsl "
         f"{__version__} ({reason}); install that version, or train again."
     )

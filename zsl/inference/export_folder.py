@@ -15,8 +15,7 @@ import numpy as np
 
 from zsl.errors import InputError, require
 from zsl.inference.export_formats import FILE_NAMES, TOLERANCE, Difference, Format, export_tagger
-from zsl.models import scores_are_log_odds
-from zsl.tasks.zero_shot import ZeroShotTask
+from zsl.inference.tagger import Tagger
 from zsl.versions import versions
 
 _LABELS, _RECORD = "labels.npz", "model.json"
@@ -49,13 +48,11 @@ def _is_export(record: Path) -> bool:
         return False
 
 
-def write_export(
-    checkpoint: dict[str, Any], kind: Format, names: list[str] | None, output: Path
-) -> Difference:
-    """Writes the model of a checkpoint, its label vectors and `model.json`, all or nothing.
+def write_export(tagger: Tagger, kind: Format, names: list[str] | None, output: Path) -> Difference:
+    """Writes a tagger's model, its label vectors and `model.json`, all or nothing.
 
     Args:
-        checkpoint: From `zsl.tasks.callbacks.read_checkpoint`.
+        tagger: The model and its labels.
         kind: Format of the model.
         names: Labels to build in; None makes the label vectors an input.
         output: Folder, passed by `check_output`.
@@ -67,15 +64,13 @@ def write_export(
         InputError: A name has no vector, the folder can't be written, or the exported model scores
             otherwise than PyTorch.
     """
-    task = ZeroShotTask.restore(checkpoint).eval()
-    own = task.vocabulary.names
-    queries = task.encoder.encode(own if names is None else names)
+    own, queries = tagger.ask(names)
     with _replacing(output) as folder:
         difference = export_tagger(
-            task.tagger,
+            tagger.network,
             queries,
             names is not None,
-            task.image_size,
+            tagger.image_size,
             folder / FILE_NAMES[kind],
             kind,
         )
@@ -90,10 +85,10 @@ def write_export(
             np.savez(
                 folder / _LABELS,
                 names=np.array(own),
-                roles=np.array([role.value for role in task.vocabulary.roles]),
+                roles=np.array([role.value for role in tagger.vocabulary.roles]),
                 vectors=queries.numpy(),
             )
-        record = _describe(checkpoint, task, kind, names) | {"difference": difference._asdict()}
+        record = _describe(tagger, kind, names) | {"difference": difference._asdict()}
         text = json.dumps(record, indent=2, ensure_ascii=False)
         (folder / _RECORD).write_text(text, encoding="utf-8")
     return difference
@@ -124,13 +119,11 @@ def _replacing(output: Path) -> Iterator[Path]:
             output.rmdir()
 
 
-def _describe(
-    checkpoint: dict[str, Any], task: ZeroShotTask, kind: Format, names: list[str] | None
-) -> dict[str, Any]:
+def _describe(tagger: Tagger, kind: Format, names: list[str] | None) -> dict[str, Any]:
     """What the user of the file must know, in plain values."""
-    size, contents, hparams = task.image_size, checkpoint["zsl"], task.hparams
+    size, query_dim = tagger.image_size, tagger.label_vectors.shape[1]
     images = {"name": "images", "shape": ["batch", 3, size, size], "dtype": "uint8"}
-    queries = {"name": "queries", "shape": ["labels", task.query_dim], "dtype": "float32"}
+    queries = {"name": "queries", "shape": ["labels", query_dim], "dtype": "float32"}
     packages = ("onnx", "onnxruntime", "onnxscript") if kind == "onnx" else ()
     return {
         "made_with": _MADE_WITH,
@@ -153,10 +146,9 @@ def _describe(
             "dtype": "uint8, 0 to 255",
             "normalisation": "inside the model",
         },
-        "probabilities": "sigmoid" if scores_are_log_odds(hparams) else None,
-        "head": hparams["head"],
-        "backbone": hparams["backbone"],
-        "encoder": contents["encoder"],
-        "data_fingerprint": contents["data_fingerprint"],
+        "probabilities": "sigmoid" if tagger.scores_are_probabilities else None,
+        **tagger.model,
+        "encoder": tagger.encoder.recipe,
+        "data_fingerprint": tagger.data_fingerprint,
         "versions": versions() | {name: version(name) for name in packages},
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,13 +16,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from zsl.errors import InputError, require
-from zsl.files.checkpoints import MISFITS, of_another_version, read_checkpoint
+from zsl.files.checkpoints import LOAD_ERRORS, of_another_version, read_checkpoint
+from zsl.files.class_paths import restore_part
 from zsl.inference.image_batches import Picture, image_batches
 from zsl.inference.model_card import model_card
 from zsl.inference.prediction import Prediction, Selection
-from zsl.labels import Role, Vocabulary, encoder_from_recipe
-from zsl.models import GroupedWordMLDecoder, WordMLDecoder, make_network, scores_are_log_odds
-from zsl.tasks.zero_shot import ZeroShotTask
+from zsl.labels import LabelEncoder, Role, Vocabulary, encoder_from_recipe
+from zsl.models import BackboneConfig, HeadConfig, TaggerNetwork
 from zsl.versions import __version__
 
 _WEIGHTS = "model.safetensors"
@@ -61,8 +60,6 @@ class Tagger(
         InputError: This version of zsl can't make such a model.
     """
 
-    label_vectors: Tensor
-
     def __init__(
         self,
         names: list[str],
@@ -70,40 +67,47 @@ class Tagger(
         image_size: int,
         encoder: dict[str, Any],
         model: dict[str, Any],
-        label_vectors: Tensor,
+        scores_are_log_odds: bool,
+        label_encoder: LabelEncoder,
+        network: TaggerNetwork,
         data: str = "",
+        data_fingerprint: str = "",
         results: dict[str, Any] | None = None,
         version: str = __version__,
     ) -> None:
         super().__init__()
-        self.vocabulary = Vocabulary(names, roles)
+        self.vocabulary = Vocabulary.ordered(names, roles)
         self.image_size = image_size
-        self.encoder = encoder_from_recipe(encoder)
-        self.encoder.remember(names, label_vectors)
-        self.settings = _settings(model, version)
-        seen = self.vocabulary.indices(self.vocabulary.select(Role.SEEN))
-        self.network = make_network(self.settings, image_size, label_vectors[seen])
-        self.register_buffer("label_vectors", label_vectors)
+        self.model = model
+        self.scores_are_probabilities = scores_are_log_odds
+        self.encoder = label_encoder
+        self.network = network
+        self.data_fingerprint = data_fingerprint
         self.eval()
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Tagger:
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, trust_code: bool = False, **options: Any
+    ) -> Tagger:
         """Loads a tagger; nothing is executed, and no label encoder or pretrained weights are read.
 
         Args:
             pretrained_model_name_or_path: A .ckpt file of zsl.fit, a folder that `save_pretrained`
                 wrote, or the name of a repository on the hub.
+            trust_code: Whether classes outside of zsl that it names may be imported, which executes
+                their modules.
             options: For the hub: `revision`, `cache_dir`, `force_download`, `local_files_only` and
                 `token`.
 
         Raises:
-            InputError: There is none, or it is damaged, or does not go with this version of zsl.
+            InputError: There is none, or it is damaged, does not fit this version of zsl, or names
+                a class that is not trusted.
         """
         name = pretrained_model_name_or_path
         path = Path(name)
         is_folder = os.path.isdir(path)
         if os.path.isfile(path) or path.suffix == ".ckpt":
-            return cls._from_checkpoint(path)
+            return cls._from_checkpoint(path, trust_code)
         for file in (_CONFIG, _WEIGHTS) if is_folder else ():
             require(
                 (path / file).is_file(),
@@ -111,12 +115,14 @@ class Tagger(
                 ".ckpt file of zsl.fit.",
             )
         try:
-            return super().from_pretrained(name, **options)
+            return super().from_pretrained(name, trust_code=trust_code, **options)
         except InputError:
             raise
         except Exception as error:  # Damaged files and the net fail in many ways.
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            what = "can't be read" if is_folder else "is no file, no folder, and not to be had"
+            what = (
+                "can't be read" if is_folder else "is neither a file nor a folder here, nor found"
+            )
             raise InputError(
                 f"The tagger {name} {what} ({reason}); expected a .ckpt file of zsl.fit, or a "
                 "folder or hub repository that save_pretrained wrote."
@@ -132,6 +138,7 @@ class Tagger(
         force_download: bool,
         local_files_only: bool,
         token: str | bool | None,
+        trust_code: bool = False,
         **arguments: Any,
     ) -> Tagger:
         path = Path(model_id) / _WEIGHTS
@@ -147,45 +154,55 @@ class Tagger(
                     token=token,
                 )
             )
-        return cls._restore(str(model_id), arguments, load_file(path))
+        return cls._restore(str(model_id), arguments, load_file(path), trust_code)
 
     @classmethod
-    def _from_checkpoint(cls, path: Path) -> Tagger:
+    def _from_checkpoint(cls, path: Path, trust_code: bool) -> Tagger:
         checkpoint = read_checkpoint(path)
-        contents, state = checkpoint["zsl"], checkpoint["state_dict"]
-        try:
-            vocabulary = Vocabulary(contents["names"], contents["roles"])
-            by_role = torch.cat([state[f"{role}_vectors"] for role in Role])
-            order = vocabulary.indices(vocabulary.select(*Role))
-            vectors = torch.empty_like(by_role)
-            vectors[order] = by_role
-            arguments = {
-                "names": vocabulary.names,
-                "roles": [role.value for role in vocabulary.roles],
-                "image_size": contents["image_size"],
-                "encoder": contents["encoder"],
-                "model": checkpoint["hyper_parameters"] | {"weights": None},
-                "data": _describe_data(contents["data"]),
-                "results": _results_beside(path),
-                "version": contents["version"],
-            }
-        except MISFITS as error:
-            raise of_another_version(str(path), contents.get("version"), error) from error
-        network = {
-            name.replace("tagger.", "network.", 1): tensor
-            for name, tensor in state.items()
-            if name.startswith("tagger.")
+        contents = checkpoint.contents
+        arguments = {
+            "names": contents.names,
+            "roles": contents.roles,
+            "image_size": contents.image_size,
+            "encoder": contents.encoder,
+            "model": {name: checkpoint.settings.get(name) for name in ("backbone", "head")},
+            "scores_are_log_odds": contents.scores_are_log_odds,
+            "data": _describe_data(contents.data),
+            "data_fingerprint": contents.data_fingerprint,
+            "results": _results_beside(path),
+            "version": contents.version,
         }
-        return cls._restore(str(path), arguments, network | {"label_vectors": vectors})
+        return cls._restore(str(path), arguments, checkpoint.tensors, trust_code)
 
     @classmethod
-    def _restore(cls, source: str, arguments: dict[str, Any], state: dict[str, Tensor]) -> Tagger:
+    def _restore(
+        cls,
+        source: str,
+        arguments: dict[str, Any],
+        tensors: Mapping[str, Tensor],
+        trust_code: bool,
+    ) -> Tagger:
+        """Makes a tagger of plain values and of tensors, among which there may be others."""
         try:
-            tagger = cls(**arguments, label_vectors=state["label_vectors"])
-            tagger.load_state_dict(state)
+            vectors, names = tensors["network.label_vectors"], arguments["names"]
+            encoder = encoder_from_recipe(arguments["encoder"], trust_code)
+            encoder.remember(names, vectors)
+            model = arguments["model"]
+            backbone = restore_part(model["backbone"], BackboneConfig, trust_code)
+            head = restore_part(model["head"], HeadConfig, trust_code)
+            network = TaggerNetwork.make(
+                backbone.without_weights(),
+                head,
+                arguments["image_size"],
+                vectors,
+                arguments["roles"].count(Role.SEEN),
+            )
+            tagger = cls(**arguments, label_encoder=encoder, network=network)
+            own = {k: tensor for k, tensor in tensors.items() if k.startswith("network.")}
+            tagger.load_state_dict(own)
         except InputError as error:
             raise InputError(f"{source}: {error}") from error
-        except MISFITS as error:
+        except LOAD_ERRORS as error:
             raise of_another_version(source, arguments.get("version"), error) from error
         return tagger
 
@@ -200,9 +217,9 @@ class Tagger(
         return model_card(config, self._hub_mixin_info.model_card_data)
 
     @property
-    def scores_are_probabilities(self) -> bool:
-        """Whether scores are from 0 to 1; those of cosines and of a ranking loss are not."""
-        return scores_are_log_odds(self.settings)
+    def label_vectors(self) -> Tensor:
+        """float32 (L, W) vectors of the model's own labels."""
+        return self.network.get_buffer("label_vectors")
 
     def ask(self, labels: Sequence[str] | None) -> tuple[list[str], Tensor]:
         """Returns L names and their vectors (L, W), new ones embedded as the others were.
@@ -296,7 +313,7 @@ class Tagger(
         Raises:
             InputError: One is no number.
         """
-        logits = self.network.decoder(tokens, queries).float()
+        logits = self.network.head(tokens, queries).float()
         require(
             not bool(logits.isnan().any()),
             "The model's scores are no numbers (NaN), so its weights or label vectors are none "
@@ -333,32 +350,31 @@ class Tagger(
     @torch.no_grad()
     def maps(self, tokens: Tensor, queries: Tensor) -> Tensor:
         """Returns where the decoder looks at tokens (B, T, C) for label vectors: (B, L, H', W')."""
-        decoder: Any = self.network.decoder
+        decoder: Any = self.network.head
         weights = decoder.attention(tokens, queries)
         side = isqrt(weights.shape[2])
         require(
             side * side == weights.shape[2],
-            f"The {weights.shape[2]} tokens of the backbone {self.settings['backbone']!r} form no "
-            "square, so there is no map to draw.",
+            f"The {weights.shape[2]} tokens of the backbone don't form a square, so there is no map to "
+            "draw.",
         )
         return weights.float().unflatten(2, (side, side))
 
     @property
     def has_attention(self) -> bool:
-        """Whether the head looks at places of an image; others see it as a whole."""
-        return isinstance(self.network.decoder, WordMLDecoder | GroupedWordMLDecoder)
+        """Whether the head attends to parts of an image; others see it as a whole."""
+        return hasattr(self.network.head, "attention")
 
     def check_attention(self) -> None:
-        """Refuses heads that look at no place.
+        """Refuses heads that see an image as a whole.
 
         Raises:
             InputError: The head has no attention, or sees the mean of the tokens.
         """
-        why = " with pool_tokens" if self.settings["pool_tokens"] else ""
         require(
             self.has_attention,
-            f"The head {self.settings['head']}{why} looks at the image as a whole, so it has no "
-            "attention maps; take a checkpoint of the head ml_decoder.",
+            f"The head {type(self.network.head).__name__} sees the image as a whole, so it has no "
+            "attention maps; take a checkpoint of ML-Decoder (zsl.models.MLDecoderConfig).",
         )
 
 
@@ -366,23 +382,11 @@ def _as_list(images: Picture | Sequence[Picture]) -> Sequence[Picture]:
     return [images] if isinstance(images, str | Path | Image.Image) else images
 
 
-def _settings(found: Mapping[str, Any], version: str) -> dict[str, Any]:
-    """The task's arguments, its defaults where an older version had none."""
-    parameters = inspect.signature(ZeroShotTask).parameters.values()
-    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-    for name in found:
-        require(
-            name in defaults,
-            f"The model has the setting {name!r} of zsl {version}, which zsl {__version__} "
-            "lacks; install the version it was trained with.",
-        )
-    return {**defaults, **found, "weights": None}
-
-
 def _describe_data(recipe: Mapping[str, Any]) -> str:
     """Class and folder's name: where the data lay is no concern of others."""
-    root = recipe.get("root")
-    return recipe["class"] + (f" ({Path(root).name})" if root else "")
+    root = recipe["init_args"].get("root")
+    name: str = recipe["class_path"].rpartition(".")[2]
+    return name + (f" ({Path(root).name})" if root else "")
 
 
 def _results_beside(checkpoint: Path) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 """Label names, their roles, their vectors, and the augmentation of these as queries."""
 
-from zsl.labels.augmentation import QueryAugmentation
+from zsl.labels.augmentation import QueryAugmentation, QueryAugmentationConfig
 from zsl.labels.encoders.concatenation import Concatenation
 from zsl.labels.encoders.encoder import LabelEncoder
 from zsl.labels.encoders.label_matrix import LabelMatrix
@@ -14,6 +14,7 @@ __all__ = [
     "LabelEncoder",
     "LabelMatrix",
     "QueryAugmentation",
+    "QueryAugmentationConfig",
     "Role",
     "SentenceEncoder",
     "Vocabulary",

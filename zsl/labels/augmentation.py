@@ -1,15 +1,15 @@
 """Augmentation of the label vectors while they serve as queries.
 
-A training step asks L labels with the vectors `v`. In this order, it may leave labels out (query
-dropout), ask queries that are no label (query addition), and put noise on all of them. ML-Decoder
+A training step queries L labels with their vectors. In this order, it may leave labels out (query
+dropout), add queries that are not labels (query addition), and put noise on all of them. ML-Decoder
 (Ridnik et al., arXiv 2111.12933) names query augmentations, its code has none; the formulas are
 ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,79 @@ from torch import Tensor, nn
 from zsl.errors import require
 from zsl.labels.query_addition import MixedQueries, NeighbourQueries, QueryAddition, RandomQueries
 from zsl.labels.query_noise import DirectionalNoise, GaussianNoise
+
+
+@dataclass(frozen=True)
+class QueryAugmentationConfig:
+    """How queries are augmented in training; by default they are not.
+
+    Args:
+        noise: Strength of Gaussian noise on the queries, relative to the label vectors' scale.
+        rotation: Strength of noise on the queries' directions, in radians.
+        dropout: Fraction of the labels that is left out of a step.
+        random: Random vectors queried in a step beside the labels.
+        random_target: Their target: absent, uncertain or present.
+        mixed: Mixtures of labels queried in a step.
+        labels_per_mixture: Labels in each of these.
+        neighbours: Vectors between a label and one of its nearest queried in a step.
+        mixed_target: Target of mixtures and neighbours: that of their labels, mixed alike, or
+            absent, uncertain or present.
+        ramp: Fraction of the training over which all these strengths rise from 0.
+
+    Raises:
+        InputError: A strength is out of range.
+    """
+
+    noise: float = 0.0
+    rotation: float = 0.0
+    dropout: float = 0.0
+    random: int = 0
+    random_target: Literal["absent", "uncertain", "present"] = "absent"
+    mixed: int = 0
+    labels_per_mixture: int = 2
+    neighbours: int = 0
+    mixed_target: Literal["mixed", "absent", "uncertain", "present"] = "mixed"
+    ramp: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuses strengths out of range."""
+        for name in ("noise", "rotation", "random", "mixed", "neighbours"):
+            value = getattr(self, name)
+            require(value >= 0, f"augmentation.{name} is {value}; expected 0 or more.")
+        require(
+            0 <= self.dropout < 1, f"augmentation.dropout is {self.dropout}; expected 0 to below 1."
+        )
+        require(0 <= self.ramp <= 1, f"augmentation.ramp is {self.ramp}; expected 0 to 1.")
+        require(
+            self.labels_per_mixture >= 2,
+            f"augmentation.labels_per_mixture is {self.labels_per_mixture}; expected 2 or more.",
+        )
+
+    @property
+    def changed(self) -> list[str]:
+        """Names of the augmentations that are on."""
+        names = ("noise", "rotation", "dropout", "random", "mixed", "neighbours")
+        return [name for name in names if getattr(self, name)]
+
+    def make(self, num_labels: int) -> QueryAugmentation:
+        """Makes the augmentation for so many labels that are trained.
+
+        Raises:
+            InputError: There are too few labels to mix.
+        """
+        for name, needed in (("mixed", self.labels_per_mixture), ("neighbours", 2)):
+            value = getattr(self, name)
+            require(
+                not value or num_labels >= needed,
+                f"augmentation.{name} is {value}; it needs {needed} seen labels or more, and "
+                f"{num_labels} are trained.",
+            )
+        additions = [
+            RandomQueries(self.random, self.random_target),
+            MixedQueries(self.mixed, self.mixed_target, self.labels_per_mixture),
+            NeighbourQueries(self.neighbours, self.mixed_target),
+        ]
+        return QueryAugmentation(self.dropout, additions, self.noise, self.rotation, self.ramp)
 
 
 class QueryAugmentation(nn.Module):
@@ -27,10 +100,10 @@ class QueryAugmentation(nn.Module):
         additions: Make the queries that are added.
         noise: `GaussianNoise` of this strength.
         rotation: `DirectionalNoise` of this strength, in radians.
-        ramp: Part of the training in which all strengths rise from 0, linearly; 0 is constant.
+        ramp: Fraction of the training over which all strengths rise linearly from 0; 0 is constant.
 
     Attributes:
-        progress: Part of the training that is done, from 0 to 1.
+        progress: Fraction of the training that is done, from 0 to 1.
     """
 
     def __init__(
@@ -47,48 +120,6 @@ class QueryAugmentation(nn.Module):
         self.noise = nn.ModuleList([GaussianNoise(noise), DirectionalNoise(rotation)])
         self.ramp = ramp
         self.progress = 1.0
-
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any], num_labels: int) -> QueryAugmentation:
-        """Makes it of the arguments of `zsl.tasks.zero_shot.ZeroShotTask`.
-
-        Args:
-            settings: Among others `query_noise`, `random_queries` and so on.
-            num_labels: Labels that are trained.
-
-        Raises:
-            InputError: A strength is out of range, or there are too few labels to mix.
-        """
-        for name in (
-            "query_noise",
-            "query_rotation",
-            "random_queries",
-            "mixed_queries",
-            "neighbour_queries",
-        ):
-            require(settings[name] >= 0, f"model.{name} is {settings[name]}; expected 0 or more.")
-        dropout, ramp = settings["query_dropout"], settings["query_ramp"]
-        require(0 <= dropout < 1, f"model.query_dropout is {dropout}; expected 0 to below 1.")
-        require(0 <= ramp <= 1, f"model.query_ramp is {ramp}; expected 0 to 1.")
-        num_mixed = settings["labels_per_mixture"]
-        require(num_mixed >= 2, f"model.labels_per_mixture is {num_mixed}; expected 2 or more.")
-        for name, needed in (("mixed_queries", num_mixed), ("neighbour_queries", 2)):
-            require(
-                not settings[name] or num_labels >= needed,
-                f"model.{name} is {settings[name]}; it needs {needed} seen labels or more, and "
-                f"{num_labels} are trained.",
-            )
-        return cls(
-            dropout=dropout,
-            additions=[
-                RandomQueries(settings["random_queries"], settings["random_query_target"]),
-                MixedQueries(settings["mixed_queries"], settings["mixed_query_target"], num_mixed),
-                NeighbourQueries(settings["neighbour_queries"], settings["mixed_query_target"]),
-            ],
-            noise=settings["query_noise"],
-            rotation=settings["query_rotation"],
-            ramp=ramp,
-        )
 
     def forward(self, queries: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Augments queries and targets together.
@@ -113,12 +144,12 @@ class QueryAugmentation(nn.Module):
 
 
 class LabelDropout(nn.Module):
-    """Query dropout: labels that are not asked in this step.
+    """Query dropout: leaves labels out of this step.
 
     `max(1, L - ⌊rate · scale · L⌉)` labels are drawn without replacement.
 
     Args:
-        rate: Part of the labels left out, from 0 to below 1.
+        rate: Fraction of the labels left out, from 0 to below 1.
     """
 
     def __init__(self, rate: float) -> None:
@@ -126,10 +157,10 @@ class LabelDropout(nn.Module):
         self.rate = rate
 
     def forward(self, queries: Tensor, targets: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-        """Returns the queries and targets of the labels asked."""
+        """Returns the queries and targets of the labels that are left."""
         num_labels = len(queries)
-        num_asked = max(1, num_labels - round(self.rate * scale * num_labels))
-        if num_asked == num_labels:
+        num_kept = max(1, num_labels - round(self.rate * scale * num_labels))
+        if num_kept == num_labels:
             return queries, targets
-        asked = torch.randperm(num_labels, device=queries.device)[:num_asked]
-        return queries[asked], targets[:, asked]
+        kept = torch.randperm(num_labels, device=queries.device)[:num_kept]
+        return queries[kept], targets[:, kept]

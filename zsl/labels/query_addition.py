@@ -1,4 +1,4 @@
-"""Queries that are no label, asked in training beside the labels."""
+"""Queries that are not labels, trained beside the labels."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Target = Literal["absent", "uncertain", "present", "mixed"]
-"""What is taught about an added query; `mixed` are the targets of its labels, mixed like them."""
+"""The target of an added query; `mixed` are the targets of its labels, mixed like them."""
 
 DEGREE = {"absent": 0.0, "uncertain": 0.5, "present": 1.0}
 
 
 class QueryAddition(nn.Module, ABC):
-    """Asks queries that are no label, as many as `round(number · scale)`.
+    """Adds `round(number · scale)` queries that are not labels.
 
     Args:
         number: Queries added to a step.
-        target: What is taught about them.
+        target: Their target.
     """
 
     def __init__(self, number: int, target: Target) -> None:
@@ -34,7 +34,7 @@ class QueryAddition(nn.Module, ABC):
 
     @abstractmethod
     def make(self, queries: Tensor, targets: Tensor, number: int) -> tuple[Tensor, Tensor]:
-        """Makes that many."""
+        """Returns `number` queries (n, W) and their targets (B, n)."""
 
 
 class RandomQueries(QueryAddition):
@@ -42,11 +42,11 @@ class RandomQueries(QueryAddition):
 
     Args:
         number: Queries added to a step.
-        target: What is taught about them: absent, uncertain or present.
+        target: Their target: absent, uncertain or present.
     """
 
     def make(self, queries: Tensor, targets: Tensor, number: int) -> tuple[Tensor, Tensor]:
-        """Makes that many."""
+        """Returns `number` queries (n, W) and their targets (B, n)."""
         std, mean = torch.std_mean(queries, dim=0, correction=0)
         vectors = mean + std * torch.randn(number, queries.shape[1], device=queries.device)
         return vectors, targets.new_full(
@@ -57,12 +57,12 @@ class RandomQueries(QueryAddition):
 class MixedQueries(QueryAddition):
     """Mixtures of labels drawn at random: `Σ_i a_i v_i`, the shares `a` uniform on the simplex.
 
-    With the target `mixed` an image has the mixture by the degree `Σ_i a_i y_i`; it is unknown
-    where one of the labels is.
+    With the target `mixed` the degree of the mixture in an image is `Σ_i a_i y_i`; it is unknown
+    where that of one of the labels is.
 
     Args:
         number: Queries added to a step.
-        target: What is taught about them.
+        target: Their target.
         num_labels: Labels in a mixture, 2 or more.
     """
 
@@ -71,7 +71,7 @@ class MixedQueries(QueryAddition):
         self.num_labels = num_labels
 
     def make(self, queries: Tensor, targets: Tensor, number: int) -> tuple[Tensor, Tensor]:
-        """Makes that many."""
+        """Returns `number` queries (n, W) and their targets (B, n)."""
         labels = (
             torch.rand(number, len(queries), device=queries.device).topk(self.num_labels).indices
         )
@@ -101,7 +101,7 @@ class NeighbourQueries(MixedQueries):
 
     Args:
         number: Queries added to a step.
-        target: What is taught about them.
+        target: Their target.
         num_nearest: Number of nearest labels from which the other one is drawn.
     """
 
@@ -110,7 +110,7 @@ class NeighbourQueries(MixedQueries):
         self.num_nearest = num_nearest
 
     def make(self, queries: Tensor, targets: Tensor, number: int) -> tuple[Tensor, Tensor]:
-        """Makes that many."""
+        """Returns `number` queries (n, W) and their targets (B, n)."""
         chosen = torch.randint(len(queries), (number,), device=queries.device)
         directions = F.normalize(queries, dim=1)
         cosines = (directions[chosen] @ directions.T).scatter(1, chosen[:, None], -2.0)

@@ -31,7 +31,7 @@ class DirectionalNoise(nn.Module):
     û is a random direction across q̂, ε standard normal.
 
     Args:
-        strength: In radians; 0.5 turns by 23 degrees in the mean.
+        strength: In radians; 0.5 turns by 23 degrees on average.
     """
 
     def __init__(self, strength: float) -> None:

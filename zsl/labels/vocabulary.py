@@ -1,13 +1,14 @@
-"""Ordered label names, each with the role it plays in zero-shot learning."""
+"""Label names, each with the role it plays in zero-shot learning, ordered by role."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from itertools import accumulate
 from pathlib import Path
 
-from zsl.errors import InputError, did_you_mean
+from zsl.errors import InputError, did_you_mean, require
 from zsl.files.tables import place, read_table
 
 
@@ -24,11 +25,17 @@ class Role(StrEnum):
 
 
 class Vocabulary:
-    """Label names in a fixed order, each with a `Role`; the columns of every target matrix.
+    """Label names with their roles: seen, then held-out, then unseen ones.
+
+    This is the order of the columns of every matrix of labels: targets, scores, label vectors.
 
     Args:
-        names: Label names, all different, none empty.
+        names: Label names, all different, none empty; those of one role stay in this order.
         roles: The role of each name: `seen`, `held_out` or `unseen`.
+
+    Attributes:
+        names: The names, ordered by role.
+        roles: The role of each.
 
     Raises:
         InputError: A name is empty or there twice, or a role is none of the three.
@@ -36,9 +43,22 @@ class Vocabulary:
 
     def __init__(self, names: Sequence[str], roles: Sequence[str]) -> None:
         _check(names, roles, [f"label {position + 1}" for position in range(len(names))])
-        self.names = list(names)
-        self.roles = [Role(role) for role in roles]
+        pairs = list(zip(names, map(Role, roles), strict=True))
+        ordered = [pair for role in Role for pair in pairs if pair[1] is role]
+        self.names = [name for name, _ in ordered]
+        self.roles = [role for _, role in ordered]
         self._position = {name: position for position, name in enumerate(self.names)}
+
+    @classmethod
+    def ordered(cls, names: Sequence[str], roles: Sequence[str]) -> Vocabulary:
+        """Makes a vocabulary of names that are in its order, as their vectors and scores are.
+
+        Raises:
+            InputError: They are not.
+        """
+        vocabulary = cls(names, roles)
+        require(vocabulary.names == list(names), "The label names are not ordered by role.")
+        return vocabulary
 
     @classmethod
     def from_table(cls, path: str | Path) -> Vocabulary:
@@ -75,14 +95,16 @@ class Vocabulary:
         counts = ", ".join(f"{len(self.select(role))} {role.value}" for role in Role)
         return f"Vocabulary({len(self)} labels: {counts})"
 
+    def columns(self, first: Role, last: Role | None = None) -> slice:
+        """Positions of the labels with a role, or with those from `first` to `last`."""
+        roles = list(Role)
+        ends = list(accumulate(self.roles.count(role) for role in roles))
+        begin = roles.index(first)
+        return slice(ends[begin - 1] if begin else 0, ends[roles.index(last or first)])
+
     def select(self, *roles: Role) -> list[str]:
-        """Names with one of the roles: by role as given, then in the vocabulary's order."""
-        return [
-            name
-            for wanted in roles
-            for name, role in zip(self.names, self.roles, strict=True)
-            if role is wanted
-        ]
+        """Names of the labels with the roles, role after role as given."""
+        return [name for role in roles for name in self.names[self.columns(role)]]
 
     def indices(self, names: Iterable[str]) -> list[int]:
         """Positions of `names`.
@@ -102,12 +124,12 @@ class Vocabulary:
         return position
 
     def hold_out(self, candidates: Iterable[str], fraction: float, seed: int) -> Vocabulary:
-        """Returns a vocabulary in which a seeded part of the seen labels is held out.
+        """Returns a vocabulary in which some of the seen labels are held out.
 
         Args:
             candidates: Seen labels to draw from.
-            fraction: Part of all seen labels to hold out; at least one label is.
-            seed: Of the draw, which does not depend on the order of names.
+            fraction: Fraction of all seen labels to hold out; at least one label is.
+            seed: Seed of the draw, which does not depend on the order of names.
 
         Raises:
             InputError: There is no candidate, or no label would remain to train.

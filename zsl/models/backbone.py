@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,38 @@ from zsl.models.tokens import ToTokens
 PACKAGED_MODEL = "tf_efficientnet_lite0"
 
 
-class Backbone(nn.Module):
-    """Turns images into tokens with a timm model, convolutional or transformer.
+class BackboneConfig(ABC):
+    """What makes the backbone of a network; a config names a subclass by its class path.
+
+    A subclass is a frozen dataclass of plain values, so that a checkpoint can record it.
+    """
+
+    frozen: bool
+    """Whether the backbone is not trained, so that a feature store can serve its tokens."""
+
+    @abstractmethod
+    def make(self, image_size: int) -> nn.Module:
+        """Makes a module that turns images into tokens.
+
+        Args:
+            image_size: Side S of the square images in pixels.
+
+        Returns:
+            A module with the attribute `token_dim`, the width C of its tokens. It turns images
+            (B, 3, S, S), uint8, or float in [0, 1], into tokens (B, T, C).
+
+        Raises:
+            InputError: The backbone can't be had.
+        """
+
+    def without_weights(self) -> BackboneConfig:
+        """What makes the same backbone where its weights are loaded afterwards."""
+        return self
+
+
+@dataclass(frozen=True)
+class TimmBackboneConfig(BackboneConfig):
+    """A timm model, convolutional or transformer.
 
     Args:
         name: A model name of timm, e.g. `resnet50` or `vit_base_patch16_224`.
@@ -28,12 +60,42 @@ class Backbone(nn.Module):
             checkpoint of that model; None leaves the random initialisation.
         stride: Pixels per token along each side. None takes the model's final features; a
             smaller stride cuts the model after the last layer of that stride.
+        frozen: Trains the head alone: leaves the weights as they are, normalisation statistics
+            included, and rounds the tokens to float16, as a feature store keeps them.
+        pooled: Keeps the model's own pooling and head, and returns what these make of an image as
+            its one token: for CLIP's image towers the embedding beside the text's.
+    """
+
+    name: str = "resnet50"
+    weights: str | None = "pretrained"
+    stride: int | None = None
+    frozen: bool = False
+    pooled: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses a stride beside the model's own pooling."""
+        require(
+            self.stride is None or not self.pooled,
+            f"backbone.stride is {self.stride}, but the model's own pooling needs its final "
+            "features; leave the stride out, or set backbone.pooled false.",
+        )
+
+    def make(self, image_size: int) -> Backbone:
+        """Makes the backbone for square images of this side in pixels."""
+        return Backbone(self, image_size)
+
+    def without_weights(self) -> TimmBackboneConfig:
+        """What makes the same backbone where its weights are loaded afterwards."""
+        return replace(self, weights=None)
+
+
+class Backbone(nn.Module):
+    """Turns images into tokens with a timm model.
+
+    Args:
+        config: The model, its weights and the part of it that is used.
         image_size: Side of the square images in pixels; fixes the position embedding of
             transformers that need one.
-        frozen: Leaves the weights as they are, normalisation statistics included, and rounds the
-            tokens to float16, as a feature store keeps them: both give the same numbers.
-        pooled: Keeps the model's own pooling and head, and returns what these make of an image as
-            its one token: of CLIP's image towers the embedding beside the text's.
 
     Attributes:
         token_dim: Width C of the tokens.
@@ -45,26 +107,14 @@ class Backbone(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(
-        self,
-        name: str,
-        weights: str | None = "pretrained",
-        stride: int | None = None,
-        image_size: int = 224,
-        frozen: bool = False,
-        pooled: bool = False,
-    ) -> None:
+    def __init__(self, config: TimmBackboneConfig, image_size: int = 224) -> None:
         super().__init__()
-        require(
-            stride is None or not pooled,
-            f"The stride of the backbone is {stride}, but its own pooling needs the final "
-            "features; set model.stride null.",
-        )
+        name, weights, frozen, pooled = config.name, config.weights, config.frozen, config.pooled
         self.frozen = frozen
         self.pooled = pooled
         self.model = _create(name, weights, image_size, pooled)
         self.to_tokens = ToTokens.of(self.model)
-        self.stage = _find_stage(self.model, name, stride)
+        self.stage = _find_stage(self.model, name, config.stride)
         self.token_dim = int(self.model.num_features)
         if pooled and self.model.num_classes:
             self.token_dim = int(self.model.num_classes)

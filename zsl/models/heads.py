@@ -1,110 +1,103 @@
-"""The head that a task's settings ask for."""
+"""What makes a head: the settings of ML-Decoder, and what other heads have in common with it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from zsl.errors import require
-from zsl.models.bilinear import BilinearHead
-from zsl.models.clip import CLIPHead
-from zsl.models.conse import ConSEHead
-from zsl.models.fast0tag import Fast0TagHead
 from zsl.models.grouping import group_labels
 from zsl.models.ml_decoder import GroupedWordMLDecoder, WordMLDecoder
 from zsl.models.span import span_of
 from zsl.models.tokens import OnMeanToken
 
-Head = Literal["ml_decoder", "bilinear", "fast0tag", "conse", "clip"]
+
+class HeadConfig(ABC):
+    """What makes the head of a network; a config names a subclass by its class path.
+
+    A subclass is a frozen dataclass of plain values, so that a checkpoint can record it.
+    """
+
+    scores_are_log_odds: ClassVar[bool] = True
+    """Whether a sigmoid makes probabilities of the head's scores."""
+    trains_queries: ClassVar[bool] = True
+    """Whether a training step may query other vectors than those of the seen labels."""
+
+    @abstractmethod
+    def make(self, token_dim: int, seen_vectors: Tensor) -> nn.Module:
+        """Makes the head.
+
+        Args:
+            token_dim: Width C of the backbone's tokens.
+            seen_vectors: float32 (S, W) vectors of the seen labels.
+
+        Returns:
+            A module that turns tokens (B, T, C) and label vectors (L, W) into logits (B, L).
+
+        Raises:
+            InputError: The settings don't fit these widths, or this number of labels.
+        """
 
 
-def make_head(
-    name: str, token_dim: int, seen_vectors: Tensor, settings: Mapping[str, Any]
-) -> nn.Module:
-    """Makes the head of a task.
+@dataclass(frozen=True)
+class MLDecoderConfig(HeadConfig):
+    """ML-Decoder, operated with the vectors of label names.
 
     Args:
-        name: `ml_decoder`, `bilinear`, `fast0tag`, `conse` or `clip`.
-        token_dim: Width C of the backbone's tokens.
-        seen_vectors: (S, W) vectors of the seen labels.
-        settings: The arguments of `zsl.tasks.zero_shot.ZeroShotTask`.
-
-    Returns:
-        A module that turns tokens (B, T, C) and label vectors (L, W) into logits (B, L).
+        num_groups: Number of group queries, made from the seen labels' vectors, for group decoding,
+            at most one for each seen label: the decoder's cost grows with the groups and not with
+            the labels. None is full decoding, one query for each label.
+        embed_dim: Width of the decoder.
+        num_heads: Attention heads of the decoder; divides `embed_dim`.
+        feedforward_dim: Hidden width of the decoder's feed-forward part.
+        dropout: Dropout rate in the decoder.
+        query_relu: Passes the projected queries through a ReLU, as the published head does.
+        seen_span: Uses only the part of each label vector in the span of the seen labels' vectors.
+        pool_tokens: Shows the decoder the mean of the backbone's tokens instead of all of them, to
+            see what attention brings.
 
     Raises:
-        InputError: A setting is out of range, or does not go with this head.
+        InputError: A number is out of range.
     """
-    heads = get_args(Head)
-    require(name in heads, f"There is no head {name!r}; expected one of {', '.join(heads)}.")
-    query_dim = seen_vectors.shape[1]
-    head: nn.Module
-    if name == "bilinear":
-        head = BilinearHead(token_dim, query_dim)
-    elif name == "fast0tag":
-        width = settings["feedforward_dim"]
-        require(width >= 1, f"model.feedforward_dim is {width}; expected 1 or more.")
-        head = Fast0TagHead(token_dim, query_dim, width, settings["dropout"])
-    elif name == "conse":
-        head = _make_conse(token_dim, seen_vectors, settings)
-    elif name == "clip":
-        head = _make_clip(token_dim, query_dim, settings)
-    else:
-        head = _make_ml_decoder(token_dim, seen_vectors, settings)
-    return OnMeanToken(head) if settings["pool_tokens"] else head
 
+    num_groups: int | None = None
+    embed_dim: int = 768
+    num_heads: int = 8
+    feedforward_dim: int = 2048
+    dropout: float = 0.1
+    query_relu: bool = True
+    seen_span: bool = False
+    pool_tokens: bool = False
 
-def scores_are_log_odds(settings: Mapping[str, Any]) -> bool:
-    """Whether a sigmoid makes probabilities of the scores: not of cosines, nor of mere ranks.
-
-    Args:
-        settings: The arguments of `zsl.tasks.zero_shot.ZeroShotTask`.
-    """
-    return settings["loss"] == "asymmetric" and settings["head"] not in ("conse", "clip")
-
-
-def _make_ml_decoder(
-    token_dim: int, seen_vectors: Tensor, settings: Mapping[str, Any]
-) -> WordMLDecoder | GroupedWordMLDecoder:
-    names = ("embed_dim", "num_heads", "feedforward_dim", "dropout", "query_relu")
-    options = {name: settings[name] for name in names}
-    if settings["seen_span"]:
-        options["span"] = span_of(seen_vectors)
-    if settings["num_groups"] is None:
-        return WordMLDecoder(token_dim, seen_vectors.shape[1], **options)
-    groups = group_labels(seen_vectors, min(settings["num_groups"], len(seen_vectors)))
-    return GroupedWordMLDecoder(token_dim, groups, **options)
-
-
-def _make_conse(token_dim: int, seen_vectors: Tensor, settings: Mapping[str, Any]) -> ConSEHead:
-    for name in (
-        "query_noise",
-        "query_rotation",
-        "query_dropout",
-        "random_queries",
-        "mixed_queries",
-        "neighbour_queries",
-    ):
+    def __post_init__(self) -> None:
+        """Refuses numbers that make no decoder."""
+        for name in ("num_groups", "embed_dim", "num_heads", "feedforward_dim"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, f"head.{name} is {value}; expected 1 or more.")
+        require(0 <= self.dropout < 1, f"head.dropout is {self.dropout}; expected 0 to below 1.")
         require(
-            not settings[name],
-            f"model.{name} is {settings[name]}, but model.head conse trains a classifier of the "
-            "seen labels, which has no queries to augment; set it to 0, or take another head.",
+            self.embed_dim % self.num_heads == 0,
+            f"head.embed_dim {self.embed_dim} is not divisible by head.num_heads "
+            f"{self.num_heads}; choose a multiple.",
         )
-    return ConSEHead(token_dim, seen_vectors, settings["num_combined"])
 
-
-def _make_clip(token_dim: int, query_dim: int, settings: Mapping[str, Any]) -> CLIPHead:
-    require(
-        settings["freeze_backbone"],
-        "model.freeze_backbone is false, but model.head clip takes CLIP as it is; set it true, and "
-        "trainer.max_epochs to 0.",
-    )
-    require(
-        token_dim == query_dim,
-        f"The backbone {settings['backbone']!r} embeds images in {token_dim} numbers, "
-        f"model.encoder labels in {query_dim}; model.head clip compares the two, so take the image "
-        "tower and the text tower of one CLIP.",
-    )
-    return CLIPHead()
+    def make(self, token_dim: int, seen_vectors: Tensor) -> nn.Module:
+        """Makes the decoder; groups and span are those of the seen labels' vectors."""
+        options: dict[str, Any] = {
+            "embed_dim": self.embed_dim,
+            "num_heads": self.num_heads,
+            "feedforward_dim": self.feedforward_dim,
+            "dropout": self.dropout,
+            "query_relu": self.query_relu,
+            "span": span_of(seen_vectors) if self.seen_span else None,
+        }
+        head: nn.Module
+        if self.num_groups is None:
+            head = WordMLDecoder(token_dim, seen_vectors.shape[1], **options)
+        else:
+            groups = group_labels(seen_vectors, min(self.num_groups, len(seen_vectors)))
+            head = GroupedWordMLDecoder(token_dim, groups, **options)
+        return OnMeanToken(head) if self.pool_tokens else head

@@ -2,62 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor, nn
 
 from zsl.errors import require
-from zsl.models.backbone import Backbone
-from zsl.models.heads import make_head
+from zsl.models.backbone import BackboneConfig
+from zsl.models.heads import HeadConfig
 
 
 class TaggerNetwork(nn.Module):
     """Scores any labels, given as vectors, for images.
 
+    What is trained, shared and exported: a task and a `Tagger` hold the same tensors by the same
+    names.
+
     Args:
-        backbone: Images to features, which the decoder takes as tokens: `Backbone`, or a timm model
+        backbone: Images to features, which the head takes as tokens: `Backbone`, or a timm model
             without pooling.
-        decoder: Turns tokens and label vectors into logits: an `MLDecoder`, or a baseline.
+        head: Turns tokens and label vectors into logits.
+        label_vectors: float32 (L, W) of the labels that the network is queried with by default;
+            None for a head of fixed classes.
     """
 
-    def __init__(self, backbone: nn.Module, decoder: nn.Module) -> None:
+    label_vectors: Tensor | None
+
+    def __init__(
+        self, backbone: nn.Module, head: nn.Module, label_vectors: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.decoder = decoder
+        self.head = head
+        self.register_buffer("label_vectors", label_vectors)
+
+    @classmethod
+    def make(
+        cls,
+        backbone: BackboneConfig,
+        head: HeadConfig,
+        image_size: int,
+        label_vectors: Tensor,
+        num_seen: int,
+    ) -> Self:
+        """Makes backbone and head for a vocabulary.
+
+        Args:
+            backbone: Makes the backbone.
+            head: Makes the head.
+            image_size: Side of the square images in pixels.
+            label_vectors: float32 (L, W).
+            num_seen: How many of the labels are trained; they come first.
+
+        Raises:
+            InputError: A setting is out of range, or the backbone or its weights can't be had.
+        """
+        is_size = isinstance(image_size, int) and image_size > 0
+        require(is_size, f"image_size is {image_size!r}; expected a number of pixels, 1 or more.")
+        made: Any = backbone.make(image_size)
+        return cls(made, head.make(made.token_dim, label_vectors[:num_seen]), label_vectors)
+
+    def prepare(self, queries: Tensor) -> Any:
+        """Does the head's work on label vectors (L, W) that needs no image.
+
+        Returns:
+            What `head` takes in place of the vectors, for as long as its weights stay as they are.
+        """
+        prepare = getattr(self.head, "prepare", None)
+        return prepare(queries) if prepare else queries
 
     def forward(self, images: Tensor, *queries: Tensor) -> Tensor:
         """Returns logits (B, L).
 
         Args:
             images: (B, 3, H, W), as the backbone takes them: `Backbone` uint8, or float in [0, 1].
-            queries: float32 (L, W) label vectors; none for a decoder of fixed classes.
+            queries: float32 (L, W) label vectors; none takes the network's own, or suits a head of
+                fixed classes.
         """
-        return self.decoder(self.backbone(images), *queries)
-
-
-def make_network(
-    settings: Mapping[str, Any], image_size: int, seen_vectors: Tensor
-) -> TaggerNetwork:
-    """Makes backbone and head.
-
-    Args:
-        settings: The arguments of `zsl.tasks.zero_shot.ZeroShotTask`.
-        image_size: Side of the square images in pixels.
-        seen_vectors: (S, W) vectors of the seen labels.
-
-    Raises:
-        InputError: A setting is out of range, or the backbone or its weights can't be had.
-    """
-    is_size = isinstance(image_size, int) and image_size > 0
-    require(is_size, f"image_size is {image_size!r}; expected a number of pixels, 1 or more.")
-    backbone = Backbone(
-        settings["backbone"],
-        settings["weights"],
-        settings["stride"],
-        image_size,
-        settings["freeze_backbone"],
-        pooled=settings["head"] == "clip",
-    )
-    head = make_head(settings["head"], backbone.token_dim, seen_vectors, settings)
-    return TaggerNetwork(backbone, head)
+        if not queries and self.label_vectors is not None:
+            queries = (self.label_vectors,)
+        return self.head(self.backbone(images), *queries)

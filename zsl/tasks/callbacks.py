@@ -50,7 +50,7 @@ class LastCheckpoint(Checkpoint):
 
     def __init__(self, minutes: float = 10.0) -> None:
         super().__init__()
-        require(minutes > 0, f"last_checkpoint.minutes is {minutes}; expected above 0.")
+        require(minutes > 0, f"minutes is {minutes}; expected above 0.")
         self.seconds = 60 * minutes
         self._saved_at = time.monotonic()
 

@@ -401,7 +401,7 @@ def test_other_mistakes_are_one_sentence(fake_nuswide: FakeNUSWide, tmp_path: Pa
         ({"missing": "ignore"}, "data.missing is 'ignore'; expected error or skip"),
         ({"val_fraction": 1.0}, "data.val_fraction is 1.0; expected between 0 and 1"),
         ({"resized": 256}, r"images-256 does not hold a copy of actor/.*--resize 256"),
-        ({"cutout": 2.0}, "data.cutout is 2.0; expected 0 to 1"),
+        ({"cutout": 2.0}, "data.images.cutout is 2.0; expected 0 to 1"),
     ):
         with pytest.raises(InputError, match=message):
             load(fake_nuswide.root, **changes)

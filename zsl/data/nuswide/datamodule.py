@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
-from zsl.data.datamodule import MultiLabelDataModule
+from zsl.data.datamodule import ImageConfig, MultiLabelDataModule
 from zsl.data.dataset import ImageFileDataset, Split
 from zsl.data.nuswide.build_index import lost_path, open_index
 from zsl.data.nuswide.check_images import check_shrunken
 from zsl.data.nuswide.folders import Folders
 from zsl.data.nuswide.index import NUSWideIndex, State
 from zsl.errors import InputError, did_you_mean, require
+from zsl.files.digests import text_digest
 from zsl.files.images import read_picture
 from zsl.labels import Role, Vocabulary
 from zsl.preprocessing import ImageTransform
@@ -36,6 +36,7 @@ class NUSWideDataset(ImageFileDataset):
         rows: Which of its images, int64 (N,).
         folder: The folder of the image files, or of their smaller copies.
         originals: The folder of the image files.
+        vocabulary: Of L labels, those of the index.
         transform: From pixels to those of the batch.
     """
 
@@ -45,10 +46,13 @@ class NUSWideDataset(ImageFileDataset):
         rows: np.ndarray,
         folder: Path,
         originals: Path,
+        vocabulary: Vocabulary,
         transform: ImageTransform,
     ) -> None:
         super().__init__(transform)
         self.index = index
+        column_of = {name: column for column, name in enumerate(index.names)}
+        self.order = torch.tensor([column_of[name] for name in vocabulary.names])
         self.rows = rows
         self.folder = folder
         self.originals = originals
@@ -67,7 +71,7 @@ class NUSWideDataset(ImageFileDataset):
 
     def target(self, index: int) -> Tensor:
         """Returns the int8 (L,) target."""
-        return self.index.target(self.rows[index])
+        return self.index.target(self.rows[index])[self.order]
 
 
 class NUSWideDataModule(MultiLabelDataModule):
@@ -79,7 +83,8 @@ class NUSWideDataModule(MultiLabelDataModule):
     Args:
         root: Folder in which NUS-WIDE was unpacked: the official files, ML-Decoder's data.csv, or
             a CSV with a column for each concept.
-        images: Folder of the images below `root`; None takes Flickr, else images, else `root`.
+        image_folder: Folder of the images below `root`; None takes Flickr, else images, else
+            `root`.
         table: CSV below `root` to take the labels from; None takes the official files where they
             are complete.
         prepared: Folder below `root`, or an absolute one, for the index and the shrunken images;
@@ -88,20 +93,11 @@ class NUSWideDataModule(MultiLabelDataModule):
         missing: What to do about listed images that are not there or can't be read: `error`, or
             `skip` to leave them out.
         unseen: Names of the unseen labels; None takes the 81 concepts.
-        held_out_fraction: Part of the seen labels that is held out for selection.
-        val_fraction: Part of the training images that selection is measured on.
-        split_seed: Of these two draws.
-        image_size: Side of the square images in pixels.
-        batch_size: Images a step, on each device.
-        num_workers: Processes that load images; None takes one per core but one, at most 8.
-        min_crop: Least part of a training image's area that a random crop keeps; 1 squashes.
-        horizontal_flip: Mirrors half of the training images.
-        cutout: Side of a rectangle painted over each training image, relative to its own.
-        rand_augment: Applies RandAugment to training images.
-        features: Folder of a feature store, which serves tokens of a frozen backbone in place of
-            the images; `python -m zsl.prepare features` makes it.
-        views: Number of views in which the store has each training image, varied in each by the
-            four arguments before; 1 is plain.
+        held_out_fraction: Fraction of the seen labels that is held out for selection.
+        val_fraction: Fraction of the training images that selection is measured on.
+        split_seed: Seed of these two draws.
+        images: The square that is made of each image.
+        loading: Further arguments of `MultiLabelDataModule`.
 
     Raises:
         InputError: A file is missing, or a line of one is wrong.
@@ -110,7 +106,7 @@ class NUSWideDataModule(MultiLabelDataModule):
     def __init__(
         self,
         root: str,
-        images: str | None = None,
+        image_folder: str | None = None,
         table: str | None = None,
         prepared: str | None = None,
         resized: int | None = None,
@@ -119,39 +115,19 @@ class NUSWideDataModule(MultiLabelDataModule):
         held_out_fraction: float = 0.05,
         val_fraction: float = 0.05,
         split_seed: int = 0,
-        image_size: int = 224,
-        batch_size: int = 56,
-        num_workers: int | None = None,
-        min_crop: float = 1.0,
-        horizontal_flip: bool = False,
-        cutout: float = 0.5,
-        rand_augment: bool = True,
-        features: str | None = None,
-        views: int = 1,
+        images: ImageConfig = ImageConfig(cutout=0.5, rand_augment=True),
+        **loading: Any,
     ) -> None:
-        super().__init__(
-            image_size,
-            batch_size,
-            num_workers,
-            min_crop,
-            horizontal_flip,
-            cutout,
-            rand_augment,
-            features,
-            views,
-        )
         # A checkpoint must find the data again from any working directory.
         root = str(Path(root).expanduser().resolve())
-        self.save_hyperparameters()
+        super().__init__(images, **loading)
         for name, value in (
             ("held_out_fraction", held_out_fraction),
             ("val_fraction", val_fraction),
         ):
-            require(0 < value < 1, f"data.{name} is {value}; expected between 0 and 1.")
-        require(
-            missing in ("error", "skip"), f"data.missing is {missing!r}; expected error or skip."
-        )
-        self.folders = Folders.find(Path(root), images, prepared)
+            require(0 < value < 1, f"{name} is {value}; expected between 0 and 1.")
+        require(missing in ("error", "skip"), f"missing is {missing!r}; expected error or skip.")
+        self.folders = Folders.find(Path(root), image_folder, prepared)
         self.index = open_index(self.folders, table)
         self.missing = missing
         self.image_folder = self.folders.images
@@ -186,25 +162,23 @@ class NUSWideDataModule(MultiLabelDataModule):
         if unseen is None and absent:
             raise InputError(
                 f"{', '.join(absent[:5])} of the published unseen labels are no labels of the "
-                f"table in {self.folders.root}; correct their names there, or set data.unseen."
+                f"table in {self.folders.root}; correct their names there, or set unseen."
                 + did_you_mean(absent[0], names)
             )
         unseen = self.index.unseen if unseen is None else unseen
         for name in unseen:
             if name not in names:
                 raise InputError(
-                    f"data.unseen: {name!r} is none of the {len(names)} labels of "
+                    f"unseen: {name!r} is none of the {len(names)} labels of "
                     f"{self.folders.root}.{did_you_mean(name, names)}"
                 )
         require(
             0 < len(set(unseen)) < len(names),
             f"{len(set(unseen))} of {len(names)} labels of {self.folders.root} are unseen; set "
-            "data.unseen to the names of some of them.",
+            "unseen to the names of some of them.",
         )
-        roles = [Role.UNSEEN if name in set(unseen) else Role.SEEN for name in names]
-        vocabulary = Vocabulary(names, roles)
-        seen = vocabulary.select(Role.SEEN)
-        columns = vocabulary.indices(seen)
+        columns = [column for column, name in enumerate(names) if name not in set(unseen)]
+        seen = [names[column] for column in columns]
         train = self.rows[Split.TRAIN]
         num_unknown = self.index.unknown[train].sum(axis=0).A1[columns]
         for name, count in zip(seen, num_unknown, strict=True):
@@ -215,7 +189,8 @@ class NUSWideDataModule(MultiLabelDataModule):
                 )
         in_val = self.index.present[self.rows[Split.VAL]].sum(axis=0).A1[columns]
         candidates = [name for name, count in zip(seen, in_val, strict=True) if count]
-        return vocabulary.hold_out(candidates, held_out_fraction, seed)
+        roles = [Role.UNSEEN if name in set(unseen) else Role.SEEN for name in names]
+        return Vocabulary(names, roles).hold_out(candidates, held_out_fraction, seed)
 
     def _usable(self, split: Split) -> np.ndarray:
         rows = self.rows[split]
@@ -247,7 +222,7 @@ class NUSWideDataModule(MultiLabelDataModule):
             raise InputError(
                 f"{len(lost):,} of {len(rows):,} listed images are missing or unreadable, the "
                 f"first is {self.index.images[lost[0]].as_py()} ({state}; looked in "
-                f"{self.folders.images}); complete the copy, or leave them out with data.missing "
+                f"{self.folders.images}); complete the copy, or leave them out with missing "
                 f"skip. {lost_path(self.index.path)} names them all."
             )
 
@@ -261,15 +236,16 @@ class NUSWideDataModule(MultiLabelDataModule):
         require(
             len(rows) > 0,
             f"Not one of the {len(self.rows[split]):,} {split} images is in "
-            f"{self.folders.images}; set data.images to their folder.",
+            f"{self.folders.images}; set image_folder to their folder.",
         )
         originals = self.folders.images
-        return NUSWideDataset(self.index, rows, self.image_folder, originals, transform)
+        return NUSWideDataset(
+            self.index, rows, self.image_folder, originals, self.vocabulary, transform
+        )
 
     @cached_property
     def fingerprint(self) -> str:
         """A digest of images, labels, splits and roles; the pixels are not in it."""
         settings = ("missing", "resized", "val_fraction", "split_seed")
-        parts = [self.index.info["fingerprint"], self.vocabulary.roles]
-        parts += [self.hparams[name] for name in settings]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+        parts = [self.index.info["fingerprint"], *self.vocabulary.names, *self.vocabulary.roles]
+        return text_digest([*parts, *(repr(self.hparams[name]) for name in settings)])

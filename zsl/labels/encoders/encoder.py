@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from zsl.errors import InputError, require
+from zsl.files.class_paths import class_path
 from zsl.labels.encoders.cache import Embedded, cached
 
 Scale = Literal["unit_norm", "unit_variance"]
@@ -58,9 +59,8 @@ class LabelEncoder(ABC):
     def recipe(self) -> dict[str, Any]:
         """How the vectors are made: enough to make those of other names alike."""
         return {
-            "encoder": type(self).__name__,
-            **self.arguments,
-            "scale": self.scale,
+            "class_path": class_path(type(self)),
+            "init_args": {**self.arguments, "scale": self.scale},
             "fingerprint": self.fingerprint,
         }
 
