@@ -1,4 +1,5 @@
-# make fit    trains and evaluates the embedded example; make test runs lint, types and tests.
+# make fit    trains and evaluates the embedded example; make test runs lint, types and tests;
+# make test-slow runs further cases of what the tests hold.
 # Needs Python 3.11 or newer; choose one with make PYTHON=python3.12 ...
 
 PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.13; do \
@@ -6,7 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.13; do \
 	&& echo $$python && break; done)
 BIN := .venv/bin
 
-.PHONY: install fit test clean
+.PHONY: install fit test test-slow clean
 
 install: .venv/.installed
 
@@ -16,8 +17,12 @@ fit: install
 test: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+test-slow: .venv/.installed-dev
+	$(BIN)/pytest -m slow
 
 clean:
 	rm -rf .venv build dist *.egg-info

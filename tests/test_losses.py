@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from zsl.errors import InputError
 from zsl.losses import AsymmetricLoss, RankingLoss
 
 
@@ -153,3 +154,15 @@ def test_ranking_of_extreme_logits_stays_finite(dtype: torch.dtype) -> None:
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
     assert loss.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"gamma_negative": -1.0}, "loss.gamma_negative is -1.0; expected 0 or more"),
+        ({"clip": 1.0}, "loss.clip is 1.0; expected 0 to below 1"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(changes: dict[str, float], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        AsymmetricLoss(**changes)

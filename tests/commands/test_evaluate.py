@@ -14,7 +14,11 @@ from zsl.commands.fit import main as fit
 from zsl.errors import InputError
 
 TINY = ["--config=table.yaml", "--data.num_workers=0", "--data.images.size=32"]
-TINY += ["--model.backbone.name=test_resnet", "--model.backbone.weights=null", "--model.head.embed_dim=16"]
+TINY += [
+    "--model.backbone.name=test_resnet",
+    "--model.backbone.weights=null",
+    "--model.head.embed_dim=16",
+]
 TINY += ["--model.head.feedforward_dim=16", "--data.batch_size=4", "--trainer.max_epochs=1"]
 TINY += ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
 QUICK = ["--replicates=20"]

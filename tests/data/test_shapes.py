@@ -1,8 +1,10 @@
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
 
-from zsl.data import ShapesDataModule, Split
+from zsl.data import ImageConfig, ShapesDataModule, Split
 from zsl.data.shapes import COLOURS, SHAPES, ShapesDataset, shapes_vocabulary
 from zsl.labels import Role
 from zsl.preprocessing import evaluation_transform
@@ -80,10 +82,28 @@ def test_batches_and_recipe() -> None:
     assert batch["image"].dtype == torch.uint8
     assert batch["target"].shape == (4, 120)
     assert batch["index"].tolist() == [0, 1, 2, 3]
-    arguments = {name: value for name, value in data.recipe.items() if name != "class"}
-    assert data.recipe["class"] == "ShapesDataModule"
-    assert ShapesDataModule(**arguments).fingerprint == data.fingerprint
-    assert ShapesDataModule(**arguments | {"seed": 1}).fingerprint != data.fingerprint
+    assert data.recipe == {
+        "class_path": "zsl.data.ShapesDataModule",
+        "init_args": {
+            "num_train": 10,
+            "num_val": 4,
+            "num_test": 4,
+            "seed": 0,
+            "images": asdict(ImageConfig(96, horizontal_flip=True)),
+            "batch_size": 4,
+            "num_workers": 0,
+            "features": None,
+            "views": 1,
+        },
+    }
+    assert dict(data.hparams) == data.recipe["init_args"]
+
+
+def test_the_fingerprint_depends_on_scenes_alone() -> None:
+    fingerprint = ShapesDataModule().fingerprint
+    assert ShapesDataModule(images=ImageConfig(32), batch_size=3).fingerprint == fingerprint
+    assert ShapesDataModule(seed=1).fingerprint != fingerprint
+    assert ShapesDataModule(num_val=7).fingerprint != fingerprint
 
 
 def test_an_index_past_the_end_is_refused() -> None:

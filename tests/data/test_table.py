@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from zsl.data import Split, TableDataModule
+from zsl.data import ImageConfig, Split, TableDataModule
 from zsl.errors import InputError
 from zsl.labels import Role
 
@@ -17,7 +17,7 @@ def edit(path: Path, old: str, new: str) -> None:
 
 
 def test_images_and_targets_come_from_the_table(table_root: Path) -> None:
-    data = TableDataModule(str(table_root), image_size=16, batch_size=4, num_workers=0)
+    data = TableDataModule(str(table_root), images=ImageConfig(16), batch_size=4, num_workers=0)
     data.setup("fit")
     data.setup("test")
     assert [len(d) for d in (data.train_dataset, data.val_dataset, data.test_dataset)] == [
@@ -67,7 +67,7 @@ def test_a_relative_root_is_kept_absolute(
     table_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(table_root.parent)
-    assert TableDataModule("photos").recipe["root"] == str(table_root)
+    assert TableDataModule("photos").recipe["init_args"]["root"] == str(table_root)
 
 
 @pytest.mark.parametrize(
@@ -113,12 +113,10 @@ def test_wrong_lines_are_named(
         TableDataModule(str(table_root))
 
 
-@pytest.mark.parametrize("role", ["seen", "unseen"])
-def test_a_class_file_without_a_role_is_refused(table_root: Path, role: str) -> None:
+def test_of_fixed_classes_none_is_held_out(table_root: Path) -> None:
     path = table_root / "classes.csv"
-    path.write_text(path.read_text().replace(f",{role}\n", ",held_out\n"))
-    with pytest.raises(InputError, match=f"has no {role} label among its 8"):
-        TableDataModule(str(table_root))
+    path.write_text(path.read_text().replace("held_out", "seen").replace("unseen", "seen"))
+    assert set(TableDataModule(str(table_root)).vocabulary.roles) == {Role.SEEN}
 
 
 def test_missing_files_and_splits_are_named(table_root: Path) -> None:
@@ -163,7 +161,7 @@ def test_selection_needs_images_of_held_out_labels(table_root: Path) -> None:
 def test_a_truncated_image_is_named(table_root: Path, num_workers: int) -> None:
     path = table_root / "images" / "2.png"
     path.write_bytes(path.read_bytes()[:70])
-    data = TableDataModule(str(table_root), image_size=16, num_workers=num_workers)
+    data = TableDataModule(str(table_root), images=ImageConfig(16), num_workers=num_workers)
     data.setup("fit")
     with pytest.raises(InputError, match=r"The image .*2\.png can't be read"):
         list(data.val_dataloader())
@@ -176,7 +174,7 @@ def test_a_truncated_image_is_named(table_root: Path, num_workers: int) -> None:
 def test_real_data(
     shared: Path, name: str, counts: tuple[int, ...], splits: tuple[int, ...]
 ) -> None:
-    data = TableDataModule(str(shared / "data" / name), image_size=32, num_workers=0)
+    data = TableDataModule(str(shared / "data" / name), images=ImageConfig(32), num_workers=0)
     assert tuple(len(data.vocabulary.select(role)) for role in Role) == counts
     data.setup("fit")
     data.setup("test")

@@ -150,8 +150,16 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("run")
     root = write_table_dataset(folder / "photos")
     tiny = ["--config=table.yaml", f"--data.root={root}", "--data.images.size=32"]
-    tiny += ["--data.num_workers=0", "--model.backbone.name=test_resnet", "--model.backbone.weights=null"]
-    tiny += ["--model.head.embed_dim=16", "--model.head.feedforward_dim=16", "--trainer.max_epochs=1"]
+    tiny += [
+        "--data.num_workers=0",
+        "--model.backbone.name=test_resnet",
+        "--model.backbone.weights=null",
+    ]
+    tiny += [
+        "--model.head.embed_dim=16",
+        "--model.head.feedforward_dim=16",
+        "--trainer.max_epochs=1",
+    ]
     tiny += ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -11,10 +11,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 import zsl
 from tests.fakes.checkpoints import NEW_LABELS, write_checkpoint
+from tests.fakes.parts import OwnHead, OwnHeadConfig, tiny_backbone, tiny_head
 from zsl.errors import InputError
+from zsl.files.class_paths import describe_part
+from zsl.models import BilinearConfig, ConSEConfig, HeadConfig
 from zsl.tasks.zero_shot import ZeroShotTask
 
 RESULTS = {
@@ -118,20 +122,26 @@ def test_arguments_that_make_no_sense_are_refused(
 
 
 SHARED: list[dict[str, Any]] = [
-    {},
-    {"backbone": "test_vit", "num_groups": 3, "seen_span": True},
-    {"head": "conse"},
-    {"head": "fast0tag", "loss": "ranking", "stride": 16},
-    {"head": "bilinear", "freeze_backbone": True},
+    {
+        "backbone": tiny_backbone(name="test_vit", stride=None),
+        "head": tiny_head(num_groups=3, seen_span=True),
+    },
+    {"head": ConSEConfig(), "backbone": tiny_backbone(frozen=True)},
 ]
 
 
-@pytest.mark.parametrize("settings", SHARED)
-def test_a_saved_folder_is_the_same_tagger(settings: dict[str, Any], tmp_path: Path) -> None:
-    tagger = zsl.Tagger.from_pretrained(write_checkpoint(tmp_path / "run", **settings))
+@pytest.mark.parametrize("parts", SHARED)
+def test_a_saved_folder_is_the_same_tagger(parts: dict[str, Any], tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "run", **parts)
+    tagger = zsl.Tagger.from_pretrained(path)
     tagger.save_pretrained(tmp_path / "shared")
-    files = sorted(path.name for path in (tmp_path / "shared").iterdir())
+    files = sorted(file.name for file in (tmp_path / "shared").iterdir())
     assert files == ["README.md", "config.json", "model.safetensors"]
+    # The same names and values as in the checkpoint.
+    state = torch.load(path, weights_only=True)["state_dict"]
+    shared = load_file(tmp_path / "shared" / "model.safetensors")
+    assert shared.keys() == state.keys()
+    assert all(torch.equal(shared[name], state[name]) for name in state)
     again = zsl.Tagger.from_pretrained(tmp_path / "shared")
     assert again.vocabulary == tagger.vocabulary
     images = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8)
@@ -146,6 +156,22 @@ def test_a_saved_folder_is_the_same_tagger(settings: dict[str, Any], tmp_path: P
         assert copy.read_bytes() == (tmp_path / "shared" / file).read_bytes()
 
 
+def test_classes_of_strangers_are_imported_only_where_they_are_trusted(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "run", head=OwnHeadConfig(rank=3))
+    with pytest.raises(InputError, match=r"names the class 'tests.fakes.parts.OwnHeadConfig', wh"):
+        zsl.Tagger.from_pretrained(path)
+    tagger = zsl.Tagger.from_pretrained(path, trust_code=True)
+    assert isinstance(tagger.network.head, OwnHead)
+    tagger.save_pretrained(tmp_path / "shared")
+    config = json.loads((tmp_path / "shared" / "config.json").read_text())
+    # The folder can't trust itself.
+    (tmp_path / "shared" / "config.json").write_text(json.dumps(config | {"trust_code": True}))
+    with pytest.raises(InputError, match="which is not part of zsl: importing it would execute"):
+        zsl.Tagger.from_pretrained(tmp_path / "shared")
+    again = zsl.Tagger.from_pretrained(tmp_path / "shared", trust_code=True)
+    assert isinstance(again.network.head, OwnHead)
+
+
 def test_the_card_is_filled_in(tagger: zsl.Tagger, tmp_path: Path) -> None:
     tagger.save_pretrained(tmp_path)
     card = (tmp_path / "README.md").read_text()
@@ -154,8 +180,8 @@ def test_the_card_is_filled_in(tagger: zsl.Tagger, tmp_path: Path) -> None:
         "# Zero-shot tagger: TableDataModule (photos)",
         "Labels: 4 seen, 2 held out, 2 unseen.",
         "- seen: blue, green, red, yellow",
-        "| encoder | LabelMatrix |",
-        "| backbone | test_resnet |",
+        "| class_path | zsl.labels.LabelMatrix |",
+        "| backbone.name | test_resnet |",
         "Protocol all_images, zero, averaged: every image counts.",
         "| unseen labels alone (ZSL) | 2 | 10 | 0.123 |  |  |",
         "| all labels (GZSL) | 8 | 10 | 0.456 | 0.789 |  |",
@@ -184,23 +210,27 @@ def test_what_is_no_tagger_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     load = zsl.Tagger.from_pretrained
     with pytest.raises(InputError, match=r"The checkpoint .*none.ckpt does not exist"):
         load(tmp_path / "none.ckpt")
-    with pytest.raises(InputError, match="x is no file, no folder, and not to be had"):
+    with pytest.raises(InputError, match="x is neither a file nor a folder here, nor found"):
         load("x" * 300)
     with pytest.raises(InputError, match=r"has no config.json; expected one that save_pretrained"):
         load(tmp_path)
-    with pytest.raises(InputError, match="someone/tagger is no file, no folder, and not to be had"):
+    with pytest.raises(
+        InputError, match="someone/tagger is neither a file nor a folder here, nor found"
+    ):
         load("someone/tagger")
     broken = tmp_path / "broken.ckpt"
     broken.write_bytes(checkpoint.read_bytes()[:5000])
-    with pytest.raises(InputError, match="damaged, incomplete, or no checkpoint"):
+    with pytest.raises(InputError, match="damaged, incomplete, or not a checkpoint"):
         load(broken)
     shutil.copy(checkpoint, broken)
-    change(broken, zsl={"version": "9.0"}, hyper_parameters={"num_experts": 8})
-    with pytest.raises(InputError, match=r"'num_experts' of zsl 9.0, which zsl .* lacks"):
-        load(broken)
-    shutil.copy(checkpoint, broken)
-    change(broken, zsl={"version": "9.0"}, hyper_parameters={"embed_dim": 32})
-    with pytest.raises(InputError, match=r"was saved by zsl 9.0 and does not go with zsl"):
+    for changes in ({"num_experts": 8}, {"embed_dim": 32}):
+        head = describe_part(tiny_head())
+        head["init_args"].update(changes)
+        change(broken, zsl={"version": "9.0"}, hyper_parameters={"head": head})
+        with pytest.raises(InputError, match=r"was saved by zsl 9.0 and does not fit zsl"):
+            load(broken)
+    change(broken, zsl={"experts": 8})
+    with pytest.raises(InputError, match=r"was saved by zsl 9.0 and does not fit .*'experts'"):
         load(broken)
 
 
@@ -219,12 +249,21 @@ def test_a_damaged_folder_is_refused(tagger: zsl.Tagger, tmp_path: Path) -> None
     ("changes", "message"),
     [
         ({"names": ["red"]}, "Found 1 label names but 8 roles"),
-        ({"names": 8 * [3]}, "does not go with zsl"),
+        ({"names": 8 * [3]}, "does not fit zsl"),
         ({"roles": 8 * ["known"]}, "'known'; expected one of seen, held_out, unseen"),
+        ({"roles": ["unseen", *7 * ["seen"]]}, "label names are not ordered by role"),
         ({"image_size": 64.5}, "image_size is 64.5; expected a number of pixels"),
         ({"image_size": 0}, "image_size is 0; expected a number of pixels"),
-        ({"encoder": None}, "does not go with zsl"),
-        ({"model": {"head": "oracle"}}, "There is no head 'oracle'; expected one of ml_decoder,"),
+        ({"encoder": None}, "does not fit zsl"),
+        ({"model": {"head": None}}, "does not fit zsl"),
+        (
+            {"model": {"head": {"class_path": "zsl.models.Oracle", "init_args": {}}}},
+            "The class 'zsl.models.Oracle', which the checkpoint was made with, can't be imported",
+        ),
+        (
+            {"model": {"head": {"class_path": "zsl.labels.Role", "init_args": {}}}},
+            "'zsl.labels.Role', which the checkpoint names, is not a HeadConfig",
+        ),
     ],
 )
 def test_a_config_edited_by_hand_is_refused(
@@ -245,35 +284,22 @@ def test_others_may_read_what_is_shared(tagger: zsl.Tagger, tmp_path: Path) -> N
     assert all(path.stat().st_mode & 0o044 == 0o044 for path in tmp_path.iterdir())
 
 
-def test_a_checkpoint_of_an_older_version_takes_the_defaults(
-    checkpoint: Path, tagger: zsl.Tagger, pictures: list[Path], tmp_path: Path
-) -> None:
-    older = torch.load(checkpoint, weights_only=True)
-    del older["hyper_parameters"]["query_relu"], older["hyper_parameters"]["seen_span"]
-    torch.save(older, tmp_path / "older.ckpt")
-    again = zsl.Tagger.from_pretrained(tmp_path / "older.ckpt")
-    assert again.predict(pictures) == tagger.predict(pictures)
-
-
 @pytest.mark.parametrize(
-    ("settings", "side"),
+    ("parts", "side"),
     [
-        ({}, 2),
-        ({"stride": 8, "num_groups": 3}, 8),
-        ({"backbone": "test_vit"}, 4),
+        ({"backbone": tiny_backbone(stride=8), "head": tiny_head(num_groups=3)}, 8),
+        ({"backbone": tiny_backbone(name="test_vit", stride=None)}, 4),
     ],
 )
-def test_attention_is_a_map_of_each_label(
-    settings: dict[str, Any], side: int, tmp_path: Path
-) -> None:
-    tagger = zsl.Tagger.from_pretrained(write_checkpoint(tmp_path / "run", **settings))
+def test_attention_is_a_map_of_each_label(parts: dict[str, Any], side: int, tmp_path: Path) -> None:
+    tagger = zsl.Tagger.from_pretrained(write_checkpoint(tmp_path / "run", **parts))
     pictures = sorted((tmp_path / "run" / "photos" / "images").iterdir())[:3]
     labels = ["pink", "red"]
     maps = tagger.attention(pictures, labels, batch_size=2)
     assert maps.shape == (3, 2, side, side)
     torch.testing.assert_close(maps.sum(dim=(2, 3)), torch.ones(3, 2))
     tokens = tagger.tokens(pixels(pictures[2:]))
-    decoder: Any = tagger.network.decoder
+    decoder: Any = tagger.network.head
     with torch.no_grad():
         (expected,) = decoder.attention(tokens, tagger.ask(labels)[1])
     torch.testing.assert_close(maps[2].flatten(1), expected, rtol=1e-2, atol=1e-3)
@@ -281,24 +307,17 @@ def test_attention_is_a_map_of_each_label(
 
 
 @pytest.mark.parametrize(
-    ("settings", "head"),
-    [
-        ({"head": "bilinear"}, "bilinear"),
-        ({"head": "conse"}, "conse"),
-        ({"head": "fast0tag"}, "fast0tag"),
-        ({"pool_tokens": True}, "ml_decoder with pool_tokens"),
-    ],
+    ("head", "name"),
+    [(BilinearConfig(), "BilinearHead"), (tiny_head(pool_tokens=True), "OnMeanToken")],
 )
-def test_a_head_without_attention_says_so(
-    settings: dict[str, Any], head: str, tmp_path: Path
-) -> None:
-    tagger = zsl.Tagger.from_pretrained(write_checkpoint(tmp_path / "run", **settings))
-    with pytest.raises(InputError, match=f"The head {head} looks at the image as a whole"):
+def test_a_head_without_attention_says_so(head: HeadConfig, name: str, tmp_path: Path) -> None:
+    tagger = zsl.Tagger.from_pretrained(write_checkpoint(tmp_path / "run", head=head))
+    with pytest.raises(InputError, match=f"The head {name} sees the image as a whole"):
         tagger.attention([])
 
 
 def test_scores_of_cosines_are_told_as_they_are(tmp_path: Path) -> None:
-    tagger = zsl.Tagger.from_pretrained(write_checkpoint(tmp_path / "run", head="conse"))
+    tagger = zsl.Tagger.from_pretrained(write_checkpoint(tmp_path / "run", head=ConSEConfig()))
     (_, scores), *_ = tagger.predict([Image.new("RGB", (9, 7), "red")], top_k=8)
     red = torch.tensor([255, 0, 0], dtype=torch.uint8).view(1, 3, 1, 1)
     logits = tagger(red.expand(-1, -1, 64, 64))
@@ -314,6 +333,6 @@ def test_import_is_light() -> None:
 
 def test_scores_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     tagger = zsl.Tagger.from_pretrained(write_checkpoint(tmp_path / "run"))
-    torch.nn.init.constant_(next(tagger.network.decoder.parameters()), torch.nan)
+    torch.nn.init.constant_(next(tagger.network.head.parameters()), torch.nan)
     with pytest.raises(InputError, match=r"scores are no numbers \(NaN\)"):
         tagger.predict(Image.new("RGB", (64, 64)))

@@ -5,7 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from zsl.labels import QueryAugmentation
+from zsl.errors import InputError
+from zsl.labels import QueryAugmentation, QueryAugmentationConfig
 from zsl.labels.query_addition import MixedQueries, NeighbourQueries, RandomQueries
 
 EXACT = "donot_use_mm_for_euclid_dist"
@@ -141,3 +142,37 @@ def test_strength_zero_and_evaluation_change_nothing() -> None:
     queries, targets = augmentation(QUERIES, TARGETS)
     assert queries is QUERIES
     assert targets is TARGETS
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"noise": -1.0}, "augmentation.noise is -1.0; expected 0 or more"),
+        ({"rotation": -1.0}, "augmentation.rotation is -1.0; expected 0 or more"),
+        ({"dropout": 1.0}, "augmentation.dropout is 1.0; expected 0 to below 1"),
+        ({"random": -1}, "augmentation.random is -1; expected 0 or more"),
+        ({"ramp": 2.0}, "augmentation.ramp is 2.0; expected 0 to 1"),
+        ({"labels_per_mixture": 1}, "augmentation.labels_per_mixture is 1; expected 2 or more"),
+    ],
+)
+def test_strengths_out_of_range_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        QueryAugmentationConfig(**changes)
+
+
+def test_a_config_makes_the_augmentation_it_describes() -> None:
+    config = QueryAugmentationConfig(0.1, 0.2, 0.3, 4, "present", 5, 3, 6, "uncertain", 0.5)
+    made: Any = config.make(200)
+    assert [part.strength for part in made.noise] == [0.1, 0.2]
+    assert made.dropout.rate == 0.3
+    assert [(part.number, part.target) for part in made.additions] == [
+        (4, "present"),
+        (5, "uncertain"),
+        (6, "uncertain"),
+    ]
+    assert made.additions[1].num_labels == 3
+    assert made.ramp == 0.5
+    assert config.changed == ["noise", "rotation", "dropout", "random", "mixed", "neighbours"]
+    assert QueryAugmentationConfig().changed == []
+    with pytest.raises(InputError, match="mixed is 5; it needs 3 seen labels or more, and 2 are"):
+        config.make(2)

@@ -8,11 +8,28 @@ from zsl.labels import Role, Vocabulary
 
 def test_names_are_selected_by_role_in_order() -> None:
     vocabulary = Vocabulary(["a", "b", "c", "d"], ["unseen", "seen", "held_out", "seen"])
+    assert vocabulary.names == ["b", "d", "c", "a"]
+    assert vocabulary.roles == ["seen", "seen", "held_out", "unseen"]
     assert vocabulary.select(Role.SEEN) == ["b", "d"]
     assert vocabulary.select(Role.SEEN, Role.UNSEEN) == ["b", "d", "a"]
-    assert vocabulary.indices(["d", "a"]) == [3, 0]
+    assert vocabulary.names[vocabulary.columns(Role.SEEN)] == ["b", "d"]
+    assert vocabulary.names[vocabulary.columns(Role.SEEN, Role.HELD_OUT)] == ["b", "d", "c"]
+    assert vocabulary.names[vocabulary.columns(Role.UNSEEN)] == ["a"]
+    assert vocabulary.indices(["d", "a"]) == [1, 3]
     assert len(vocabulary) == 4
     assert repr(vocabulary) == "Vocabulary(4 labels: 2 seen, 1 held_out, 1 unseen)"
+
+
+def test_columns_of_a_role_without_labels_are_none() -> None:
+    vocabulary = Vocabulary(["a", "b"], ["unseen", "seen"])
+    assert vocabulary.names[vocabulary.columns(Role.HELD_OUT)] == []
+    assert vocabulary.names[vocabulary.columns(Role.SEEN, Role.HELD_OUT)] == ["b"]
+
+
+def test_names_that_go_with_vectors_must_be_in_order() -> None:
+    assert Vocabulary.ordered(["a", "b"], ["seen", "unseen"]).names == ["a", "b"]
+    with pytest.raises(InputError, match="label names are not ordered by role"):
+        Vocabulary.ordered(["a", "b"], ["unseen", "seen"])
 
 
 def test_unknown_name_suggests_near_ones() -> None:

@@ -1,13 +1,26 @@
-"""The heads without a decoder, against their formulas written out."""
+"""The heads without a decoder, against their formulas written out; what the configs refuse."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from zsl.errors import InputError
-from zsl.models import BilinearHead, CLIPHead, ConSEHead, Fast0TagHead, OnMeanToken, WordMLDecoder
+from zsl.models import (
+    BilinearHead,
+    CLIPConfig,
+    CLIPHead,
+    ConSEConfig,
+    ConSEHead,
+    Fast0TagConfig,
+    Fast0TagHead,
+    GroupedWordMLDecoder,
+    MLDecoderConfig,
+    OnMeanToken,
+    WordMLDecoder,
+)
 
 
 def naive_cosine(left: Tensor, right: Tensor) -> Tensor:
@@ -110,3 +123,41 @@ def test_scores_are_single_precision_under_autocast(name: str) -> None:
     }[name].eval()
     with torch.autocast("cpu", torch.bfloat16):
         assert head(torch.randn(3, 1, 5).bfloat16(), seen).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("config", "changes", "message"),
+    [
+        (MLDecoderConfig, {"num_groups": 0}, "head.num_groups is 0; expected 1 or more"),
+        (MLDecoderConfig, {"embed_dim": 30}, "head.embed_dim 30 is not divisible by head.num_hea"),
+        (MLDecoderConfig, {"num_heads": 0}, "head.num_heads is 0; expected 1 or more"),
+        (MLDecoderConfig, {"feedforward_dim": 0}, "head.feedforward_dim is 0; expected 1 or more"),
+        (MLDecoderConfig, {"dropout": 2.0}, "head.dropout is 2.0; expected 0 to below 1"),
+        (Fast0TagConfig, {"hidden_dim": 0}, "head.hidden_dim is 0; expected 1 or more"),
+        (Fast0TagConfig, {"dropout": 1.0}, "head.dropout is 1.0; expected 0 to below 1"),
+        (ConSEConfig, {"num_combined": 0}, "head.num_combined is 0; expected 1 or more"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(
+    config: type, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        config(**changes)
+
+
+def test_configs_make_the_heads_they_describe() -> None:
+    seen = torch.randn(6, 4)
+    tiny: dict[str, Any] = {"embed_dim": 8, "num_heads": 2, "feedforward_dim": 16}
+    full = MLDecoderConfig(**tiny, seen_span=True).make(5, seen)
+    assert isinstance(full, WordMLDecoder)
+    assert full.span is not None
+    grouped = MLDecoderConfig(9, **tiny, query_relu=False).make(5, seen)
+    assert isinstance(grouped, GroupedWordMLDecoder)
+    assert len(grouped.group_queries) == 6
+    assert not grouped.query_relu
+    assert isinstance(MLDecoderConfig(**tiny, pool_tokens=True).make(5, seen), OnMeanToken)
+    fast = Fast0TagConfig(9).make(5, seen)
+    assert fast.direction[0].out_features == 9
+    assert ConSEConfig(2).make(5, seen).num_combined == 2
+    with pytest.raises(InputError, match="embeds images in 5 numbers, the encoder labels in 4"):
+        CLIPConfig().make(5, seen)

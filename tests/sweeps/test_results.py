@@ -102,7 +102,10 @@ def test_tables_are_read_as_they_were(in_tmp_path: Path) -> None:
     table.to_csv("trials.csv", index=False)
     found = read_tables(".")
     assert (found.names, found.figures) == (NAMES, FIGURES)
-    assert found.trials["model.augmentation.noise"].tolist() == table["model.augmentation.noise"].tolist()
+    assert (
+        found.trials["model.augmentation.noise"].tolist()
+        == table["model.augmentation.noise"].tolist()
+    )
     assert None in found.points["model.augmentation.dropout"].tolist()
     pd.testing.assert_frame_equal(found.points.drop(columns=NAMES), points.drop(columns=NAMES))
 

@@ -188,7 +188,9 @@ def test_wandb_runs_the_shipped_files(name: str, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("value", [None, 0.5, 1])
 def test_values_in_the_notation_of_python(value: Any) -> None:
-    config = parse(["--config=shapes.yaml", f"--model.optimization.ema_decay={value and value / 2}"])
+    config = parse(
+        ["--config=shapes.yaml", f"--model.optimization.ema_decay={value and value / 2}"]
+    )
     assert config["model"]["ema_decay"] == (value and value / 2)
     group = {"ema_decay": value and value / 2, "freeze_backbone": True, "optimizer": "adam"}
     config = parse(["--config=shapes.yaml", f"--model={group}", "--model.backbone.weights=None"])

@@ -31,7 +31,9 @@ def test_a_grid_on_two_processes(
     assert "Sweep tiny: 2 complete trials." in output
     assert "selected on held-out seen labels" in output
     rows = read_csv(FOLDER / "trials.csv")
-    assert [(row["model.augmentation.noise"], row["model.augmentation.dropout"]) for row in rows] == [
+    assert [
+        (row["model.augmentation.noise"], row["model.augmentation.dropout"]) for row in rows
+    ] == [
         ("0.0", "0.0"),
         ("0.0", "0.3"),
     ]
@@ -124,10 +126,25 @@ def test_a_search_prunes_and_logs_to_wandb(
     [
         ("model.query_nose", [1], (), "model.query_nose. Did you mean 'model.augmentation.noise'"),
         ("model", [{"query_nose": 1}], (), "no argument model.query_nose"),
-        ("model.augmentation.noise", [0, "much"], (), "model.augmentation.noise is 'much'; expected float"),
+        (
+            "model.augmentation.noise",
+            [0, "much"],
+            (),
+            "model.augmentation.noise is 'much'; expected float",
+        ),
         ("model.augmentation.noise", [0], ("--trainer.devices=2",), "a trial runs on one device"),
-        ("model.augmentation.dropout", [1.5], (), "Trial 0 was refused: model.augmentation.dropout is 1.5"),
-        ("model.augmentation.noise", [0], ("--processes=0",), "--processes is 0; expected 1 or more"),
+        (
+            "model.augmentation.dropout",
+            [1.5],
+            (),
+            "Trial 0 was refused: model.augmentation.dropout is 1.5",
+        ),
+        (
+            "model.augmentation.noise",
+            [0],
+            ("--processes=0",),
+            "--processes is 0; expected 1 or more",
+        ),
     ],
 )
 @pytest.mark.usefixtures("in_tmp_path")
