@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from zsl.data.datamodule import MultiLabelDataModule
+from zsl.data.datamodule import ImageConfig, MultiLabelDataModule
 from zsl.data.dataset import ImageFileDataset, Split
 from zsl.files.images import check_picture
 from zsl.preprocessing import ImageTransform
@@ -110,7 +110,7 @@ class OurDataModule(MultiLabelDataModule):
     """The product's loaders, with the augmentation of nuswide.yaml."""
 
     def __init__(self, files: list[Path], num_workers: int) -> None:
-        super().__init__(SIZE, BATCH, num_workers, 1.0, False, 0.5, True, None, 1)
+        super().__init__(ImageConfig(SIZE, cutout=0.5, rand_augment=True), BATCH, num_workers)
         self.files = files
 
     def dataset(self, split: Split, transform: ImageTransform) -> OurDataset:

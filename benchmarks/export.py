@@ -26,9 +26,9 @@ from PIL import Image
 
 from zsl.files.images import read_picture, read_pixels
 from zsl.inference.export_formats import export_tagger
-from zsl.models import Backbone, GroupedWordMLDecoder, TaggerNetwork, WordMLDecoder
+from zsl.inference.tagger import Tagger
+from zsl.models import MLDecoderConfig, TaggerNetwork, TimmBackboneConfig
 from zsl.preprocessing import evaluation_transform
-from zsl.tasks.zero_shot import ZeroShotTask
 
 QUERY_DIM, ROUNDS = 384, 5
 
@@ -58,13 +58,9 @@ def compare(num_groups: int | None, num_labels: int, size: int, threads: int) ->
     """Prints a line for each batch size."""
     torch.manual_seed(0)
     queries = torch.randn(num_labels, QUERY_DIM)
-    backbone = Backbone("tf_efficientnet_lite0", None, None, size)
-    decoder = (
-        GroupedWordMLDecoder(backbone.token_dim, queries[:num_groups])
-        if num_groups
-        else WordMLDecoder(backbone.token_dim, QUERY_DIM)
-    )
-    tagger = TaggerNetwork(backbone, decoder).eval()
+    backbone = TimmBackboneConfig("tf_efficientnet_lite0", weights=None)
+    head = MLDecoderConfig(num_groups)
+    tagger = TaggerNetwork.make(backbone, head, size, queries, num_labels).eval()
     sessions = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in ("open", "baked"):
@@ -93,16 +89,15 @@ def compare(num_groups: int | None, num_labels: int, size: int, threads: int) ->
 @torch.no_grad()
 def compare_resizing(checkpoint: str, folder: str, most: int) -> None:
     """Prints how far probabilities and pixels are apart between Pillow's and our resize."""
-    task = ZeroShotTask.from_checkpoint(checkpoint).eval()
-    queries = task.encoder.encode(task.vocabulary.names)
-    transform, side = evaluation_transform(task.image_size), task.image_size
+    tagger = Tagger.from_pretrained(checkpoint)
+    transform, side = evaluation_transform(tagger.image_size), tagger.image_size
     probabilities, pixels = [], []
     paths = sorted(path for path in Path(folder).rglob("*") if path.suffix in (".jpg", ".png"))
     for path in paths[:: max(1, len(paths) // most)][:most]:
         read = torch.from_numpy(read_pixels(path, transform.min_side)).permute(2, 0, 1)
         resized = read_picture(path).resize((side, side), Image.Resampling.BILINEAR)
         two = torch.stack([transform(read), torch.tensor(np.asarray(resized)).permute(2, 0, 1)])
-        one, other = task.tagger(two, queries).sigmoid()
+        one, other = tagger(two).sigmoid()
         probabilities.append(float((one - other).abs().max()))
         pixels.append(float((two[0].float() - two[1].float()).abs().mean()))
     print(

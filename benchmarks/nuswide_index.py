@@ -132,7 +132,7 @@ def measure_workers(root: str) -> None:
     import torch
     from torch.utils.data import Dataset
 
-    from zsl.data import NUSWideDataModule
+    from zsl.data import ImageConfig, NUSWideDataModule
     from zsl.data.nuswide.datamodule import NUSWideDataset
 
     class Nothing(Dataset):
@@ -145,7 +145,7 @@ def measure_workers(root: str) -> None:
     # The pixels are left out: a pass of targets alone.
     pixel = torch.zeros(3, 1, 1, dtype=torch.uint8)
     setattr(NUSWideDataset, "pixels", lambda self, index, min_side: pixel)  # noqa: B010
-    data = NUSWideDataModule(root, num_workers=2, rand_augment=False, cutout=0.0, image_size=1)
+    data = NUSWideDataModule(root, num_workers=2, batch_size=56, images=ImageConfig(1))
     data.setup("fit")
     result: dict[str, Any] = {}
     loaders = {"nothing": torch.utils.data.DataLoader(Nothing(), 56, num_workers=2)}

@@ -23,6 +23,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from zsl.files.class_paths import describe_part
 from zsl.files.image_paths import find_images
 from zsl.inference.export_formats import export_tagger
 from zsl.inference.image_batches import image_batches
@@ -30,6 +31,7 @@ from zsl.inference.output_formats import make_writer, opened
 from zsl.inference.prediction import Prediction, Selection
 from zsl.inference.tagger import Tagger
 from zsl.labels import LabelMatrix
+from zsl.models import MLDecoderConfig, TaggerNetwork, TimmBackboneConfig
 
 IMAGE_SIZE, WIDTH = 224, 300
 
@@ -42,17 +44,17 @@ def make_tagger(num_labels: int, num_groups: int | None, folder: str) -> Tagger:
     np.savez(path, vectors=vectors.numpy(), names=np.array(names))
     encoder = LabelMatrix(path)
     encoder.encode(names)
+    backbone = TimmBackboneConfig("tf_efficientnet_lite0", weights=None, frozen=True)
+    head = MLDecoderConfig(num_groups)
     return Tagger(
         names=names,
         roles=["seen"] * num_labels,
         image_size=IMAGE_SIZE,
         encoder=encoder.recipe,
-        model={
-            "backbone": "tf_efficientnet_lite0",
-            "freeze_backbone": True,
-            "num_groups": num_groups,
-        },
-        label_vectors=vectors,
+        model={"backbone": describe_part(backbone), "head": describe_part(head)},
+        scores_are_log_odds=True,
+        label_encoder=encoder,
+        network=TaggerNetwork.make(backbone, head, IMAGE_SIZE, vectors, num_labels),
     )
 
 
