@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from zsl.errors import InputError, require
 from zsl.files.checkpoints import MISFITS, of_another_version, read_checkpoint
-from zsl.inference.image_batches import Picture, image_batches
+from zsl.inference.image_batches import ImageLike, image_batches
 from zsl.inference.model_card import model_card
 from zsl.inference.prediction import Prediction, Selection
 from zsl.labels import Role, Vocabulary, encoder_from_recipe
@@ -231,7 +231,7 @@ class Tagger(
 
     def predict(
         self,
-        images: Picture | Sequence[Picture],
+        images: ImageLike | Sequence[ImageLike],
         labels: Sequence[str] | None = None,
         top_k: int | None = None,
         threshold: float | None = None,
@@ -261,7 +261,7 @@ class Tagger(
         return predictions
 
     def token_batches(
-        self, images: Picture | Sequence[Picture], batch_size: int = 32
+        self, images: ImageLike | Sequence[ImageLike], batch_size: int = 32
     ) -> Iterator[Tensor]:
         """Yields the backbone's tokens (B, T, C) of batches of images.
 
@@ -306,7 +306,7 @@ class Tagger(
 
     def attention(
         self,
-        images: Picture | Sequence[Picture],
+        images: ImageLike | Sequence[ImageLike],
         labels: Sequence[str] | None = None,
         batch_size: int = 32,
     ) -> Tensor:
@@ -362,7 +362,7 @@ class Tagger(
         )
 
 
-def _as_list(images: Picture | Sequence[Picture]) -> Sequence[Picture]:
+def _as_list(images: ImageLike | Sequence[ImageLike]) -> Sequence[ImageLike]:
     return [images] if isinstance(images, str | Path | Image.Image) else images
 
 
