@@ -106,7 +106,7 @@ def test_paths_and_pictures_are_the_same(tagger: zsl.Tagger, pictures: list[Path
         ({"threshold": 1.5}, "threshold is 1.5; expected 0 to 1"),
         ({"batch_size": 0}, "batch_size is 0; expected 1 or more"),
         ({"images": "nowhere.jpg"}, "The image nowhere.jpg can't be read"),
-        ({"images": [3]}, "An image is a int; expected a path"),
+        ({"images": [3]}, "An image is of type int; expected a path"),
         ({"images": Image.new("RGB", (0, 0))}, "The image given can't be read"),
     ],
 )

@@ -74,8 +74,8 @@ def _eval_results(dataset: str, results: Mapping[str, Any]) -> list[EvalResult]:
 
 
 def _rows(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Names and values of nested settings, `init_args` left out of the names."""
-    for name, value in values.items():
+    """Yields names and values of nested settings; `init_args` is left out of the names."""
+    for name, value in sorted(values.items()):
         if isinstance(value, Mapping):
             yield from _rows(value, prefix if name == "init_args" else f"{prefix}{name}.")
         elif value is not None:
