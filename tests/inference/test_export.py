@@ -190,9 +190,7 @@ def test_the_example_of_the_docs_needs_neither_torch_nor_zsl(
     assert len(example.splitlines()) <= 20
     blocked = "import sys; sys.modules.update(torch=None, zsl=None)\n"
     command = [sys.executable, "-c", blocked + example]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=True, cwd=exported.parent
-    )
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=exported.parent)
     tagger = zsl.Tagger.from_pretrained(checkpoint)
     with Image.open(exported.parent / "photo.jpg") as saved:
         squashed = np.asarray(saved.resize((32, 32), Image.Resampling.BILINEAR))

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from zsl.inference.image_batches import image_batches
+from zsl.inference.image_batches import ImageLike, image_batches
 
 
 def test_files_of_any_kind_are_seen_alike(tmp_path: Path) -> None:
@@ -38,7 +38,13 @@ def test_a_turned_image_is_seen_upright(tmp_path: Path) -> None:
 def test_unreadable_images_are_told_apart(tmp_path: Path) -> None:
     grey = [Image.new("L", (9, 9), value) for value in (10, 20, 30)]
     (tmp_path / "broken.jpg").write_bytes(b"no image")
-    images = [grey[0], tmp_path / "broken.jpg", tmp_path / "none.jpg", grey[1], grey[2]]
+    images: list[ImageLike] = [
+        grey[0],
+        tmp_path / "broken.jpg",
+        tmp_path / "none.jpg",
+        grey[1],
+        grey[2],
+    ]
     batches = list(image_batches(images, 8, 2))
     assert [batch.indices for batch in batches] == [[0], [3], [4]]
     assert [batch.images[:, 0, 0, 0].tolist() for batch in batches] == [[10], [20], [30]]

@@ -8,7 +8,11 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from zsl.inference.model_card import model_card
 
-HEADER = {"library_name": "zsl", "pipeline_tag": "zero-shot-image-classification", "tags": ["a"]}
+HEADER: dict[str, Any] = {
+    "library_name": "zsl",
+    "pipeline_tag": "zero-shot-image-classification",
+    "tags": ["a"],
+}
 RESULTS = {
     "protocol": {
         "name": "all_images, zero, averaged",
@@ -71,9 +75,9 @@ def test_a_person_reads_what_the_tagger_is_made_of(tmp_path: Path) -> None:
 
 
 def test_the_hub_reads_the_results(tmp_path: Path) -> None:
-    data = card_of(tmp_path).data
+    data: Any = card_of(tmp_path).data
     assert {name: getattr(data, name) for name in HEADER} == HEADER
-    found = {result.metric_name: result for result in data.eval_results or []}
+    found = {result.metric_name: result for result in data.eval_results}
     values = {name: result.metric_value for name, result in found.items()}
     assert values == {
         "mAP, unseen labels alone (ZSL)": 0.1235,
@@ -92,7 +96,7 @@ def test_the_hub_reads_the_results(tmp_path: Path) -> None:
 def test_without_results_it_says_so(tmp_path: Path) -> None:
     card = card_of(tmp_path, results=None)
     assert "There were no test results beside the checkpoint." in card.text
-    assert card.data.eval_results is None
+    assert card.data.get("eval_results") is None
 
 
 @pytest.mark.parametrize(
@@ -119,4 +123,4 @@ def test_names_are_data(tmp_path: Path, name: str, shown: str) -> None:
     assert f"- 2 seen: {shown}, dark_red" in lines
     assert f"| {shown} | {shown} |" in lines
     assert f"# Zero-shot tagger: {shown}" in lines
-    assert {result.dataset_name for result in card.data.eval_results or []} == {name}
+    assert {result.dataset_name for result in card.data.get("eval_results")} == {name}

@@ -100,10 +100,7 @@ class Gallery:
 
 
 def _small(image: ImageLike) -> Image.Image:
-    if isinstance(image, Image.Image):
-        shown = to_rgb(image).copy()
-    else:
-        shown = read_picture(Path(image))
+    shown = to_rgb(image).copy() if isinstance(image, Image.Image) else read_picture(Path(image))
     shown.thumbnail((LONG_SIDE, LONG_SIDE))
     return shown
 

@@ -28,14 +28,15 @@ def model_card(config: Mapping[str, Any], data: ModelCardData) -> ModelCard:
         data: The header without results.
     """
     dataset, results = config["data"] or "unknown data", config["results"] or {}
+    header = data.to_dict()
     if results:
-        own = {"model_name": f"Zero-shot tagger: {dataset}"}
-        data = ModelCardData(**data.to_dict(), **own, eval_results=_eval_results(dataset, results))
+        header["model_name"] = f"Zero-shot tagger: {dataset}"
+        header["eval_results"] = _eval_results(dataset, results)
     labels: dict[str, list[str]] = {"seen": [], "held_out": [], "unseen": []}
     for name, role in zip(config["names"], config["roles"], strict=True):
         labels[role].append(_escape(name))
     return ModelCard.from_template(
-        data,
+        ModelCardData(**header),
         template_path=str(_TEMPLATE),
         dataset=_escape(dataset),
         version=_escape(config["version"]),
