@@ -1,11 +1,11 @@
-"""Pictures per second of zsl.predict and of ONNX Runtime, against the backbone alone.
+"""Images per second of zsl.predict and of ONNX Runtime, against the backbone alone.
 
 python benchmarks/predict.py
 python benchmarks/predict.py --images FOLDER --num_images 2000
 
 A tagger with random weights (EfficientNet-Lite0 at 224 px, full decoding or groups) tags the
-pictures as the command does, into a CSV; what is spent outside backbone and head is what reading,
-resizing and writing cost. The same pictures are then tagged by its export in ONNX Runtime, with
+images as the command does, into a CSV; what is spent outside backbone and head is what reading,
+resizing and writing cost. The same images are then tagged by its export in ONNX Runtime, with
 the label vectors as an input and built in.
 """
 
@@ -27,7 +27,7 @@ from zsl.files.class_paths import describe_part
 from zsl.files.image_paths import find_images
 from zsl.inference.export_formats import export_tagger
 from zsl.inference.image_batches import image_batches
-from zsl.inference.output_formats import make_writer, opened
+from zsl.inference.output_formats import make_writer, open_output
 from zsl.inference.prediction import Prediction, Selection
 from zsl.inference.tagger import Tagger
 from zsl.labels import LabelMatrix
@@ -58,7 +58,7 @@ def make_tagger(num_labels: int, num_groups: int | None, folder: str) -> Tagger:
     )
 
 
-def write_pictures(folder: Path, number: int) -> Path:
+def write_images(folder: Path, number: int) -> Path:
     """Draws JPEG files of 640 x 480 pixels, smooth with a little noise as photographs are."""
     folder.mkdir()
     random = np.random.default_rng(0)
@@ -123,7 +123,7 @@ def by_onnxruntime(tagger: Tagger, is_baked: bool, threads: int, folder: str) ->
 
 
 def backbone_alone(tagger: Tagger, num_images: int, batch_size: int) -> float:
-    """Pictures per second of the backbone on pixels that are there."""
+    """Images per second of the backbone on pixels that are there."""
     images = torch.randint(0, 256, (batch_size, 3, IMAGE_SIZE, IMAGE_SIZE), dtype=torch.uint8)
     tagger.tokens(images)
     start = time.perf_counter()
@@ -133,24 +133,24 @@ def backbone_alone(tagger: Tagger, num_images: int, batch_size: int) -> float:
 
 
 def tag(score: Score, paths: list[Path], batch_size: int, output: Path) -> Stopwatch:
-    """Reads the pictures, tags them, and writes a CSV."""
+    """Reads the images, tags them, and writes a CSV."""
     watch = Stopwatch()
-    with opened(output) as file:
+    with open_output(output) as file:
         write = make_writer("csv", file, paths)
         for batch in image_batches(paths, IMAGE_SIZE, batch_size):
-            watch.add("waiting for pictures")
+            watch.add("waiting for images")
             predictions = score(batch.images, watch)
-            for place, prediction in zip(batch.places, predictions, strict=True):
-                write(paths[place], prediction)
+            for index, prediction in zip(batch.indices, predictions, strict=True):
+                write(paths[index], prediction)
             watch.add("writing")
     watch.add("writing")
     return watch
 
 
 def main() -> None:
-    """Prints pictures per second, and the share of each part of the time."""
+    """Prints images per second, and the share of each part of the time."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", help="A folder (default: drawn pictures, JPEG of 640 x 480).")
+    parser.add_argument("--images", help="A folder (default: drawn images, JPEG of 640 x 480).")
     parser.add_argument("--num_images", type=int, default=256)
     parser.add_argument("--num_labels", type=int, default=1006)
     parser.add_argument("--batch_size", type=int, default=32)
@@ -158,13 +158,13 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
-        source = options.images or write_pictures(Path(folder, "pictures"), options.num_images)
+        source = options.images or write_images(Path(folder, "images"), options.num_images)
         paths = find_images([str(source)])[: options.num_images]
-        print(f"{len(paths)} pictures, {options.num_labels} labels, {options.threads} threads")
+        print(f"{len(paths)} images, {options.num_labels} labels, {options.threads} threads")
         for kind, num_groups in (("full decoding", None), ("100 groups", 100)):
             tagger = make_tagger(options.num_labels, num_groups, folder)
             alone = backbone_alone(tagger, len(paths), options.batch_size)
-            print(f"\n{kind}; backbone alone, in PyTorch: {alone:.1f} pictures/s")
+            print(f"\n{kind}; backbone alone, in PyTorch: {alone:.1f} images/s")
             scores = {
                 "PyTorch": by_pytorch(tagger),
                 "ONNX Runtime": by_onnxruntime(tagger, False, options.threads, folder),
@@ -178,7 +178,7 @@ def main() -> None:
                 parts = ", ".join(
                     f"{part} {seconds / total:.0%}" for part, seconds in watch.seconds.items()
                 )
-                print(f"  {name:<14}{rate:6.1f} pictures/s, {rate / alone:.2f} of it ({parts})")
+                print(f"  {name:<14}{rate:6.1f} images/s, {rate / alone:.2f} of it ({parts})")
 
 
 if __name__ == "__main__":

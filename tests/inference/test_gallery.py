@@ -1,4 +1,4 @@
-"""Pictures for notebooks."""
+"""Images for notebooks."""
 
 from pathlib import Path
 
@@ -9,8 +9,9 @@ from PIL import Image
 import zsl
 from tests.fakes.checkpoints import write_checkpoint
 from zsl.errors import InputError
-from zsl.inference.gallery import Gallery, picture_grid
+from zsl.inference.gallery import Gallery, image_grid
 from zsl.inference.heat_maps import overlay
+from zsl.models import BilinearConfig
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +28,14 @@ def gallery(run: Path) -> Gallery:
 
 def test_scores_are_those_of_predict(gallery: Gallery) -> None:
     labels = ["pink", "red", "sky blue"]
-    predicted = gallery.tagger.predict(gallery.pictures, labels, top_k=3)
+    predicted = gallery.tagger.predict(gallery.images, labels, top_k=3)
     found = gallery.scores(labels)
     assert found.shape == (7, 3)
     for row, (names, scores) in zip(found, predicted, strict=True):
         assert [float(row[labels.index(name)]) for name in names] == pytest.approx(scores, abs=1e-6)
 
 
-def test_a_row_has_the_pictures_of_the_highest_scores(gallery: Gallery) -> None:
+def test_a_row_has_the_images_of_the_highest_scores(gallery: Gallery) -> None:
     figure = gallery.ranked(["pink", "red"], count=4)
     scores = gallery.scores(["pink", "red"]).T.sort(descending=True)
     titles = [axes.get_title() for axes in figure.axes]
@@ -42,45 +43,45 @@ def test_a_row_has_the_pictures_of_the_highest_scores(gallery: Gallery) -> None:
     assert [figure.axes[0].get_ylabel(), figure.axes[4].get_ylabel()] == ["pink", "red"]
     best = int(scores.indices[0, 0])
     (drawn,) = figure.axes[0].get_images()
-    expected = np.asarray(gallery.looked(best, ["pink"])[0])
+    expected = np.asarray(gallery.overlays(best, ["pink"])[0])
     assert np.array_equal(np.asarray(drawn.get_array()), expected)
     assert len(gallery.ranked(["pink"], count=50).axes) == 7
 
 
-def test_a_head_without_attention_shows_the_pictures(tmp_path: Path, gallery: Gallery) -> None:
-    tagger = zsl.Tagger.from_pretrained(write_checkpoint(tmp_path / "run", head="bilinear"))
-    plain = Gallery(tagger, gallery.pictures)
+def test_a_head_without_attention_shows_the_images(tmp_path: Path, gallery: Gallery) -> None:
+    tagger = zsl.Tagger.from_pretrained(write_checkpoint(tmp_path / "run", head=BilinearConfig()))
+    plain = Gallery(tagger, gallery.images)
     (drawn,) = plain.ranked(["pink"], count=1).axes[0].get_images()
     best = int(plain.scores(["pink"]).argmax())
-    expected = np.asarray(gallery.pictures[best])
+    expected = np.asarray(gallery.images[best])
     assert np.array_equal(np.asarray(drawn.get_array()), expected)
     with pytest.raises(InputError, match="looks at the image as a whole"):
-        plain.looked(0, ["pink"])
+        plain.overlays(0, ["pink"])
 
 
 def test_mistakes_are_one_sentence(gallery: Gallery, tmp_path: Path) -> None:
     (tmp_path / "none.jpg").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"none.jpg can't be read \(not an image\)"):
-        Gallery(gallery.tagger, [gallery.pictures[0], tmp_path / "none.jpg"])
-    with pytest.raises(InputError, match="no pictures to look at"):
+        Gallery(gallery.tagger, [gallery.images[0], tmp_path / "none.jpg"])
+    with pytest.raises(InputError, match="no images to look at"):
         Gallery(gallery.tagger, [])
     with pytest.raises(InputError, match="'blurple'"):
         gallery.ranked(["blurple"])
 
 
 def test_the_grid_is_as_high_as_it_must_be(gallery: Gallery) -> None:
-    figure = picture_grid(gallery.pictures, list("abcdefg"), columns=3, colours=["red"] * 7)
+    figure = image_grid(gallery.images, list("abcdefg"), columns=3, colours=["red"] * 7)
     assert len(figure.axes) == 9
     assert [bool(axes.get_images()) for axes in figure.axes] == [True] * 7 + [False] * 2
 
 
 def test_an_overlay_dims_and_keeps_colours() -> None:
-    picture = Image.new("RGB", (40, 40), (200, 100, 40))
+    image = Image.new("RGB", (40, 40), (200, 100, 40))
     weights = np.zeros((4, 4), dtype=np.float32)
     weights[0, 0] = 0.5
-    found = np.asarray(overlay(picture, weights)).astype(float)
+    found = np.asarray(overlay(image, weights)).astype(float)
     assert found[0, 0].tolist() == [200, 100, 40]
     assert found[-1, -1].tolist() == [50, 25, 10]
     assert np.allclose(found[..., 0], 2 * found[..., 1], atol=1.5)
-    even = np.asarray(overlay(picture, np.full((4, 4), 0.1, dtype=np.float32)))
+    even = np.asarray(overlay(image, np.full((4, 4), 0.1, dtype=np.float32)))
     assert len(np.unique(even.reshape(-1, 3), axis=0)) == 1

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -110,7 +111,7 @@ def test_paths_and_pictures_are_the_same(tagger: zsl.Tagger, pictures: list[Path
         ({"threshold": 1.5}, "threshold is 1.5; expected 0 to 1"),
         ({"batch_size": 0}, "batch_size is 0; expected 1 or more"),
         ({"images": "nowhere.jpg"}, "The image nowhere.jpg can't be read"),
-        ({"images": [3]}, "An image is a int; expected a path"),
+        ({"images": [3]}, "An image is of type int; expected a path"),
         ({"images": Image.new("RGB", (0, 0))}, "The image given can't be read"),
     ],
 )
@@ -137,6 +138,7 @@ def test_a_saved_folder_is_the_same_tagger(parts: dict[str, Any], tmp_path: Path
     tagger.save_pretrained(tmp_path / "shared")
     files = sorted(file.name for file in (tmp_path / "shared").iterdir())
     assert files == ["README.md", "config.json", "model.safetensors"]
+    assert all(file.stat().st_mode & 0o044 == 0o044 for file in (tmp_path / "shared").iterdir())
     # The same names and values as in the checkpoint.
     state = torch.load(path, weights_only=True)["state_dict"]
     shared = load_file(tmp_path / "shared" / "model.safetensors")
@@ -174,19 +176,16 @@ def test_classes_of_strangers_are_imported_only_where_they_are_trusted(tmp_path:
 
 def test_the_card_is_filled_in(tagger: zsl.Tagger, tmp_path: Path) -> None:
     tagger.save_pretrained(tmp_path)
-    card = (tmp_path / "README.md").read_text()
+    card = ModelCard.load(tmp_path / "README.md")
+    assert card.data.pipeline_tag == "zero-shot-image-classification"
+    assert card.data.get("eval_results")[0].metric_value == 0.123
     for text in (
-        "pipeline_tag: zero-shot-image-classification",
         "# Zero-shot tagger: TableDataModule (photos)",
-        "Labels: 4 seen, 2 held out, 2 unseen.",
-        "- seen: blue, green, red, yellow",
-        "| class_path | zsl.labels.LabelMatrix |",
-        "| backbone.name | test_resnet |",
-        "Protocol all_images, zero, averaged: every image counts.",
-        "| unseen labels alone (ZSL) | 2 | 10 | 0.123 |  |  |",
-        "| all labels (GZSL) | 8 | 10 | 0.456 | 0.789 |  |",
+        "- 4 seen: blue, green, red, yellow",
+        "zsl.labels.LabelMatrix |",
+        "| test_resnet |",
     ):
-        assert text in card
+        assert text in card.text
 
 
 def test_another_source_of_vectors_is_refused(tmp_path: Path) -> None:
@@ -277,11 +276,6 @@ def test_a_config_edited_by_hand_is_refused(
     (folder / "config.json").write_text(json.dumps(config | changes))
     with pytest.raises(InputError, match=rf"edited.*{message}"):
         zsl.Tagger.from_pretrained(folder)
-
-
-def test_others_may_read_what_is_shared(tagger: zsl.Tagger, tmp_path: Path) -> None:
-    tagger.save_pretrained(tmp_path)
-    assert all(path.stat().st_mode & 0o044 == 0o044 for path in tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def make_task(data: ShapesDataModule | TableDataModule, **parts: Any) -> ZeroSho
         "optimization": OptimizationConfig(learning_rate=1e-2),
     }
     return ZeroShotTask(
-        data.vocabulary, data.image_size, SentenceEncoder(), **{**defaults, **parts}
+        data.vocabulary, data.images.size, SentenceEncoder(), **{**defaults, **parts}
     )
 
 

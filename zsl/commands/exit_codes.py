@@ -56,10 +56,13 @@ def user_message(error: BaseException | None) -> str | None:
             message = " ".join(str(error).rsplit("InputError: ", 1)[-1].split())
             wrong = re.fullmatch(
                 r'Parser key "(.+?)"(?: element \d+)?: (?:.*? Errors: - )?'
-                r"Expected an? <class '(\w+)'>.*? (?:Got|Given) value: (.*)",
+                r"Expected an? (<class '\w+'>|typing\.Literal\[.*?\]).*? (?:Got|Given) value: (.*)",
                 message,
             )
-            return f"--{wrong[1]} is {wrong[3]!r}; expected {wrong[2]}." if wrong else message
+            if wrong is None:
+                return message
+            expected = re.sub(r"<class|typing\.Literal|[][' >]", "", wrong[2]).replace(",", ", ")
+            return f"--{wrong[1]} is {wrong[3]!r}; expected {expected}."
         if isinstance(error, PermissionError | NotADirectoryError | FileExistsError):
             return f"{error.filename}: {error.strerror}."
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:

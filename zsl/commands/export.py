@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
 from zsl.commands.exit_codes import add_trust_code, exit_code
-from zsl.errors import did_you_mean, require
 from zsl.files.label_lists import read_labels
-
-_FORMATS = ("onnx", "torch_export")
 
 
 def parse(args: list[str]) -> Namespace:
@@ -23,12 +21,15 @@ def parse(args: list[str]) -> Namespace:
     )
     parser.add_argument("--checkpoint", type=str, required=True, help="A .ckpt file of zsl.fit.")
     parser.add_argument(
-        "--format", type=str, default="onnx", help="onnx (model.onnx) or torch_export (model.pt2)."
+        "--format",
+        type=Literal["onnx", "torch_export"],
+        default="onnx",
+        help="Writes model.onnx, or model.pt2.",
     )
     parser.add_argument(
         "--labels",
         type=str | None,
-        help="Builds labels in: separated by commas, a text file with one a line, or the word "
+        help="Builds labels in: separated by commas, a text file with one per line, or the word "
         "checkpoint for its own. By default their vectors are an input of the model.",
     )
     parser.add_argument(
@@ -41,13 +42,8 @@ def parse(args: list[str]) -> Namespace:
 
 
 def export(args: list[str]) -> None:
-    """Writes the model of a checkpoint, once it was found to score as the checkpoint does."""
+    """Writes the model of a checkpoint, once the file scores as PyTorch does."""
     options = parse(args)
-    require(
-        options.format in _FORMATS,
-        f"There is no format {options.format!r}; choose one of {', '.join(_FORMATS)}."
-        + did_you_mean(options.format, _FORMATS),
-    )
     # Imported here, so that the help comes at once.
     from zsl.inference.export_folder import check_output, write_export
     from zsl.inference.export_formats import check_packages

@@ -6,22 +6,16 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
 from zsl.commands.exit_codes import add_trust_code, exit_code
-from zsl.errors import InputError, did_you_mean, require
+from zsl.errors import InputError, require
 from zsl.files.label_lists import read_labels
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from zsl.inference.output_formats import Writer
-    from zsl.inference.prediction import Prediction
-    from zsl.inference.tagger import Tagger
-
-_FORMATS = ("table", "csv", "jsonl")
 
 
 def parse(args: list[str]) -> Namespace:
@@ -42,47 +36,47 @@ def parse(args: list[str]) -> Namespace:
     parser.add_argument(
         "--labels",
         type=str | None,
-        help="Separated by commas, or a text file with one a line (default: the checkpoint's).",
+        help="Separated by commas, or a text file with one per line (default: the checkpoint's).",
     )
-    parser.add_argument("--format", default="table", help="table, csv or jsonl.")
     parser.add_argument(
-        "--output", type=str | None, help="File to write to, whole or not at all (default: stdout)."
+        "--format",
+        type=Literal["table", "csv", "jsonl"],
+        default="table",
+        help="A line per image, a line per label, or a JSON object per image.",
+    )
+    parser.add_argument(
+        "--output",
+        type=str | None,
+        help="File that appears when all is written (default: standard output).",
     )
     parser.add_argument(
         "--top_k",
         type=int | None,
-        help="Most labels a picture gets (default: 5; with --threshold, all that reach it).",
+        help="Most labels per image (default: 5; with --threshold, all that reach it).",
     )
-    parser.add_argument("--threshold", type=float | None, help="Least score of a label.")
-    parser.add_argument("--batch_size", type=int, default=32, help="Pictures at a time.")
+    parser.add_argument("--threshold", type=float | None, help="Lowest score of a label.")
+    parser.add_argument("--batch_size", type=int, default=32, help="Images per batch.")
     parser.add_argument(
         "--heatmaps",
         type=str | None,
-        help="Folder for pictures of where the decoder looked for the labels told.",
+        help="Folder for images that show where the decoder looked for each predicted label.",
     )
     add_trust_code(parser)
     return parser.parse_args(args)
 
 
 def predict(args: list[str]) -> int:
-    """Tags images; what can be refused is, before the first is read."""
+    """Tags images; whatever can be refused is refused before the first image is read."""
     options = parse(args)
-    require(
-        options.format in _FORMATS,
-        f"--format is {options.format!r}; expected one of {', '.join(_FORMATS)}."
-        + did_you_mean(options.format, _FORMATS),
-    )
     require(options.batch_size >= 1, f"--batch_size is {options.batch_size}; expected 1 or more.")
     labels = None if options.labels is None else read_labels(options.labels)
     # Imported here, so that the help comes at once.
     from zsl.files.image_paths import find_images
-    from zsl.inference.output_formats import make_writer, opened
+    from zsl.inference.output_formats import make_writer, open_output
 
     paths = find_images(options.paths)
     _check_output(options, paths)
-    if options.heatmaps is not None:
-        _make_folder(Path(options.heatmaps))
-    with opened(Path(options.output) if options.output else None) as file:
+    with open_output(Path(options.output) if options.output else None) as file:
         tag_files(paths, labels, options, make_writer(options.format, file, paths))
         file.flush()
     return 0
@@ -100,97 +94,73 @@ def _check_output(options: Namespace, paths: list[Path]) -> None:
         )
 
 
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"The folder {path} can't be made ({error.strerror}); name another for --heatmaps."
-        ) from error
-
-
 def tag_files(
     paths: list[Path], labels: list[str] | None, options: Namespace, write: Writer
 ) -> None:
-    """Loads the tagger; tags files batch by batch, so that no more than a batch is in memory.
+    """Loads the tagger and tags files batch by batch; no more than a batch is in memory.
 
     Args:
         paths: Image files.
         labels: To choose from; None takes the checkpoint's.
         options: Of the command.
-        write: Gets each picture that can be read with its labels.
+        write: Called with the path and the prediction of each readable image.
 
     Raises:
-        InputError: The checkpoint, an option or a label is of no use, or no picture can be read.
+        InputError: The checkpoint, an option or a label can't be used, or no image can be read.
     """
     import torch
     from tqdm import tqdm
 
+    from zsl.inference.heat_maps import common_folder, write_heat_maps
     from zsl.inference.image_batches import image_batches
     from zsl.inference.prediction import Selection
     from zsl.inference.tagger import Tagger
 
+    root = common_folder(paths)
     tagger = Tagger.from_pretrained(options.checkpoint, options.trust_code)
     tagger.to("cuda" if torch.cuda.is_available() else "cpu")
     if options.heatmaps is not None:
+        _make_heat_map_folder(options.heatmaps, root)
         tagger.check_attention()
     selection = Selection.of(options.top_k, options.threshold, tagger.scores_are_probabilities)
     names, queries = tagger.ask(labels)
-    draw = _Drawing(tagger, paths, names, queries, options.heatmaps)
     problems: list[InputError] = []
     lines_show_progress = options.output is None and sys.stdout.isatty()
     with tqdm(total=len(paths), unit=" images", delay=2, disable=lines_show_progress) as progress:
         for batch in image_batches(paths, tagger.image_size, options.batch_size):
             problems += batch.problems
-            progress.update(len(batch.places) + len(batch.problems))
-            if not batch.places:
+            progress.update(len(batch.indices) + len(batch.problems))
+            if not batch.indices:
                 continue
             tokens = tagger.tokens(batch.images)
             predictions = tagger.select(tokens, names, queries, selection)
-            for row, place in enumerate(batch.places):
-                write(paths[place], predictions[row])
-                draw(paths[place], tokens[row : row + 1], predictions[row])
-    _tell_problems(problems, len(paths))
+            for row, (index, prediction) in enumerate(zip(batch.indices, predictions, strict=True)):
+                write(paths[index], prediction)
+                if options.heatmaps is not None and prediction.labels:
+                    _, chosen = tagger.ask(prediction.labels)
+                    (maps,) = tagger.maps(tokens[row : row + 1], chosen)
+                    write_heat_maps(Path(options.heatmaps), paths[index], root, prediction, maps)
+    _report_problems(problems, len(paths))
 
 
-class _Drawing:
-    """Writes heat maps where a folder for them was named."""
-
-    def __init__(
-        self,
-        tagger: Tagger,
-        paths: list[Path],
-        names: list[str],
-        queries: Tensor,
-        folder: str | None,
-    ) -> None:
-        self.tagger, self.queries, self.folder = tagger, queries, folder
-        if folder is not None:
-            from zsl.inference.heat_maps import root_of
-
-            self.root = root_of(paths)
-            require(
-                not os.path.samefile(folder, self.root),
-                f"The folder {folder} holds the images themselves; name another for --heatmaps.",
-            )
-        self.columns = {name: column for column, name in enumerate(names)}
-
-    def __call__(self, path: Path, tokens: Tensor, prediction: Prediction) -> None:
-        """Draws the labels of a picture with the tokens (1, T, C)."""
-        if self.folder is None or not prediction.labels:
-            return
-        from zsl.inference.heat_maps import write_heat_maps
-
-        queries = self.queries[[self.columns[label] for label in prediction.labels]]
-        (maps,) = self.tagger.maps(tokens, queries)
-        write_heat_maps(Path(self.folder), path, self.root, prediction, maps)
+def _make_heat_map_folder(folder: str, root: str) -> None:
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"The folder {folder} can't be made ({error.strerror}); name another for --heatmaps."
+        ) from error
+    require(
+        not os.path.samefile(folder, root),
+        f"The folder {folder} holds the images themselves; name another for --heatmaps.",
+    )
 
 
-def _tell_problems(problems: list[InputError], num_images: int) -> None:
-    """Lists what was skipped.
+def _report_problems(problems: list[InputError], num_images: int) -> None:
+    """Lists the images that were skipped.
 
     Raises:
-        InputError: Nothing was left.
+        InputError: All were.
     """
     if not problems:
         return
@@ -207,6 +177,6 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         return exit_code(predict, args)
     except BrokenPipeError:
-        # As in `| head`. Python would complain once more when it flushes at its end.
+        # The reader, such as head, has enough; flushing at Python's end must not fail once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

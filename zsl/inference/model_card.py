@@ -1,110 +1,91 @@
-"""The card of a shared tagger: what it was made of, and what it can."""
+"""The model card of a shared tagger: its data, labels, parts and results."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
+from math import isfinite
+from pathlib import Path
 from typing import Any
 
-from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+_TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
 _GROUPS = {
     "zsl": "unseen labels alone (ZSL)",
     "gzsl": "all labels (GZSL)",
     "seen": "trained labels alone",
 }
-_FIGURES = ("mAP", "F1@3", "F1@5")
-
-_TEXT = """# Zero-shot tagger: {data}
-
-Scores any labels for images, those without a training image too: a label enters the network as a
-vector made of its name. Trained with zsl {version}.
-
-```python
-import zsl
-
-tagger = zsl.Tagger.from_pretrained("HERE")  # This folder, or the name of this repository.
-tagger.predict(["photo.jpg"], labels=["dog", "beach", "wedding"])
-```
-
-## Data
-
-{data}, at {image_size} px. Labels: {counts}.
-
-{labels}
-
-## Label vectors
-
-{encoder}
-
-New labels are embedded alike, which needs the source named here; the vectors of the labels above
-are part of the model.
-
-## Model
-
-{model}
-
-## Results
-
-{results}
-"""
+_METRICS = {"mAP": "mean_average_precision", "F1@3": "f1", "F1@5": "f1"}
+"""Their types in the hub's metadata."""
 
 
-def model_card(config: dict[str, Any], data: ModelCardData) -> ModelCard:
-    """Makes the card.
+def model_card(config: Mapping[str, Any], data: ModelCardData) -> ModelCard:
+    """Fills the card in, and results into its header, where the hub reads them.
 
     Args:
         config: The init arguments of `zsl.Tagger`, plain values.
-        data: The header of the card.
+        data: The header without results.
     """
-    roles = {role: [] for role in ("seen", "held_out", "unseen")}  # type: dict[str, list[str]]
+    dataset, results = config["data"] or "unknown data", config["results"] or {}
+    header = data.to_dict()
+    if results:
+        header["model_name"] = f"Zero-shot tagger: {dataset}"
+        header["eval_results"] = _eval_results(dataset, results)
+    labels: dict[str, list[str]] = {"seen": [], "held_out": [], "unseen": []}
     for name, role in zip(config["names"], config["roles"], strict=True):
-        roles[role].append(name)
-    used = {role.replace("_", " "): names for role, names in roles.items() if names}
-    text = _TEXT.format(
-        data=config["data"] or "unknown data",
-        version=config["version"],
+        labels[role].append(_escape(name))
+    return ModelCard.from_template(
+        ModelCardData(**header),
+        template_path=str(_TEMPLATE),
+        dataset=_escape(dataset),
+        version=_escape(config["version"]),
         image_size=config["image_size"],
-        counts=", ".join(f"{len(names)} {role}" for role, names in used.items()),
-        labels="\n".join(f"- {role}: {', '.join(names)}" for role, names in used.items()),
-        encoder=_table(dict(sorted(config["encoder"].items()))),
-        model=_table(_model(config["model"])),
-        results=_results(config["results"]),
+        labels=labels,
+        encoder=list(_rows(config["encoder"])),
+        model=list(_rows(config["model"])),
+        results=results,
+        protocol=results and _escape("{name}: {definition}".format(**results["protocol"])),
+        groups=_GROUPS,
+        metrics=list(_METRICS),
     )
-    return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}")
 
 
-def _model(settings: dict[str, Any]) -> dict[str, Any]:
-    names = ["backbone", "stride", "freeze_backbone", "head"]
-    if settings["head"] == "ml_decoder":
-        names += ["num_groups", "embed_dim", "num_heads", "feedforward_dim", "query_relu"]
-        names += ["seen_span", "pool_tokens"]
-    return {name: settings[name] for name in names}
-
-
-def _table(values: dict[str, Any]) -> str:
-    rows = [f"| {k} | {_cell(value)} |" for k, value in values.items() if value is not None]
-    return "\n".join(["| | |", "|---|---|", *rows])
-
-
-def _cell(value: Any) -> str:
-    return str(value).replace("|", "\\|").replace("\n", " ")
-
-
-def _results(results: dict[str, Any] | None) -> str:
-    if results is None:
-        return "No test results were beside the checkpoint."
+def _eval_results(dataset: str, results: Mapping[str, Any]) -> list[EvalResult]:
     protocol, metrics = results["protocol"], results["metrics"]
-    rows = [
-        f"| {title} | {protocol['num_labels'][group]} | {protocol['num_images_counted'][group]} | "
-        + " | ".join(_figure(metrics.get(f"test/{group}/{name}")) for name in _FIGURES)
-        + " |"
+    return [
+        EvalResult(
+            task_type="zero-shot-image-classification",
+            dataset_type=re.sub(r"\W+", "-", dataset).strip("-").lower(),
+            dataset_name=dataset,
+            dataset_split="test",
+            metric_type=kind,
+            metric_name=f"{name}, {title}",
+            metric_value=round(value, 4),
+            metric_args={
+                "protocol": protocol["name"],
+                "num_labels": protocol["num_labels"][group],
+                "num_images": protocol["num_images_counted"][group],
+            },
+        )
         for group, title in _GROUPS.items()
-        if group in protocol["num_labels"]
+        for name, kind in _METRICS.items()
+        if isfinite(value := metrics.get(f"test/{group}/{name}", float("nan")))
     ]
-    head = f"| | labels | images | {' | '.join(_FIGURES)} |"
-    rule = "|---|" + "---|" * (2 + len(_FIGURES))
-    definition = f"Protocol {protocol['name']}: {protocol['definition']}."
-    return "\n".join([definition, "", head, rule, *rows])
 
 
-def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+def _rows(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yields names and values of nested settings; `init_args` is left out of the names."""
+    for name, value in sorted(values.items()):
+        if isinstance(value, Mapping):
+            yield from _rows(value, prefix if name == "init_args" else f"{prefix}{name}.")
+        elif value is not None:
+            yield _escape(prefix + name), _escape(value)
+
+
+def _escape(value: Any) -> str:
+    """Returns a line that Markdown shows as it is; names of labels may hold anything."""
+    # Persian and emoji need the joiners; other control characters could do harm in a terminal.
+    shown = "".join(c if c.isprintable() or c in "\u200c\u200d" else " " for c in str(value))
+    special = r"([\\`*\[\]<>|~&#$]|(?<![^\W_])_|_(?![^\W_]))"  # A _ within a word is plain.
+    return re.sub(special, r"\\\1", " ".join(shown.split()))

@@ -1,4 +1,4 @@
-"""Predictions as text, written picture by picture."""
+"""Predictions as text, written image by image."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
+from stat import S_ISREG
 from typing import TextIO
 
 from zsl.errors import InputError, require
@@ -19,27 +20,28 @@ Writer = Callable[[Path, Prediction], object]
 
 
 @contextmanager
-def opened(path: Path | None) -> Iterator[TextIO]:
+def open_output(path: Path | None) -> Iterator[TextIO]:
     """Yields a file that becomes `path` when the block succeeds; None is standard output.
 
-    A link stays one, and a device or pipe is written to as it is.
+    Pipes and devices, such as those of `>(gzip > tags.gz)`, are written to directly.
 
     Raises:
-        InputError: Nothing can be written there; it is tried at once.
+        InputError: Nothing can be written there, which is tried at once; or standard output lacks
+            a character.
     """
     if path is None:
         with _standard_output() as file:
             yield file
         return
-    require(not os.path.isdir(path), f"The output {path} is a folder; expected the name of a file.")
-    is_special = os.path.exists(path) and not os.path.isfile(path)
+    is_file = True
     with ExitStack() as stack:
         try:
             with suppress(FileNotFoundError):
-                os.lstat(path)  # Refuses a name that is too long.
-            whole = nullcontext(path) if is_special else atomic_path(Path(os.path.realpath(path)))
-            place = stack.enter_context(whole)
-            file = stack.enter_context(place.open("w", encoding="utf-8", newline=""))
+                is_file = S_ISREG(path.stat().st_mode)
+            # Of a link, the target is replaced: /dev/stdout may be a link to a file.
+            target = atomic_path(path.resolve()) if is_file else nullcontext(path)
+            opened = stack.enter_context(target).open("w", encoding="utf-8", newline="")
+            file = stack.enter_context(opened)
         except OSError as error:
             raise InputError(
                 f"The output {path} can't be written ({error.strerror}); name another file."
@@ -60,13 +62,13 @@ def _standard_output() -> Iterator[TextIO]:
 
 
 def make_writer(kind: str, file: TextIO, paths: Sequence[Path]) -> Writer:
-    """Returns what writes the labels of a picture.
+    """Returns a function that writes the labels of an image.
 
     Args:
-        kind: `table`: a line for each picture; `csv`: image, rank, label, score, a line for each
-            label; `jsonl`: an object for each picture.
+        kind: `table`: a line for each image; `csv`: image, rank, label, score, a line for each
+            label; `jsonl`: an object for each image.
         file: Written to.
-        paths: Of all pictures, for the width of the table.
+        paths: Of all images, for the width of the table.
     """
     if kind == "csv":
         return _csv_writer(file)
@@ -76,36 +78,36 @@ def make_writer(kind: str, file: TextIO, paths: Sequence[Path]) -> Writer:
 
 
 def _table_writer(file: TextIO, width: int) -> Writer:
-    def write(path: Path, prediction: Prediction) -> None:
-        pairs = zip(prediction.labels, prediction.scores, strict=True)
+    def write_line(path: Path, prediction: Prediction) -> None:
+        pairs = zip(*prediction, strict=True)
         labels = ", ".join(f"{label} {score:.3f}" for label, score in pairs)
         print(f"{_text(path):<{width}}  {labels or '-'}", file=file)
 
-    return write
+    return write_line
 
 
 def _csv_writer(file: TextIO) -> Writer:
     rows = csv.writer(file, lineterminator="\n")
     rows.writerow(["image", "rank", "label", "score"])
 
-    def write(path: Path, prediction: Prediction) -> None:
+    def write_rows(path: Path, prediction: Prediction) -> None:
         for rank, (label, score) in enumerate(zip(*prediction, strict=True), 1):
             rows.writerow([_text(path), rank, label, f"{score:.6g}"])
 
-    return write
+    return write_rows
 
 
 def _jsonl_writer(file: TextIO) -> Writer:
-    def write(path: Path, prediction: Prediction) -> None:
+    def write_object(path: Path, prediction: Prediction) -> None:
         labels = [
             {"label": label, "score": float(f"{score:.6g}")}
             for label, score in zip(*prediction, strict=True)
         ]
         print(json.dumps({"image": _text(path), "labels": labels}, ensure_ascii=False), file=file)
 
-    return write
+    return write_object
 
 
 def _text(path: Path) -> str:
-    """The path in characters that can be written; file names may be any bytes."""
+    """Returns the path in characters that can be written; file names may be any bytes."""
     return os.fsencode(path).decode("utf-8", "replace")

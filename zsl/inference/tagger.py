@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from zsl.errors import InputError, require
 from zsl.files.checkpoints import LOAD_ERRORS, of_another_version, read_checkpoint
 from zsl.files.class_paths import restore_part
-from zsl.inference.image_batches import Picture, image_batches
+from zsl.inference.image_batches import ImageLike, image_batches
 from zsl.inference.model_card import model_card
 from zsl.inference.prediction import Prediction, Selection
 from zsl.labels import LabelEncoder, Role, Vocabulary, encoder_from_recipe
@@ -76,7 +76,7 @@ class Tagger(
         version: str = __version__,
     ) -> None:
         super().__init__()
-        self.vocabulary = Vocabulary.ordered(names, roles)
+        self.vocabulary = Vocabulary(names, roles)
         self.image_size = image_size
         self.model = model
         self.scores_are_probabilities = scores_are_log_odds
@@ -184,9 +184,10 @@ class Tagger(
     ) -> Tagger:
         """Makes a tagger of plain values and of tensors, among which there may be others."""
         try:
-            vectors, names = tensors["network.label_vectors"], arguments["names"]
+            vocabulary = Vocabulary.ordered(arguments["names"], arguments["roles"])
+            vectors = tensors["network.label_vectors"]
             encoder = encoder_from_recipe(arguments["encoder"], trust_code)
-            encoder.remember(names, vectors)
+            encoder.remember(vocabulary.names, vectors)
             model = arguments["model"]
             backbone = restore_part(model["backbone"], BackboneConfig, trust_code)
             head = restore_part(model["head"], HeadConfig, trust_code)
@@ -195,7 +196,7 @@ class Tagger(
                 head,
                 arguments["image_size"],
                 vectors,
-                arguments["roles"].count(Role.SEEN),
+                len(vocabulary.select(Role.SEEN)),
             )
             tagger = cls(**arguments, label_encoder=encoder, network=network)
             own = {k: tensor for k, tensor in tensors.items() if k.startswith("network.")}
@@ -248,7 +249,7 @@ class Tagger(
 
     def predict(
         self,
-        images: Picture | Sequence[Picture],
+        images: ImageLike | Sequence[ImageLike],
         labels: Sequence[str] | None = None,
         top_k: int | None = None,
         threshold: float | None = None,
@@ -278,7 +279,7 @@ class Tagger(
         return predictions
 
     def token_batches(
-        self, images: Picture | Sequence[Picture], batch_size: int = 32
+        self, images: ImageLike | Sequence[ImageLike], batch_size: int = 32
     ) -> Iterator[Tensor]:
         """Yields the backbone's tokens (B, T, C) of batches of images.
 
@@ -323,7 +324,7 @@ class Tagger(
 
     def attention(
         self,
-        images: Picture | Sequence[Picture],
+        images: ImageLike | Sequence[ImageLike],
         labels: Sequence[str] | None = None,
         batch_size: int = 32,
     ) -> Tensor:
@@ -378,7 +379,7 @@ class Tagger(
         )
 
 
-def _as_list(images: Picture | Sequence[Picture]) -> Sequence[Picture]:
+def _as_list(images: ImageLike | Sequence[ImageLike]) -> Sequence[ImageLike]:
     return [images] if isinstance(images, str | Path | Image.Image) else images
 
 
