@@ -21,7 +21,7 @@ def half_red(height: int = 20, width: int = 40) -> Tensor:
     return image
 
 
-def test_evaluation_squashes_the_whole_picture() -> None:
+def test_evaluation_squashes_the_whole_image() -> None:
     transform = evaluation_transform(16)
     image = transform(half_red())
     assert transform.min_side == 16
@@ -31,14 +31,14 @@ def test_evaluation_squashes_the_whole_picture() -> None:
     assert (image[0, :, 9:] == 0).all()
 
 
-def test_training_flips_half_of_the_pictures() -> None:
+def test_training_flips_half_of_the_images() -> None:
     torch.manual_seed(0)
     squash = training_transform(16, **PLAIN | {"horizontal_flip": True})
     left_is_red = [bool(squash(half_red())[0, :, :7].float().mean() > 128) for _ in range(60)]
     assert 15 < sum(left_is_red) < 45
 
 
-def test_training_crops_a_part_of_the_picture() -> None:
+def test_training_crops_a_part_of_the_image() -> None:
     torch.manual_seed(0)
     crop = training_transform(16, **PLAIN | {"min_crop": 0.25})
     assert crop.min_side == 32  # The smallest crop still has 16 pixels.
@@ -48,7 +48,7 @@ def test_training_crops_a_part_of_the_picture() -> None:
     assert crop(half_red()).shape == (3, 16, 16)
 
 
-def test_rand_augment_changes_pictures() -> None:
+def test_rand_augment_changes_images() -> None:
     torch.manual_seed(0)
     plain = training_transform(16, **PLAIN)
     varied = training_transform(16, **PLAIN | {"rand_augment": True})
