@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from zsl.errors import InputError, require
+from zsl.errors import InputError, reason_of, require
 from zsl.versions import __version__
 
 MISFITS = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -62,7 +62,7 @@ def of_another_version(source: str, version: str | None, error: Exception) -> In
         version: Of zsl, that wrote it.
         error: What failed.
     """
-    reason = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
+    reason = reason_of(error, line=-1)
     return InputError(
         f"{source} was saved by zsl {version or 'of an unknown version'} and does not go with zsl "
         f"{__version__} ({reason}); install that version, or train again."

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from zsl.errors import InputError, require
+from zsl.errors import InputError, reason_of, require
 from zsl.files.checkpoints import MISFITS, of_another_version, read_checkpoint
 from zsl.inference.image_batches import Picture, image_batches
 from zsl.inference.model_card import model_card
@@ -115,7 +115,7 @@ class Tagger(
         except InputError:
             raise
         except Exception as error:  # Damaged files and the net fail in many ways.
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            reason = reason_of(error)
             what = "can't be read" if is_folder else "is no file, no folder, and not to be had"
             raise InputError(
                 f"The tagger {name} {what} ({reason}); expected a .ckpt file of zsl.fit, or a "
