@@ -1,4 +1,4 @@
-"""What makes label vectors of label names."""
+"""What every encoder of label names shares: scaling, the cache, a check of the source."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ Scale = Literal["unit_norm", "unit_variance"]
 
 
 class LabelEncoder(ABC):
-    """Embeds label names, each by itself; its source is opened for names that are in no cache.
+    """Turns label names into vectors, each name by itself; opens its source for new names only.
 
     Args:
         scale: `unit_norm` divides each vector by its length; `unit_variance` then multiplies it by
             the square root of its number of elements; None leaves it as the source has it.
 
     Attributes:
-        fingerprint: Of the source; None until a name was embedded.
+        fingerprint: A digest of the source; None until a name was embedded.
     """
 
     def __init__(self, scale: Scale | None = None) -> None:
         require(
             scale in (None, "unit_norm", "unit_variance"),
-            f"model.encoder.scale is {scale!r}; expected unit_norm, unit_variance or null.",
+            f"encoder.scale is {scale!r}; expected unit_norm, unit_variance or null.",
         )
         self.scale = scale
         self.fingerprint: str | None = None
@@ -43,7 +43,7 @@ class LabelEncoder(ABC):
 
     @property
     def stamp(self) -> dict[str, Any]:
-        """What tells at once that the source has changed: size and time of its files."""
+        """Shows at once that the source has changed: size and time of change of its files."""
         return {}
 
     @abstractmethod
@@ -51,7 +51,7 @@ class LabelEncoder(ABC):
         """Opens the source and makes the vectors of L names, before scaling.
 
         Raises:
-            InputError: The source can't be had, or has no vector for a name.
+            InputError: The source can't be read, or has no vector for a name.
         """
 
     @property
@@ -72,8 +72,8 @@ class LabelEncoder(ABC):
         """Returns the float32 (L, W) vectors of L names, in their order.
 
         Raises:
-            InputError: The source can't be had, is not the one of the recipe, or has no vector, or
-                none but zeros, for a name.
+            InputError: The source can't be read, is not the one of the recipe, or has no vector,
+                or one of zeros, for a name.
         """
         new = [name for name in dict.fromkeys(names) if name not in self._vectors]
         if new:
@@ -85,7 +85,7 @@ class LabelEncoder(ABC):
         return torch.stack([self._vectors[name] for name in names])
 
     def origins(self, names: Sequence[str]) -> list[str]:
-        """Says of each name what its vector is of, e.g. `polar + bear`."""
+        """Returns what each name's vector was made of, e.g. `polar + bear`."""
         self.encode(names)
         return [self._origins.get(name, "the checkpoint") for name in names]
 
@@ -104,8 +104,8 @@ class LabelEncoder(ABC):
         for name, value in zip(names, size.tolist(), strict=True):
             if not 0 < value < float("inf"):
                 raise InputError(
-                    f"{self.describe()} has nothing but zeros, or no finite numbers, for the label "
-                    f"{name!r}; rename the label, or take another source."
+                    f"{self.describe()} has nothing but zeros, or numbers that are not "
+                    f"finite, for the label {name!r}; rename the label, or take another source."
                 )
 
     def describe(self) -> str:

