@@ -131,7 +131,7 @@ def _print_advice(
         print(
             f"note: {len(suspicious):,} images are of one colour or the same as many others "
             f"({folders.prepared / 'suspicious.txt'} names them), as Flickr's placeholders are; "
-            "delete those that are no photographs and run this again."
+            "delete those that are placeholders and run this again."
         )
     if options.resize:
         arguments.append(f"--data.resized {options.resize}")

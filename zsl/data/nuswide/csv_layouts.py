@@ -16,8 +16,8 @@ from scipy.sparse import csr_matrix, vstack
 
 from zsl.data.nuswide.image_names import match, normalise
 from zsl.data.nuswide.layout import CONCEPTS, TEST_LIST, TRAIN_LIST, Layout, Listing
-from zsl.data.nuswide.text_files import as_targets, read_both_lists, read_lines, refuse_repeated
-from zsl.errors import InputError, did_you_mean
+from zsl.data.nuswide.text_files import as_targets, read_both_lists, read_names
+from zsl.errors import InputError, did_you_mean, reason_of, refuse_repeated
 from zsl.files.tables import place
 
 BENCHMARK = "benchmark_81_v0.json"
@@ -30,17 +30,17 @@ def table_layout(root: Path, path: Path) -> TableLayout:
     """Finds out which of the two kinds of table a CSV is.
 
     Raises:
-        InputError: It is missing or empty, or none of the two.
+        InputError: It is missing or empty, or neither of the two.
     """
     if not path.is_file():
         raise InputError(
-            f"The table {path} does not exist; set data.table to a CSV below {root}, or to null "
-            "for the official files."
+            f"The table {path} does not exist; set table to a CSV below {root}, or to null for "
+            "the official files."
         )
     try:
         head = pd.read_csv(path, dtype=str, nrows=1, keep_default_na=False)
     except (ValueError, OSError) as error:
-        raise InputError(f"{path} can't be read as a CSV: {error}") from error
+        raise InputError(f"{path} can't be read as a CSV: {reason_of(error)}") from error
     if head.empty:
         raise InputError(f"{path} has no rows below its header.")
     with path.open(newline="", encoding="utf-8-sig") as file:
@@ -83,8 +83,8 @@ class TableLayout(Layout):
         if None in self.lists:
             self.problem = (
                 f"{path} does not say which images are for the test: it has no column with train "
-                f"and test, and {root} has not both {TRAIN_LIST} and {TEST_LIST}; add the two, or "
-                "a column named split."
+                f"and test, and {root} lacks {TRAIN_LIST} or {TEST_LIST}; add both, or a column "
+                "named split."
             )
 
     @abstractmethod
@@ -105,8 +105,9 @@ class TableLayout(Layout):
                     chunksize=_ROWS_AT_ONCE,
                 )
             except (ParserError, ParserWarning, UnicodeDecodeError) as error:
-                reason = str(error).strip().splitlines()[0]
-                raise InputError(f"{self.path} can't be read as a CSV: {reason}") from error
+                raise InputError(
+                    f"{self.path} can't be read as a CSV: {reason_of(error)}"
+                ) from error
 
     def read(self) -> Listing:
         """Reads the table and what lies beside it."""
@@ -137,7 +138,7 @@ class TableLayout(Layout):
 
     def _unseen(self) -> list[str]:
         if self.concept_names:
-            return read_lines(self.concept_names)
+            return read_names(self.concept_names)
         if not self.benchmark:
             return []
         try:
@@ -156,8 +157,8 @@ class TableLayout(Layout):
         unmatched = [listing.images[row] for row in np.flatnonzero(found < 0)]
         if unmatched:
             listing.notes.append(
-                f"{len(unmatched):,} of {len(found):,} rows of {self.path.name} are of no image of "
-                f"the official lists and are left out, the first is {unmatched[0]}."
+                f"{len(unmatched):,} of {len(found):,} rows of {self.path.name} are of images "
+                f"that no official list has and are left out, the first is {unmatched[0]}."
             )
         return Listing(
             images=[listing.images[row] for row in kept],
@@ -189,7 +190,7 @@ class LabelListTable(TableLayout):
         given = {name for cell in cells for name in cell if name}
         if absent := [name for name in self._unseen() if name not in given]:
             self.notes.append(
-                f"{len(absent)} unseen labels are those of no image: {', '.join(absent[:5])}."
+                f"{len(absent)} unseen labels have no image: {', '.join(absent[:5])}."
             )
         names = sorted(given | set(self._unseen()))
         position = {name: column for column, name in enumerate(names)}
@@ -228,7 +229,7 @@ class ConceptColumnTable(TableLayout):
         return images, splits, names, as_targets(values, self.path.name, self.notes)
 
     def _first_mistake(self, names: list[str]) -> str:
-        """Finds slowly what the fast reading stumbled over."""
+        """Reads the table as text, which is slow, to say where the mistake is."""
         for chunk in self._chunks(dict.fromkeys(self.columns, "str")):
             is_wrong = ~chunk[names].isin(["-1", "0", "1", "-1.0", "0.0", "1.0"]).to_numpy()
             if is_wrong.any():
