@@ -18,7 +18,7 @@ from zsl.files.atomic import atomic_path
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
-def read_picture(path: Path) -> Image.Image:
+def read_image(path: Path) -> Image.Image:
     """Reads an image file as 8-bit RGB, in full size.
 
     Raises:
@@ -52,7 +52,7 @@ def read_pixels(path: Path, min_side: int) -> np.ndarray:
         raise unreadable(path, error) from error
     except ValueError:
         pass  # Pillow knows more kinds of JPEG, and says what is wrong with a damaged one.
-    return np.array(read_picture(path))
+    return np.array(read_image(path))
 
 
 def _decode_reduced(jpeg: bytes, min_side: int) -> np.ndarray:
@@ -104,7 +104,7 @@ def unreadable(path: Path, error: Exception) -> InputError:
     )
 
 
-class PictureCheck(NamedTuple):
+class ImageCheck(NamedTuple):
     """What was found in an image file."""
 
     size: int
@@ -119,7 +119,7 @@ class PictureCheck(NamedTuple):
     """Why it can't be read; empty if it can."""
 
 
-def check_picture(path: Path, shrunken: Path | None, side: int) -> PictureCheck:
+def check_image(path: Path, shrunken: Path | None, side: int) -> ImageCheck:
     """Reads an image file to its end; writes a smaller copy of it.
 
     The copy is squashed to a square, as evaluation does with every image, and has the time of
@@ -134,18 +134,18 @@ def check_picture(path: Path, shrunken: Path | None, side: int) -> PictureCheck:
         stat = path.stat()
         data = path.read_bytes()
     except OSError as error:
-        return PictureCheck(0, 0, "", False, str(error))
+        return ImageCheck(0, 0, "", False, str(error))
     content = hashlib.sha256(data).hexdigest()[:16]
     try:
         with Image.open(BytesIO(data)) as opened:
             image = to_rgb(opened)
     except Exception as error:  # Damaged files fail in many ways; none may stop the others.
         problem = "not an image" if isinstance(error, UnidentifiedImageError) else repr(error)
-        return PictureCheck(stat.st_size, stat.st_mtime_ns, content, False, problem)
+        return ImageCheck(stat.st_size, stat.st_mtime_ns, content, False, problem)
     if shrunken is not None:
         with atomic_path(shrunken) as temporary:
             small = image.resize((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
             small.save(temporary, "JPEG", quality=85)
             os.utime(temporary, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     is_flat = image.getcolors(maxcolors=1) is not None
-    return PictureCheck(stat.st_size, stat.st_mtime_ns, content, is_flat, "")
+    return ImageCheck(stat.st_size, stat.st_mtime_ns, content, is_flat, "")

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from zsl.errors import require
-from zsl.files.images import read_picture, to_rgb
+from zsl.files.images import read_image, to_rgb
 from zsl.inference.heat_maps import LONG_SIDE, overlay
 from zsl.inference.image_batches import Picture
 from zsl.inference.tagger import Tagger
@@ -97,7 +97,7 @@ def _small(picture: Picture) -> Image.Image:
     if isinstance(picture, Image.Image):
         shown = to_rgb(picture).copy()
     else:
-        shown = read_picture(Path(picture))
+        shown = read_image(Path(picture))
     shown.thumbnail((LONG_SIDE, LONG_SIDE))
     return shown
 

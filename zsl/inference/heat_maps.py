@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from zsl.files.atomic import atomic_path
-from zsl.files.images import read_picture
+from zsl.files.images import read_image
 from zsl.inference.prediction import Prediction
 
 LONG_SIDE = 448
@@ -33,7 +33,7 @@ def write_heat_maps(
         prediction: L labels and scores.
         maps: (L, H', W') weights.
     """
-    picture = read_picture(image)
+    picture = read_image(image)
     picture.thumbnail((LONG_SIDE, LONG_SIDE))
     if max(picture.size) < LONG_SIDE:
         scale = LONG_SIDE / max(picture.size)

@@ -13,7 +13,7 @@ from zsl.data.nuswide.folders import Folders
 from zsl.data.nuswide.index import NUSWideIndex, State
 from zsl.errors import InputError
 from zsl.files.atomic import atomic_path
-from zsl.files.images import PictureCheck, check_picture
+from zsl.files.images import ImageCheck, check_image
 from zsl.files.processes import process_map
 
 _SECONDS_BETWEEN_SAVES = 20
@@ -36,7 +36,7 @@ def check_images(
 
     Returns:
         A row for each file, by its name below the image folder, with the columns of
-        `PictureCheck`.
+        `ImageCheck`.
     """
     files = [index.images[row].as_py() for row in np.flatnonzero(index.state != State.MISSING)]
     with folders.locked("checks"):
@@ -57,7 +57,7 @@ def _check_files(
         with process_map(num_workers if len(todo) > _FEW else 1) as do:
             sources = [folders.images / name for name in todo]
             copies = [shrunken / name if shrunken else None for name in todo]
-            results = do(check_picture, sources, copies, [side or 0] * len(todo))
+            results = do(check_image, sources, copies, [side or 0] * len(todo))
             for name, check in tqdm(
                 zip(todo, results, strict=True),
                 "checking images",
@@ -103,7 +103,7 @@ def _is_current(copy: Path, original: Path) -> bool:
 
 
 def _is_done(
-    name: str, folders: Folders, checks: dict[str, PictureCheck], shrunken: Path | None
+    name: str, folders: Folders, checks: dict[str, ImageCheck], shrunken: Path | None
 ) -> bool:
     check = checks.get(name)
     original = folders.images / name
@@ -115,23 +115,23 @@ def _is_done(
     return shrunken is None or bool(check.problem) or _is_current(shrunken / name, original)
 
 
-def _read_checks(folders: Folders) -> dict[str, PictureCheck]:
+def _read_checks(folders: Folders) -> dict[str, ImageCheck]:
     try:
         table = pd.read_parquet(folders.checks)
         return {
-            str(row[0]): PictureCheck(*row[1:])
-            for row in table[["file", *PictureCheck._fields]].itertuples(index=False)
+            str(row[0]): ImageCheck(*row[1:])
+            for row in table[["file", *ImageCheck._fields]].itertuples(index=False)
         }
     except (OSError, ValueError, KeyError):
         return {}  # None yet, or another version's.
 
 
-def _write_checks(folders: Folders, checks: dict[str, PictureCheck]) -> None:
+def _write_checks(folders: Folders, checks: dict[str, ImageCheck]) -> None:
     with atomic_path(folders.checks) as path:
         _to_frame(checks).to_parquet(path, index=False)
 
 
-def _to_frame(checks: dict[str, PictureCheck]) -> pd.DataFrame:
-    frame = pd.DataFrame(list(checks.values()), columns=list(PictureCheck._fields))
+def _to_frame(checks: dict[str, ImageCheck]) -> pd.DataFrame:
+    frame = pd.DataFrame(list(checks.values()), columns=list(ImageCheck._fields))
     frame.insert(0, "file", list(checks))
     return frame
