@@ -1,11 +1,14 @@
 """Short digests, by which a thing is recognized again: 16 hexadecimal digits of SHA-256."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from torch import nn
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def bytes_digest(parts: Iterable[bytes]) -> str:
@@ -28,7 +31,10 @@ def file_digest(path: Path) -> str:
 
 
 def weights_digest(model: nn.Module) -> str:
-    """Returns a digest of all weights and buffers, wherever they come from."""
+    """Returns a digest of all weights and buffers, on whatever device they are."""
+    # Imported here, since processes that read images need no torch and start faster without it.
+    import torch
+
     return bytes_digest(
         part
         for name, tensor in sorted(model.state_dict().items())

@@ -1,4 +1,4 @@
-"""Label vectors on disk, so that their source is opened once per vocabulary."""
+"""A cache of label vectors on disk, so that a source is opened once for each set of names."""
 
 import json
 import logging
