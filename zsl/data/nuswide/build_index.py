@@ -120,7 +120,7 @@ def scan(folders: Folders) -> tuple[list[str], dict[str, int | None]]:
             for file in sorted(names)
             if os.path.splitext(file)[1].lower() in _SUFFIXES
             and file[0] != "."
-            and (folder / file).is_file()  # No link to nowhere.
+            and (folder / file).is_file()  # Not a broken link.
         ]
     return files, image_folders
 

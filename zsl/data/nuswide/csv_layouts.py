@@ -22,7 +22,7 @@ from zsl.files.tables import place
 
 BENCHMARK = "benchmark_81_v0.json"
 SPLITS = {"train": False, "val": True, "test": True}
-"""Whether a split of a table is the test."""
+"""Whether a split, as a table names it, belongs to the test."""
 _ROWS_AT_ONCE = 8192
 
 
@@ -59,13 +59,13 @@ def table_layout(root: Path, path: Path) -> TableLayout:
 
 
 class TableLayout(Layout):
-    """What the two kinds of table have in common.
+    """What both kinds of table share: the split, the unseen labels, the checks.
 
     Args:
         root: The folder.
         path: The CSV.
         columns: Its header.
-        split_column: The column that says train or test; without one, the official lists do.
+        split_column: The column that says train or test; None takes the official lists.
     """
 
     def __init__(
@@ -82,9 +82,9 @@ class TableLayout(Layout):
             self.lists.append(self.find(TEST_LIST, "the test images"))
         if None in self.lists:
             self.problem = (
-                f"{path} does not say which images are for the test: it has no column with train "
-                f"and test, and {root} lacks {TRAIN_LIST} or {TEST_LIST}; add both, or a column "
-                "named split."
+                f"{path} does not say which images are for the test: it has no column with "
+                f"train and test, and {root} lacks {TRAIN_LIST} or {TEST_LIST}; add both, or a "
+                "column named split."
             )
 
     @abstractmethod
@@ -110,7 +110,7 @@ class TableLayout(Layout):
                 ) from error
 
     def read(self) -> Listing:
-        """Reads the table and what lies beside it."""
+        """Reads the table, and the lists beside it where the table lacks something."""
         if self.problem:
             raise InputError(self.problem)
         self.notes: list[str] = []
@@ -150,7 +150,7 @@ class TableLayout(Layout):
             ) from error
 
     def _split_by_lists(self, listing: Listing) -> Listing:
-        """Takes from the official lists which images are for the test."""
+        """Takes from the official lists which images belong to the test."""
         train, test = read_both_lists(*(path for path in self.lists if path))
         found = match(listing.images, train + test).position
         kept = np.flatnonzero(found >= 0)
@@ -173,7 +173,7 @@ class TableLayout(Layout):
 
 
 class LabelListTable(TableLayout):
-    """ML-Decoder's data.csv: a path, its labels as `[a, b]`, and train or val."""
+    """ML-Decoder's data.csv: paths, labels as `[a, b]`, and train or val."""
 
     name = "ML-Decoder's table"
 
@@ -204,7 +204,7 @@ class LabelListTable(TableLayout):
 
 
 class ConceptColumnTable(TableLayout):
-    """An `image_id` and a column for each concept."""
+    """A table with the column `image_id` and one for each concept."""
 
     name = "table of concept columns"
 

@@ -1,4 +1,4 @@
-"""Which of its layouts a NUS-WIDE folder has."""
+"""Finding out which layout a NUS-WIDE folder has."""
 
 from pathlib import Path
 

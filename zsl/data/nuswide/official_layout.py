@@ -29,7 +29,7 @@ ALL_LIST = "ImageList/Imagelist.txt"
 
 
 class OfficialLayout(Layout):
-    """ImageList, NUS_WID_Tags, ConceptsList and Groundtruth, as the authors' archives unpack."""
+    """The folders ImageList, NUS_WID_Tags, ConceptsList and Groundtruth."""
 
     name = "official"
 
@@ -66,7 +66,7 @@ class OfficialLayout(Layout):
         self.problem = self._problem()
 
     def _concept_files(self, folder: str, suffix: str, images: str) -> list[Path]:
-        """The ground truth's files, in the concepts' order; none unless all are there."""
+        """Finds the files of the ground truth in the concepts' order: all of them, or none."""
         paths = []
         for parent in ("Groundtruth", "NUS-WIDE/Groundtruth", "."):
             place = self.root / parent / folder
