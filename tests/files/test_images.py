@@ -20,7 +20,7 @@ def smooth(width: int, height: int) -> Image.Image:
     return Image.fromarray(np.stack([x, y, (x + y) / 2], axis=-1).astype(np.uint8))
 
 
-def test_pictures_are_seen_as_a_person_sees_them(tmp_path: Path) -> None:
+def test_images_are_seen_as_a_person_sees_them(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # Turned by 90 degrees: the left half is on top when shown.
     half_red().save(tmp_path / "turned.jpg", exif=exif, quality=95)
@@ -93,13 +93,13 @@ def test_any_kind_of_file_gives_the_pixels_that_a_person_sees(tmp_path: Path, ki
     pixels[0, 0] = 0  # The pixels are the caller's own.
 
 
-def test_what_is_no_image_is_named(tmp_path: Path) -> None:
+def test_what_is_not_an_image_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     smooth(640, 480).save(path)
     whole = path.read_bytes()
     for content, reason in (
         (whole[: len(whole) * 3 // 4], "truncated"),
-        (b"no image", "not an image"),
+        (b"not an image", "not an image"),
         (b"", "not an image"),
         (whole[:20], r"truncated|not an image|broken|Truncated"),
     ):
@@ -124,5 +124,5 @@ def test_damaged_exif_data_says_nothing_about_the_pixels(tmp_path: Path) -> None
             check = check_image(path, None, 0)
             if not check.problem:
                 height, width, _ = read_pixels(path, 8).shape
-                picture = read_image(path)
-                assert (height > width) == (picture.height > picture.width)
+                image = read_image(path)
+                assert (height > width) == (image.height > image.width)

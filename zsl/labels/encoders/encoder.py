@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -42,9 +43,9 @@ class LabelEncoder(ABC):
         """What makes this object again, besides `scale`: plain values."""
 
     @property
-    def stamp(self) -> dict[str, Any]:
-        """Shows at once that the source has changed: size and time of change of its files."""
-        return {}
+    def files(self) -> list[Path]:
+        """The files of the source: if size or time of one changes, vectors are made again."""
+        return []
 
     @abstractmethod
     def embed(self, names: Sequence[str]) -> Embedded:
@@ -90,7 +91,9 @@ class LabelEncoder(ABC):
         return [self._origins.get(name, "the checkpoint") for name in names]
 
     def _look_up(self, names: Sequence[str]) -> Embedded:
-        key = {"encoder": type(self).__name__, **self.arguments, **self.stamp}
+        stats = [path.stat() for path in self.files if path.is_file()]
+        files = [(stat.st_size, stat.st_mtime_ns) for stat in stats]
+        key = {"encoder": type(self).__name__, **self.arguments, "files": files}
         return cached(key, names, lambda: self.embed(names))
 
     def _check(self, names: Sequence[str], found: Embedded) -> None:

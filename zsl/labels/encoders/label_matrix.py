@@ -46,10 +46,9 @@ class LabelMatrix(LabelEncoder):
         return {"path": self.path, "names": self.names}
 
     @property
-    def stamp(self) -> dict[str, Any]:
-        """Size and time of change of each file."""
-        stats = [Path(f).stat() for f in (self.path, *(self.names or ())) if Path(f).is_file()]
-        return {"files": [(stat.st_size, stat.st_mtime_ns) for stat in stats]}
+    def files(self) -> list[Path]:
+        """The matrices and the lists of their names."""
+        return [Path(file) for file in (self.path, *(self.names or ()))]
 
     def embed(self, names: Sequence[str]) -> Embedded:
         """Reads the file and picks the rows of the names."""

@@ -61,11 +61,9 @@ class WordVectors(LabelEncoder):
         return {"source": self.source, "missing": self.missing, "aliases": self.aliases}
 
     @property
-    def stamp(self) -> dict[str, Any]:
-        """Size and time of change of each file."""
-        files = [Path(file) for file in (self.source, self.aliases) if file]
-        stats = [file.stat() for file in files if file.is_file()]
-        return {"files": [(stat.st_size, stat.st_mtime_ns) for stat in stats]}
+    def files(self) -> list[Path]:
+        """The source, unless it has a name in gensim's downloader, and the aliases."""
+        return [Path(file) for file in (self.source, self.aliases) if file]
 
     def embed(self, names: Sequence[str]) -> Embedded:
         """Reads the source and looks the names up in it."""
