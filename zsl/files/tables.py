@@ -32,13 +32,12 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         with warnings.catch_warnings():
             # Rows longer than the header would lose their end.
             warnings.simplefilter("error", ParserWarning)
-            table = (
-                pd.read_parquet(path)
-                if path.suffix == ".parquet"
-                else pd.read_csv(
+            if path.suffix == ".parquet":
+                table = pd.read_parquet(path)
+            else:
+                table = pd.read_csv(
                     path, dtype=str, keep_default_na=False, skip_blank_lines=False, index_col=False
                 )
-            )
     except (ValueError, OSError, ParserWarning) as error:
         raise InputError(f"{path} can't be read as a table: {reason_of(error)}") from error
     for column in columns:

@@ -7,6 +7,7 @@ import json
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -125,14 +126,15 @@ class TableLayout(Layout):
                     f"{', '.join(SPLITS)}.{did_you_mean(split, SPLITS)}"
                 )
         order = sorted(range(len(names)), key=names.__getitem__)
+        unseen = self._unseen()
         listing = Listing(
             images=images,
             is_test=np.array([SPLITS[split] for split in splits], dtype=bool),
             names=[names[column] for column in order],
-            unseen=[name for name in self._unseen() if name in set(names)],
+            unseen=[name for name in unseen if name in set(names)],
             targets=targets[:, order],
             notes=self.notes,
-            unseen_without_column=[name for name in self._unseen() if name not in set(names)],
+            unseen_without_column=[name for name in unseen if name not in set(names)],
         )
         return listing if splits else self._split_by_lists(listing)
 
@@ -142,8 +144,7 @@ class TableLayout(Layout):
         if not self.benchmark:
             return []
         try:
-            names = json.loads(self.benchmark.read_bytes())["test class"]
-            return [str(name) for name in names]
+            return [str(name) for name in json.loads(self.benchmark.read_bytes())["test class"]]
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f'{self.benchmark} can\'t be read; expected {{"test class": [names]}}.'
@@ -160,14 +161,11 @@ class TableLayout(Layout):
                 f"{len(unmatched):,} of {len(found):,} rows of {self.path.name} are of images "
                 f"that no official list has and are left out, the first is {unmatched[0]}."
             )
-        return Listing(
+        return replace(
+            listing,
             images=[listing.images[row] for row in kept],
             is_test=found[kept] >= len(train),
-            names=listing.names,
-            unseen=listing.unseen,
             targets=listing.targets[kept],
-            notes=listing.notes,
-            unseen_without_column=listing.unseen_without_column,
             unmatched=unmatched,
         )
 
@@ -188,11 +186,12 @@ class LabelListTable(TableLayout):
                 )
             cells.append([name.strip(" '\"") for name in cell.strip(" []").split(",")])
         given = {name for cell in cells for name in cell if name}
-        if absent := [name for name in self._unseen() if name not in given]:
+        unseen = self._unseen()
+        if absent := [name for name in unseen if name not in given]:
             self.notes.append(
                 f"{len(absent)} unseen labels have no image: {', '.join(absent[:5])}."
             )
-        names = sorted(given | set(self._unseen()))
+        names = sorted(given | set(unseen))
         position = {name: column for column, name in enumerate(names)}
         labels = [sorted({position[name] for name in cell if name}) for cell in cells]
         offsets = np.cumsum([0, *map(len, labels)])
