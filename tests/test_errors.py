@@ -12,6 +12,6 @@ def test_the_reason_is_one_line() -> None:
 def test_the_first_repeated_value_is_named_with_both_places() -> None:
     refuse_repeated(["a", "b"], str)
     with pytest.raises(
-        InputError, match="^line 2: 'b' is there twice, first at line 1; drop one.$"
+        InputError, match=r"^line 2: 'b' is there twice, first at line 1; drop one\.$"
     ):
         refuse_repeated(["a", "b", "b", "a"], lambda index: f"line {index}", "drop one")
