@@ -22,9 +22,10 @@ from PIL import Image, ImageDraw
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from zsl.data.datamodule import ImageConfig, MultiLabelDataModule
+from zsl.data.datamodule import MultiLabelDataModule
 from zsl.data.dataset import ImageFileDataset, Split
-from zsl.files.images import check_picture
+from zsl.data.transforms import ImageConfig
+from zsl.files.images import check_image
 from zsl.preprocessing import ImageTransform
 
 SIZE = 224
@@ -160,7 +161,7 @@ def main() -> None:
                 original.parent.mkdir(exist_ok=True)
                 photograph(width, height, number).save(original, quality=85)
                 copy = Path(folder) / f"{width}-256" / f"{number}.jpg"
-                check_picture(original, copy, 256)
+                check_image(original, copy, 256)
                 originals.append(original)
                 copies.append(copy)
             repeats = -(-options.num_images // NUM_FILES)

@@ -24,7 +24,7 @@ import onnxruntime
 import torch
 from PIL import Image
 
-from zsl.files.images import read_picture, read_pixels
+from zsl.files.images import read_image, read_pixels
 from zsl.inference.export_formats import export_tagger
 from zsl.inference.tagger import Tagger
 from zsl.models import MLDecoderConfig, TaggerNetwork, TimmBackboneConfig
@@ -95,7 +95,7 @@ def compare_resizing(checkpoint: str, folder: str, most: int) -> None:
     paths = sorted(path for path in Path(folder).rglob("*") if path.suffix in (".jpg", ".png"))
     for path in paths[:: max(1, len(paths) // most)][:most]:
         read = torch.from_numpy(read_pixels(path, transform.min_side)).permute(2, 0, 1)
-        resized = read_picture(path).resize((side, side), Image.Resampling.BILINEAR)
+        resized = read_image(path).resize((side, side), Image.Resampling.BILINEAR)
         two = torch.stack([transform(read), torch.tensor(np.asarray(resized)).permute(2, 0, 1)])
         one, other = tagger(two).sigmoid()
         probabilities.append(float((one - other).abs().max()))

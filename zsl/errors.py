@@ -1,6 +1,6 @@
-"""The one exception for input that can't be used, and help with misspelt names."""
+"""The one exception for input that can't be used, and what its messages are made with."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
 
@@ -22,3 +22,29 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """Returns " Did you mean 'a' or 'b'?" for names near to `name`, or an empty string."""
     matches = get_close_matches(name, [str(candidate) for candidate in candidates], n=3, cutoff=0.6)
     return f" Did you mean {' or '.join(repr(match) for match in matches)}?" if matches else ""
+
+
+def refuse_repeated(
+    values: Iterable[str], where: Callable[[int], str], remedy: str = "keep one of them"
+) -> None:
+    """Raises an `InputError` for the first value that is there twice.
+
+    Args:
+        values: Names of some kind.
+        where: Says where the value at an index, counted from 0, was found: `tags.csv, line 2`.
+        remedy: What to do, for the message.
+    """
+    first: dict[str, int] = {}
+    for index, value in enumerate(values):
+        if value in first:
+            raise InputError(
+                f"{where(index)}: {value!r} is there twice, first at {where(first[value])}; "
+                f"{remedy}."
+            )
+        first[value] = index
+
+
+def reason_of(error: BaseException, line: int = 0) -> str:
+    """Returns the first line of an exception's text (or another one), or its type without text."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[line].strip()

@@ -3,45 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from torch import Tensor
-from torchvision.transforms.v2 import functional
+from torchvision.transforms import v2
 
 
-class ImageTransform:
-    """Steps from the pixels of an image, uint8 (3, H, W), to uint8 (3, S, S).
+class ImageTransform(NamedTuple):
+    """Turns the pixels of an image, uint8 (3, H, W), into uint8 (3, S, S)."""
 
-    Args:
-        min_side: Pixels a side that the image needs; what has more may be read reduced.
-        steps: From uint8 (3, H, W) to the same dtype and shape, one after the other.
-    """
-
-    def __init__(self, min_side: int, steps: list[Callable[[Tensor], Tensor]]) -> None:
-        self.min_side = min_side
-        self.steps = steps
+    min_side: int
+    """Pixels that each side of the image must have; a larger image may be decoded reduced."""
+    transform: Callable[[Tensor], Tensor]
 
     def __call__(self, image: Tensor) -> Tensor:
-        """Applies the steps."""
-        for step in self.steps:
-            image = step(image)
-        return image
+        """Applies the transform."""
+        return self.transform(image)
 
 
 def evaluation_transform(image_size: int) -> ImageTransform:
     """Squashes to (image_size, image_size), aspect ratio given up so that nothing is cut off."""
-    return ImageTransform(image_size, [Squash(image_size)])
-
-
-class Squash:
-    """Resizes to a square.
-
-    Args:
-        size: Its side in pixels.
-    """
-
-    def __init__(self, size: int) -> None:
-        self.size = [size, size]
-
-    def __call__(self, image: Tensor) -> Tensor:
-        """Returns an image uint8 (3, H, W) as (3, size, size)."""
-        return functional.resize(image, self.size)
+    return ImageTransform(image_size, v2.Resize((image_size, image_size)))

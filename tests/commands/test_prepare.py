@@ -17,7 +17,7 @@ from zsl.commands.prepare import main as prepare
 from zsl.data import NUSWideDataModule, Split
 from zsl.data.nuswide import check_images
 from zsl.errors import InputError
-from zsl.files.images import check_picture
+from zsl.files.images import check_image
 
 
 def row(text: str, first: str) -> list[str]:
@@ -146,15 +146,13 @@ def test_shrunken_copies_are_whole_and_used(
 
 _SLOW = """
 import sys, time
-import zsl.files.images
 from zsl.data.nuswide import check_images
-from zsl.errors import InputError
 from zsl.commands.prepare import main
-original = check_images.check_picture
+original = check_images.check_image
 def slow(*job):
     time.sleep(0.05)
     return original(*job)
-check_images.check_picture = slow
+check_images.check_image = slow
 check_images._SECONDS_BETWEEN_SAVES = 0.2
 sys.exit(main(sys.argv[1:]))
 """
@@ -194,14 +192,13 @@ def test_a_killed_run_is_taken_up_where_it_was(
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for the processes in /proc")
 def test_processes_end_with_a_killed_parent(fake_nuswide: FakeNUSWide) -> None:
     script = """
-import os, sys
-from zsl.data.nuswide import check_images
-from zsl.errors import InputError
-from zsl.files.images import check_picture
+import multiprocessing, pathlib, sys
+from zsl.files.images import check_image
+from zsl.files.processes import process_map
 if __name__ == "__main__":
-    with check_images._pool(2) as do:
-        next(do([__import__("pathlib").Path(sys.argv[1])] * 40, [None] * 40, [0] * 40))
-        print(*(child.pid for child in check_images.multiprocessing.active_children()), flush=True)
+    with process_map(2) as do:
+        next(do(check_image, [pathlib.Path(sys.argv[1])] * 40, [None] * 40, [0] * 40))
+        print(*(child.pid for child in multiprocessing.active_children()), flush=True)
         sys.stdin.read()
 """
     path = fake_nuswide.root / "parent.py"
@@ -263,9 +260,9 @@ def test_ctrl_c_keeps_what_was_done(
         count += 1
         if count == 10:
             raise KeyboardInterrupt
-        return check_picture(*job)
+        return check_image(*job)
 
-    monkeypatch.setattr(check_images, "check_picture", check)
+    monkeypatch.setattr(check_images, "check_image", check)
     assert prepare(["nuswide", f"--root={fake_nuswide.root}"]) == 130
     assert capsys.readouterr().err.splitlines()[-1] == "Stopped."
     count = 100
@@ -279,7 +276,7 @@ def test_mistakes_are_one_sentence(
     (fake_nuswide.root / "Groundtruth/TrainTestLabels/Labels_sky_Test.txt").unlink()
     for arguments, message in (
         ([f"--root={fake_nuswide.root}"], "it lacks Groundtruth/TrainTestLabels/Labels_*_Test.txt"),
-        ([f"--root={tmp_path / 'nowhere'}"], "nowhere does not exist; set data.root"),
+        ([f"--root={tmp_path / 'nowhere'}"], "nowhere does not exist; set root"),
         ([f"--root={fake_nuswide.root}", "--resize=0"], "--resize is 0; expected 1 or more"),
         ([f"--root={fake_nuswide.root}", "--resize=big"], "--resize is 'big'; expected int"),
         ([], "arguments are required: root"),

@@ -90,7 +90,7 @@ def test_a_relative_root_is_kept_absolute(
             "labels.csv",
             "images/1.png",
             "images/0.png",
-            r"line 3: the image 'images/0.png' is there",
+            r"line 3: 'images/0.png' is there",
         ),
         ("labels.csv", "images/1.png", "", "line 3: the image path is empty"),
         ("labels.csv", "|", ",", "can't be read as a table: Length of header"),
@@ -102,7 +102,7 @@ def test_a_relative_root_is_kept_absolute(
             r"classes\.csv, line 2: the label 'red' has the role",
         ),
         ("classes.csv", "red,seen", ",seen", r"classes\.csv, line 2: the label name is empty"),
-        ("classes.csv", "green,seen", "red,seen", r"line 3: the label 'red' is there twice"),
+        ("classes.csv", "green,seen", "red,seen", r"line 3: 'red' is there twice"),
     ],
 )
 def test_wrong_lines_are_named(

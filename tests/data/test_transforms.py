@@ -4,15 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from zsl.data import ImageConfig
 from zsl.data.transforms import Cutout, training_transform
+from zsl.errors import InputError
 from zsl.preprocessing import evaluation_transform
-
-PLAIN: dict[str, Any] = {
-    "min_crop": 1.0,
-    "horizontal_flip": False,
-    "cutout": 0.0,
-    "rand_augment": False,
-}
 
 
 def half_red(height: int = 20, width: int = 40) -> Tensor:
@@ -21,7 +16,7 @@ def half_red(height: int = 20, width: int = 40) -> Tensor:
     return image
 
 
-def test_evaluation_squashes_the_whole_picture() -> None:
+def test_evaluation_squashes_the_whole_image() -> None:
     transform = evaluation_transform(16)
     image = transform(half_red())
     assert transform.min_side == 16
@@ -31,16 +26,16 @@ def test_evaluation_squashes_the_whole_picture() -> None:
     assert (image[0, :, 9:] == 0).all()
 
 
-def test_training_flips_half_of_the_pictures() -> None:
+def test_training_flips_half_of_the_images() -> None:
     torch.manual_seed(0)
-    squash = training_transform(16, **PLAIN | {"horizontal_flip": True})
+    squash = training_transform(ImageConfig(16, horizontal_flip=True))
     left_is_red = [bool(squash(half_red())[0, :, :7].float().mean() > 128) for _ in range(60)]
     assert 15 < sum(left_is_red) < 45
 
 
-def test_training_crops_a_part_of_the_picture() -> None:
+def test_training_crops_a_part_of_the_image() -> None:
     torch.manual_seed(0)
-    crop = training_transform(16, **PLAIN | {"min_crop": 0.25})
+    crop = training_transform(ImageConfig(16, min_crop=0.25))
     assert crop.min_side == 32  # The smallest crop still has 16 pixels.
     shares = [(crop(half_red())[0] > 128).float().mean().item() for _ in range(30)]
     assert min(shares) < 0.35
@@ -48,10 +43,10 @@ def test_training_crops_a_part_of_the_picture() -> None:
     assert crop(half_red()).shape == (3, 16, 16)
 
 
-def test_rand_augment_changes_pictures() -> None:
+def test_rand_augment_changes_images() -> None:
     torch.manual_seed(0)
-    plain = training_transform(16, **PLAIN)
-    varied = training_transform(16, **PLAIN | {"rand_augment": True})
+    plain = training_transform(ImageConfig(16))
+    varied = training_transform(ImageConfig(16, rand_augment=True))
     assert torch.equal(plain(half_red()), evaluation_transform(16)(half_red()))
     assert any(not torch.equal(varied(half_red()), plain(half_red())) for _ in range(10))
 
@@ -75,3 +70,16 @@ def test_cutout_paints_one_rectangle_around_any_point(size: float) -> None:
         assert len(painted[:, changed].unique(dim=1)[0]) == 1
     assert corners > 10  # The edge may cut the rectangle.
     assert full > (50 if size == 0.5 else 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"size": 0}, "images.size is 0; expected 1 or more"),
+        ({"min_crop": 0.0}, "images.min_crop is 0.0; expected above 0, at most 1"),
+        ({"cutout": 2.0}, "images.cutout is 2.0; expected 0 to 1"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ImageConfig(**changes)

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, features
 
 from zsl.errors import InputError
-from zsl.files.images import check_picture, read_picture, read_pixels, to_rgb
+from zsl.files.images import check_image, read_image, read_pixels, to_rgb
 
 
 def half_red(width: int = 40, height: int = 20) -> Image.Image:
@@ -20,12 +20,12 @@ def smooth(width: int, height: int) -> Image.Image:
     return Image.fromarray(np.stack([x, y, (x + y) / 2], axis=-1).astype(np.uint8))
 
 
-def test_pictures_are_seen_as_a_person_sees_them(tmp_path: Path) -> None:
+def test_images_are_seen_as_a_person_sees_them(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # Turned by 90 degrees: the left half is on top when shown.
     half_red().save(tmp_path / "turned.jpg", exif=exif, quality=95)
     for turned in (
-        np.asarray(read_picture(tmp_path / "turned.jpg")),
+        np.asarray(read_image(tmp_path / "turned.jpg")),
         read_pixels(tmp_path / "turned.jpg", 8),
     ):
         assert turned.shape == (40, 20, 3)
@@ -89,22 +89,22 @@ def test_any_kind_of_file_gives_the_pixels_that_a_person_sees(tmp_path: Path, ki
     image.convert(mode if mode in ("L", "CMYK", "RGBA") else "RGB").save(path, **options)
     pixels = read_pixels(path, 16)
     assert pixels.shape == (16, 24, 3)
-    assert np.abs(pixels.astype(int) - np.asarray(read_picture(path))).max() <= 3
+    assert np.abs(pixels.astype(int) - np.asarray(read_image(path))).max() <= 3
     pixels[0, 0] = 0  # The pixels are the caller's own.
 
 
-def test_what_is_no_image_is_named(tmp_path: Path) -> None:
+def test_what_is_not_an_image_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     smooth(640, 480).save(path)
     whole = path.read_bytes()
     for content, reason in (
         (whole[: len(whole) * 3 // 4], "truncated"),
-        (b"no image", "not an image"),
+        (b"not an image", "not an image"),
         (b"", "not an image"),
         (whole[:20], r"truncated|not an image|broken|Truncated"),
     ):
         path.write_bytes(content)
-        for read in (read_picture, lambda path: read_pixels(path, 8)):
+        for read in (read_image, lambda path: read_pixels(path, 8)):
             with pytest.raises(InputError, match=f"a.jpg can't be read .*{reason}.*; replace it"):
                 read(path)
     with pytest.raises(InputError, match=r"none\.jpg can't be read .*No such file"):
@@ -121,8 +121,8 @@ def test_damaged_exif_data_says_nothing_about_the_pixels(tmp_path: Path) -> None
     for position in range(start + 6, start + 110):
         for value in (0, 3, 255):
             path.write_bytes(whole[:position] + bytes([value]) + whole[position + 1 :])
-            check = check_picture(path, None, 0)
+            check = check_image(path, None, 0)
             if not check.problem:
                 height, width, _ = read_pixels(path, 8).shape
-                picture = read_picture(path)
-                assert (height > width) == (picture.height > picture.width)
+                image = read_image(path)
+                assert (height > width) == (image.height > image.width)

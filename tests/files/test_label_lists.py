@@ -16,7 +16,7 @@ def test_labels_come_from_the_command_line_or_a_file(in_tmp_path: Path) -> None:
         assert read_labels(name) == ["dog", "hot dog"]
 
 
-def test_many_labels_are_no_file(in_tmp_path: Path) -> None:
+def test_many_labels_are_not_a_file(in_tmp_path: Path) -> None:
     """Though the system refuses a name of this length."""
     labels = [f"label {number}" for number in range(1000)]
     assert read_labels(",".join(labels)) == labels
@@ -28,19 +28,19 @@ def test_many_labels_are_no_file(in_tmp_path: Path) -> None:
         ("", "--labels, label 1 is empty; name a label"),
         ("red,,blue", "--labels, label 2 is empty"),
         ("red, blue ,red", "--labels, label 3: 'red' is there twice, first at --labels, label 1"),
-        ("red,caf\udce9", "--labels, label 2: 'caf.udce9' is no UTF-8"),
+        ("red,caf\udce9", "--labels, label 2: 'caf.udce9' is not UTF-8"),
         ("twice.txt", "twice.txt, line 4: 'red' is there twice, first at twice.txt, line 1"),
         ("blank.txt", "The file blank.txt has no label in it"),
-        ("none.txt", "The list of labels none.txt can't be read"),
-        ("folder.txt", "The list of labels folder.txt can't be read"),
-        ("picture", "The list of labels picture can't be read"),
+        ("none.txt", "The list none.txt can't be read"),
+        ("folder.txt", "The list folder.txt can't be read"),
+        ("image", "The list image can't be read"),
     ],
 )
 def test_one_sentence_for_each_mistake(text: str, message: str, in_tmp_path: Path) -> None:
     Path("twice.txt").write_text("red\n\nblue\nred\n")
     Path("blank.txt").write_text(" \n\n")
     Path("folder.txt").mkdir()
-    Path("picture").write_bytes(b"\xff\xd8\xff")
+    Path("image").write_bytes(b"\xff\xd8\xff")
     with pytest.raises(InputError, match="(?s)^" + message.replace("'", ".")) as error:
         read_labels(text)
     assert "\n" not in str(error.value)

@@ -103,7 +103,7 @@ def test_paths_and_pictures_are_the_same(tagger: zsl.Tagger, pictures: list[Path
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"labels": ["red", "red"]}, "label 2: the label 'red' is there twice"),
+        ({"labels": ["red", "red"]}, "label 2: 'red' is there twice"),
         ({"labels": ["red", " "]}, "label 2: the label name is empty"),
         ({"labels": []}, "There are no labels to ask"),
         ({"labels": ["blurple"]}, "has no vector for the label 'blurple'"),

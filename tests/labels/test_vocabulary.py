@@ -42,7 +42,7 @@ def test_unknown_name_suggests_near_ones() -> None:
     ("names", "roles", "message"),
     [
         (["a", " "], ["seen", "seen"], "label 2: the label name is empty"),
-        (["a", "b", "a"], ["seen"] * 3, "label 3: the label 'a' is there twice, first at label 1"),
+        (["a", "b", "a"], ["seen"] * 3, "label 3: 'a' is there twice, first at label 1"),
         (["a"], ["sene"], "role 'sene'; expected one of seen, held_out, unseen.*mean 'seen'"),
         (["a"], ["seen", "seen"], "1 label names but 2 roles"),
     ],
@@ -66,9 +66,7 @@ def test_class_file_is_read_and_errors_name_the_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="line 3: the label name is empty"):
         Vocabulary.from_table(path)
     path.write_text("name,role\ndog,seen\ndog,unseen\n")
-    with pytest.raises(
-        InputError, match=r"line 3: the label 'dog' is there twice, first at .*line 2"
-    ):
+    with pytest.raises(InputError, match=r"line 3: 'dog' is there twice, first at .*line 2"):
         Vocabulary.from_table(path)
     path.write_text("label,role\ndog,seen\n")
     with pytest.raises(InputError, match="no column 'name'"):

@@ -1,4 +1,4 @@
-"""`python -m zsl.prepare nuswide|features ...`: what is done once, before training."""
+"""`python -m zsl.prepare nuswide|features ...`: work that is done once, before training."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ features   Runs the frozen backbone of a config once and keeps its tokens in dat
 
 
 def prepare(args: list[str]) -> None:
-    """Prepares what the first argument names."""
+    """Runs the subcommand that the first argument names."""
     if not args or args[0] in ("-h", "--help"):
         print(_USAGE)
         return
@@ -105,7 +105,7 @@ def prepare_nuswide(args: list[str]) -> None:
 def _print_advice(
     options: Namespace, folders: Folders, index: NUSWideIndex, lost: Path, suspicious: list[str]
 ) -> None:
-    """Says what to do about the images, where the rest is, and how to go on."""
+    """Prints what to do about missing and suspicious images, and how to train."""
     arguments = [
         f"--data.{name} {getattr(options, name)}"
         for name in ("images", "table", "prepared")
@@ -113,8 +113,8 @@ def _print_advice(
     ]
     if absent := index.info["unseen_without_column"]:
         print(
-            f"note: {len(absent)} published unseen labels are no labels of the table, the first is "
-            f"{absent[0]}; correct their names there, or set data.unseen."
+            f"note: {len(absent)} published unseen labels are not labels of the table, the first "
+            f"is {absent[0]}; correct their names there, or set data.unseen."
         )
     elif not index.unseen:
         print("note: nothing tells which labels are unseen; set data.unseen.")
@@ -131,7 +131,7 @@ def _print_advice(
         print(
             f"note: {len(suspicious):,} images are of one colour or the same as many others "
             f"({folders.prepared / 'suspicious.txt'} names them), as Flickr's placeholders are; "
-            "delete those that are no photographs and run this again."
+            "delete those that are placeholders and run this again."
         )
     if options.resize:
         arguments.append(f"--data.resized {options.resize}")

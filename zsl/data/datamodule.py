@@ -6,7 +6,6 @@ import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,48 +17,11 @@ from torch.utils.data import DataLoader
 from zsl.data.dataset import MultiLabelDataset, Sample, Split
 from zsl.data.feature_store import FeatureDataset, FeatureStore
 from zsl.data.resumable_sampler import ResumableSampler
-from zsl.data.transforms import training_transform
+from zsl.data.transforms import ImageConfig, training_transform
 from zsl.errors import InputError, require
 from zsl.files.class_paths import as_plain_values, class_path
 from zsl.labels import Vocabulary
 from zsl.preprocessing import ImageTransform, evaluation_transform
-
-
-@dataclass(frozen=True)
-class ImageConfig:
-    """The square that is made of an image, and how it is varied in training.
-
-    Args:
-        size: Side of the square in pixels.
-        min_crop: Smallest fraction of a training image's area that a random crop keeps; 1 squashes
-            the whole image.
-        horizontal_flip: Mirrors half of the training images.
-        cutout: Side of a rectangle painted over each training image, relative to its own.
-        rand_augment: Applies RandAugment to training images.
-
-    Raises:
-        InputError: A number is out of range.
-    """
-
-    size: int = 224
-    min_crop: float = 1.0
-    horizontal_flip: bool = False
-    cutout: float = 0.0
-    rand_augment: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuses numbers out of range."""
-        require(self.size >= 1, f"images.size is {self.size}; expected 1 or more.")
-        require(
-            0 < self.min_crop <= 1,
-            f"images.min_crop is {self.min_crop}; expected above 0, at most 1.",
-        )
-        require(0 <= self.cutout <= 1, f"images.cutout is {self.cutout}; expected 0 to 1.")
-
-    @property
-    def variation(self) -> dict[str, Any]:
-        """How training images are varied, whatever their size."""
-        return {name: value for name, value in asdict(self).items() if name != "size"}
 
 
 class MultiLabelDataModule(pl.LightningDataModule, ABC):
@@ -111,13 +73,7 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         self.num_workers = min(8, (cores or 1) - 1) if num_workers is None else num_workers
         self._num_batches_done = 0
-        self.training_transform = training_transform(
-            images.size,
-            images.min_crop,
-            images.horizontal_flip,
-            images.cutout,
-            images.rand_augment,
-        )
+        self.training_transform = training_transform(images)
         self.evaluation_transform = evaluation_transform(images.size)
 
     @property

@@ -15,7 +15,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from zsl.errors import InputError
 from zsl.files.digests import text_digest
-from zsl.files.images import read_picture, read_pixels
+from zsl.files.images import read_image, read_pixels
 from zsl.preprocessing import ImageTransform
 
 
@@ -110,7 +110,7 @@ class ImageFileDataset(MultiLabelDataset):
 
     def picture(self, index: int) -> Image.Image:
         """Reads the image file; raises an `InputError` where that is none."""
-        return read_picture(self.path(index))
+        return read_image(self.path(index))
 
     def images_fingerprint(self) -> str:
         """Returns a digest of the files' names and sizes; raises an `InputError` if one is gone."""

@@ -16,8 +16,9 @@ import torch
 from PIL import Image, ImageDraw, ImageFilter
 from torch import Tensor
 
-from zsl.data.datamodule import ImageConfig, MultiLabelDataModule
+from zsl.data.datamodule import MultiLabelDataModule
 from zsl.data.dataset import MultiLabelDataset, Split
+from zsl.data.transforms import ImageConfig
 from zsl.errors import require
 from zsl.files.digests import text_digest
 from zsl.labels import Role, Vocabulary

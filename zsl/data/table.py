@@ -14,9 +14,10 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from zsl.data.datamodule import ImageConfig, MultiLabelDataModule
+from zsl.data.datamodule import MultiLabelDataModule
 from zsl.data.dataset import ImageFileDataset, Split
-from zsl.errors import InputError, did_you_mean, require
+from zsl.data.transforms import ImageConfig
+from zsl.errors import InputError, did_you_mean, refuse_repeated, require
 from zsl.files.digests import text_digest
 from zsl.files.images import unreadable
 from zsl.files.tables import place, read_table
@@ -208,8 +209,7 @@ class TableDataModule(MultiLabelDataModule):
 
 
 def _check_rows(images: list[str], splits: list[str], path: Path) -> None:
-    """Raises an `InputError` for the first row with a wrong split, or an image met before."""
-    first_row: dict[str, int] = {}
+    """Refuses a row with a wrong split, or with the image of an earlier one."""
     for row, (image, split) in enumerate(zip(images, splits, strict=True)):
         if not image:
             raise InputError(f"{place(path, row)}: the image path is empty.")
@@ -218,12 +218,7 @@ def _check_rows(images: list[str], splits: list[str], path: Path) -> None:
                 f"{place(path, row)}: the split is {split!r}; expected one of "
                 f"{', '.join(Split)}." + did_you_mean(split, Split)
             )
-        if image in first_row:
-            raise InputError(
-                f"{place(path, row)}: the image {image!r} is there twice, first at "
-                f"{place(path, first_row[image])}; give it one row with all its labels."
-            )
-        first_row[image] = row
+    refuse_repeated(images, lambda row: place(path, row), "give it one row with all its labels")
 
 
 def _parse_labels(

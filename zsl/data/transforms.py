@@ -1,50 +1,80 @@
-"""What happens to the pixels of an image before they enter a batch."""
+"""What is made of the pixels of an image, and how they are varied in training."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
-from zsl.preprocessing import ImageTransform, Squash
+from zsl.errors import require
+from zsl.preprocessing import ImageTransform
 
 
-def training_transform(
-    image_size: int, min_crop: float, horizontal_flip: bool, cutout: float, rand_augment: bool
-) -> ImageTransform:
-    """Crops or squashes to (image_size, image_size), and varies.
+@dataclass(frozen=True)
+class ImageConfig:
+    """The square that is made of an image, and how it is varied in training.
 
     Args:
-        image_size: Side of the result in pixels.
-        min_crop: Least part of the picture's area that a random crop keeps; 1 squashes instead.
-        horizontal_flip: Mirrors half of the pictures.
-        cutout: Side of the rectangle that is painted over, relative to the image's; 0 for none.
-        rand_augment: Applies RandAugment.
+        size: Side of the square in pixels.
+        min_crop: Smallest fraction of a training image's area that a random crop keeps; 1 squashes
+            the whole image.
+        horizontal_flip: Mirrors half of the training images.
+        cutout: Side of a rectangle painted over each training image, relative to its own.
+        rand_augment: Applies RandAugment to training images.
+
+    Raises:
+        InputError: A number is out of range.
     """
+
+    size: int = 224
+    min_crop: float = 1.0
+    horizontal_flip: bool = False
+    cutout: float = 0.0
+    rand_augment: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses numbers out of range."""
+        require(self.size >= 1, f"images.size is {self.size}; expected 1 or more.")
+        require(
+            0 < self.min_crop <= 1,
+            f"images.min_crop is {self.min_crop}; expected above 0, at most 1.",
+        )
+        require(0 <= self.cutout <= 1, f"images.cutout is {self.cutout}; expected 0 to 1.")
+
+    @property
+    def variation(self) -> dict[str, Any]:
+        """How training images are varied, whatever their size."""
+        return {name: value for name, value in asdict(self).items() if name != "size"}
+
+
+def training_transform(images: ImageConfig) -> ImageTransform:
+    """Crops or squashes to a square, and varies it, as the config says."""
     steps: list[Callable[[Tensor], Tensor]] = [
-        v2.RandomResizedCrop(image_size, scale=(min_crop, 1.0))
-        if min_crop < 1
-        else Squash(image_size)
+        v2.RandomResizedCrop(images.size, scale=(images.min_crop, 1.0))
+        if images.min_crop < 1
+        else v2.Resize((images.size, images.size))
     ]
-    if horizontal_flip:
+    if images.horizontal_flip:
         steps.append(v2.RandomHorizontalFlip())
-    if cutout > 0:
-        steps.append(Cutout(cutout))
-    if rand_augment:
-        steps.append(RandAugment())
-    return ImageTransform(math.ceil(image_size / min_crop**0.5), steps)
+    if images.cutout > 0:
+        steps.append(Cutout(images.cutout))
+    if images.rand_augment:
+        # Through Pillow: twice as fast as on a tensor.
+        steps += [v2.ToPILImage(), v2.RandAugment(), v2.PILToTensor()]
+    return ImageTransform(math.ceil(images.size / images.min_crop**0.5), v2.Compose(steps))
 
 
 class Cutout:
     """Paints a rectangle of one random colour around a random point of the image.
 
     As the published training code of ML-Decoder does, after DeVries and Taylor,
-    arXiv 1708.04552.
+    arXiv 1708.04552. torchvision's `RandomErasing` is another augmentation: its rectangle is never
+    cut by the image's edge, varies in shape, and is filled with a fixed value or noise.
 
     Args:
         size: Sides of the rectangle relative to the image's; the image's edge may cut it.
@@ -64,15 +94,3 @@ class Cutout:
     def _span(self, centre: float, side: int) -> slice:
         pixel, half = int(centre * side), int(self.size * side + 0.5) // 2
         return slice(max(0, pixel - half), pixel + half)
-
-
-class RandAugment:
-    """torchvision's RandAugment, through Pillow: twice as fast as on a tensor."""
-
-    def __init__(self) -> None:
-        self.augment = v2.RandAugment()
-
-    def __call__(self, image: Tensor) -> Tensor:
-        """Returns a varied copy of an image uint8 (3, H, W)."""
-        picture = Image.fromarray(image.permute(1, 2, 0).numpy())
-        return torch.from_numpy(np.array(self.augment(picture))).permute(2, 0, 1)

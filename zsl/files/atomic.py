@@ -1,4 +1,4 @@
-"""Writing files so that a half-written one never looks whole."""
+"""Writing files so that a half-written one never looks whole; atomicwrites is archived."""
 
 import os
 import tempfile

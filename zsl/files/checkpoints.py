@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zsl.errors import InputError, require
+from zsl.errors import InputError, reason_of, require
 from zsl.versions import __version__
 
 LOAD_ERRORS = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -114,7 +114,7 @@ def of_another_version(source: str, version: str | None, error: Exception) -> In
         version: The version of zsl that wrote it.
         error: What failed.
     """
-    reason = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
+    reason = reason_of(error, line=-1)
     return InputError(
         f"{source} was saved by zsl {version or 'of an unknown version'} and does not fit zsl "
         f"{__version__} ({reason}); install that version, or train again."

@@ -1,4 +1,8 @@
-"""Which image files a user means."""
+"""Which image files a user means.
+
+The walk is ours: `Path.rglob` passes over folders that can't be read without a word, and `glob`
+follows links in circles.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from pathlib import Path
 
 from zsl.errors import InputError, did_you_mean, require
 
+# Pillow's own list has films (.mpg), PostScript and data files (.h5), which lie among images.
 _SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
     *(".avif", ".jp2", ".ppm", ".pgm"),
@@ -33,7 +38,7 @@ def find_images(arguments: Sequence[str]) -> list[Path]:
 
 
 def _images_of(argument: str) -> Iterable[Path]:
-    # Of os.path, which takes names that the system refuses for files that are not there.
+    # os.path says of names too long for the system that there is no such file; Path raises.
     path = Path(os.path.expanduser(argument))
     if os.path.isdir(path):
         return _images_in(path)
@@ -52,17 +57,17 @@ def _images_of(argument: str) -> Iterable[Path]:
         f"The pattern {argument} matches nothing; expected one that matches images or folders.",
     )
     files = [match for match in matches if match.is_file()]
-    # With ** a folder's files are there beside the folder.
+    # A pattern with ** matches folders beside the files in them.
     return files or [image for match in matches for image in _images_in(match)]
 
 
 def _images_in(folder: Path) -> list[Path]:
-    """The images of a folder, in the order of their paths."""
+    """Lists the images of a folder, in the order of their paths."""
     images: list[Path] = []
     for parent, folders, files in os.walk(folder, onerror=_raise):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        visible = [Path(parent, name) for name in files if not name.startswith(".")]
-        images += [path for path in visible if _is_image(path)]
+        paths = [Path(parent, name) for name in files if not name.startswith(".")]
+        images += [path for path in paths if _is_image(path)]
     require(
         len(images) > 0,
         f"The folder {folder} has no images in it ({', '.join(sorted(_SUFFIXES))}).",
@@ -71,10 +76,8 @@ def _images_in(folder: Path) -> list[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    """Whether the suffix says so; links to nothing are told later, pipes would wait for ever."""
-    if path.suffix.lower() not in _SUFFIXES:
-        return False
-    return os.path.isfile(path) or not os.path.exists(path)
+    """Whether the suffix says so; broken links are reported when read, a pipe would block."""
+    return path.suffix.lower() in _SUFFIXES and (os.path.isfile(path) or not os.path.exists(path))
 
 
 def _raise(error: OSError) -> None:

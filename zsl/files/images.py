@@ -1,8 +1,11 @@
-"""Image files: reading them for a network or for a person."""
+"""Image files: reading them for a network or for a person.
+
+Pillow reads all kinds; simplejpeg decodes JPEG, which most are, at a fraction of its size and in a
+fraction of the time.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from io import BytesIO
 from pathlib import Path
@@ -12,17 +15,18 @@ import numpy as np
 import simplejpeg
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from zsl.errors import InputError
+from zsl.errors import InputError, reason_of
 from zsl.files.atomic import atomic_path
+from zsl.files.digests import bytes_digest
 
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
-def read_picture(path: Path) -> Image.Image:
+def read_image(path: Path) -> Image.Image:
     """Reads an image file as 8-bit RGB, in full size.
 
     Raises:
-        InputError: It is no image that Pillow can read.
+        InputError: Pillow can't read it.
     """
     try:
         with Image.open(path) as image:
@@ -32,17 +36,17 @@ def read_picture(path: Path) -> Image.Image:
 
 
 def read_pixels(path: Path, min_side: int) -> np.ndarray:
-    """Reads an image file for a network, JPEG at half its size or less where that is enough.
+    """Reads an image file for a network; a JPEG at half its size or less where that is enough.
 
     Args:
         path: The file.
-        min_side: Pixels that each side keeps, if it has that many.
+        min_side: Pixels that each side must keep, if it has that many.
 
     Returns:
         uint8 (H, W, 3), RGB.
 
     Raises:
-        InputError: It is no image that Pillow can read.
+        InputError: Pillow can't read it.
     """
     try:
         data = path.read_bytes()
@@ -52,15 +56,17 @@ def read_pixels(path: Path, min_side: int) -> np.ndarray:
         raise unreadable(path, error) from error
     except ValueError:
         pass  # Pillow knows more kinds of JPEG, and says what is wrong with a damaged one.
-    return np.array(read_picture(path))
+    return np.array(read_image(path))
 
 
 def _decode_reduced(jpeg: bytes, min_side: int) -> np.ndarray:
     height, width = simplejpeg.decode_jpeg_header(jpeg)[:2]
     if Image.MAX_IMAGE_PIXELS and height * width > 2 * Image.MAX_IMAGE_PIXELS:
-        raise ValueError("Pillow refuses these; a progressive one is decoded in full size.")
+        raise ValueError(
+            "Pillow refuses so many pixels; here a progressive JPEG would fill memory."
+        )
     sides = {"min_height": min_side, "min_width": min_side}
-    # Factors below 2 cost time; not where they leave nothing to resize.
+    # A factor below 2, such as 8/7, saves no time unless it leaves nothing to resize.
     is_exact = simplejpeg.decode_jpeg_header(jpeg, **sides)[:2] == (min_side, min_side)
     return simplejpeg.decode_jpeg(jpeg, min_factor=1 if is_exact else 2, **sides)
 
@@ -73,7 +79,7 @@ def _is_upright(jpeg: bytes) -> bool:
 
 
 def _is_turned(image: Image.Image) -> bool:
-    """Whether the EXIF data says so; damaged data says nothing."""
+    """Whether the EXIF data says so; damaged EXIF data is ignored."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
     except Exception:
@@ -81,9 +87,9 @@ def _is_turned(image: Image.Image) -> bool:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Brings any picture to 8-bit RGB as a person sees it.
+    """Converts any image to 8-bit RGB as a person sees it.
 
-    Turned as its EXIF data says, 16-bit grey values scaled, transparency laid on white.
+    It is turned as its EXIF data says, 16-bit grey values are scaled, transparency becomes white.
     """
     if _is_turned(image):
         image = ImageOps.exif_transpose(image)
@@ -97,55 +103,59 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def unreadable(path: Path, error: Exception) -> InputError:
-    """The error for an image file that Pillow failed on."""
-    reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
+    """Returns the error for an image file that can't be read."""
     return InputError(
-        f"The image {path} can't be read ({reason}); replace it, or take it out of the data."
+        f"The image {path} can't be read ({_problem(error)}); replace it, or take it out of the "
+        "data."
     )
 
 
-class PictureCheck(NamedTuple):
+def _problem(error: Exception) -> str:
+    """Says what is wrong; Pillow's own message names an object in memory."""
+    return "not an image" if isinstance(error, UnidentifiedImageError) else reason_of(error)
+
+
+class ImageCheck(NamedTuple):
     """What was found in an image file."""
 
     size: int
-    """Bytes."""
+    """In bytes."""
     mtime_ns: int
-    """Time of the last change."""
+    """Time of the last change, in nanoseconds."""
     content: str
     """A digest of the bytes."""
     is_flat: bool
     """Whether all pixels have one colour."""
     problem: str
-    """Why it can't be read; empty if it can."""
+    """Why it can't be read; empty if it can be."""
 
 
-def check_picture(path: Path, shrunken: Path | None, side: int) -> PictureCheck:
+def check_image(path: Path, shrunken: Path | None, side: int) -> ImageCheck:
     """Reads an image file to its end; writes a smaller copy of it.
 
-    The copy is squashed to a square, as evaluation does with every image, and has the time of
+    The copy is squashed to a square, as evaluation does with every image, and keeps the time of
     change of the original.
 
     Args:
         path: The file.
-        shrunken: Where the copy goes; None makes none.
-        side: Pixels of the copy's sides.
+        shrunken: The file of the copy; None writes none.
+        side: Width and height of the copy in pixels.
     """
     try:
         stat = path.stat()
         data = path.read_bytes()
     except OSError as error:
-        return PictureCheck(0, 0, "", False, str(error))
-    content = hashlib.sha256(data).hexdigest()[:16]
+        return ImageCheck(0, 0, "", False, reason_of(error))
+    content = bytes_digest([data])
     try:
         with Image.open(BytesIO(data)) as opened:
             image = to_rgb(opened)
     except Exception as error:  # Damaged files fail in many ways; none may stop the others.
-        problem = "not an image" if isinstance(error, UnidentifiedImageError) else repr(error)
-        return PictureCheck(stat.st_size, stat.st_mtime_ns, content, False, problem)
+        return ImageCheck(stat.st_size, stat.st_mtime_ns, content, False, _problem(error))
     if shrunken is not None:
         with atomic_path(shrunken) as temporary:
             small = image.resize((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
             small.save(temporary, "JPEG", quality=85)
             os.utime(temporary, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     is_flat = image.getcolors(maxcolors=1) is not None
-    return PictureCheck(stat.st_size, stat.st_mtime_ns, content, is_flat, "")
+    return ImageCheck(stat.st_size, stat.st_mtime_ns, content, is_flat, "")

@@ -1,13 +1,16 @@
 """Tables that users write: reading them, and naming a place in them."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
-from pandas.errors import ParserWarning
+from zsl.errors import InputError, did_you_mean, reason_of
 
-from zsl.errors import InputError, did_you_mean
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -16,16 +19,27 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     Raises:
         InputError: The file is missing, can't be read, has no rows or lacks a column.
     """
+    # Imported here, since those who ask a trained model read no table.
+    import pandas as pd
+    from pandas.errors import ParserWarning
+
     if not path.is_file():
         raise InputError(
             f"The file {path} does not exist; expected a CSV or Parquet file with the columns "
             f"{', '.join(columns)}."
         )
     try:
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
+        with warnings.catch_warnings():
+            # Rows longer than the header would lose their end.
+            warnings.simplefilter("error", ParserWarning)
+            if path.suffix == ".parquet":
+                table = pd.read_parquet(path)
+            else:
+                table = pd.read_csv(
+                    path, dtype=str, keep_default_na=False, skip_blank_lines=False, index_col=False
+                )
     except (ValueError, OSError, ParserWarning) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{path} can't be read as a table: {reason}") from error
+        raise InputError(f"{path} can't be read as a table: {reason_of(error)}") from error
     for column in columns:
         if column not in table:
             found = [str(name) for name in table.columns]
@@ -36,15 +50,6 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     if table.empty:
         raise InputError(f"{path} has no rows below its header.")
     return table[list(columns)].fillna("").astype(str).apply(lambda column: column.str.strip())
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    with warnings.catch_warnings():
-        # Rows longer than the header would lose their end.
-        warnings.simplefilter("error", ParserWarning)
-        return pd.read_csv(
-            path, dtype=str, keep_default_na=False, skip_blank_lines=False, index_col=False
-        )
 
 
 def place(path: Path, row: int) -> str:

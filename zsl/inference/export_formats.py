@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from zsl.errors import InputError, require
+from zsl.errors import InputError, reason_of, require
 
 Format = Literal["onnx", "torch_export"]
 FILE_NAMES: dict[Format, str] = {"onnx": "model.onnx", "torch_export": "model.pt2"}
@@ -116,7 +116,7 @@ def export_tagger(
             write_model(model, traced, shapes[:num_inputs], path)
     except Exception as error:  # Exporters fail in many ways.
         cause = error.__cause__ or error  # ONNX's exporter says what to read about it first.
-        reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+        reason = reason_of(cause)
         raise InputError(
             f"PyTorch {torch.__version__} can't write this model as {kind}: {reason}"
         ) from error

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from zsl.errors import require
-from zsl.files.images import read_picture, to_rgb
+from zsl.files.images import read_image, to_rgb
 from zsl.inference.heat_maps import LONG_SIDE, overlay
 from zsl.inference.image_batches import ImageLike
 from zsl.inference.tagger import Tagger
@@ -100,7 +100,7 @@ class Gallery:
 
 
 def _small(image: ImageLike) -> Image.Image:
-    shown = to_rgb(image).copy() if isinstance(image, Image.Image) else read_picture(Path(image))
+    shown = to_rgb(image).copy() if isinstance(image, Image.Image) else read_image(Path(image))
     shown.thumbnail((LONG_SIDE, LONG_SIDE))
     return shown
 

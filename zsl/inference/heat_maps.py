@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from zsl.files.atomic import atomic_path
-from zsl.files.images import read_picture
+from zsl.files.images import read_image
 from zsl.inference.prediction import Prediction
 
 LONG_SIDE = 448
@@ -37,7 +37,7 @@ def write_heat_maps(
         prediction: L labels and scores.
         maps: (L, H', W') weights.
     """
-    image = read_picture(path)
+    image = read_image(path)
     image.thumbnail((LONG_SIDE, LONG_SIDE))
     if max(image.size) < LONG_SIDE:
         scale = LONG_SIDE / max(image.size)

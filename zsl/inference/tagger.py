@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from zsl.errors import InputError, require
+from zsl.errors import InputError, reason_of, require
 from zsl.files.checkpoints import LOAD_ERRORS, of_another_version, read_checkpoint
 from zsl.files.class_paths import restore_part
 from zsl.inference.image_batches import ImageLike, image_batches
@@ -119,12 +119,11 @@ class Tagger(
         except InputError:
             raise
         except Exception as error:  # Damaged files and the net fail in many ways.
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             what = (
                 "can't be read" if is_folder else "is neither a file nor a folder here, nor found"
             )
             raise InputError(
-                f"The tagger {name} {what} ({reason}); expected a .ckpt file of zsl.fit, or a "
+                f"The tagger {name} {what} ({reason_of(error)}); expected a .ckpt file of zsl.fit, or a "
                 "folder or hub repository that save_pretrained wrote."
             ) from error
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from itertools import accumulate
 from pathlib import Path
 
-from zsl.errors import InputError, did_you_mean, require
+from zsl.errors import InputError, did_you_mean, refuse_repeated, require
 from zsl.files.tables import place, read_table
 
 
@@ -42,7 +42,7 @@ class Vocabulary:
     """
 
     def __init__(self, names: Sequence[str], roles: Sequence[str]) -> None:
-        _check(names, roles, [f"label {position + 1}" for position in range(len(names))])
+        _check(names, roles, lambda index: f"label {index + 1}")
         pairs = list(zip(names, map(Role, roles), strict=True))
         ordered = [pair for role in Role for pair in pairs if pair[1] is role]
         self.names = [name for name, _ in ordered]
@@ -72,7 +72,7 @@ class Vocabulary:
         path = Path(path)
         table = read_table(path, ("name", "role"))
         names, roles = table["name"].tolist(), table["role"].tolist()
-        _check(names, roles, [place(path, row) for row in range(len(names))])
+        _check(names, roles, lambda row: place(path, row))
         ordered = sorted(zip(names, roles, strict=True))
         return cls([name for name, _ in ordered], [role for _, role in ordered])
 
@@ -149,22 +149,14 @@ class Vocabulary:
         return Vocabulary(self.names, roles)
 
 
-def _check(names: Sequence[str], roles: Sequence[str], places: Sequence[str]) -> None:
-    """Raises an `InputError` that begins with the place of the first wrong name or role."""
-    if len(names) != len(roles):
-        raise InputError(f"Found {len(names)} label names but {len(roles)} roles.")
-    first_place: dict[str, str] = {}
-    for name, role, where in zip(names, roles, places, strict=True):
-        if not name.strip():
-            raise InputError(f"{where}: the label name is empty.")
-        if name in first_place:
-            raise InputError(
-                f"{where}: the label {name!r} is there twice, first at {first_place[name]}; "
-                "keep one of them."
-            )
+def _check(names: Sequence[str], roles: Sequence[str], where: Callable[[int], str]) -> None:
+    """Refuses wrong names and roles; `where` says where the label at an index was found."""
+    require(len(names) == len(roles), f"Found {len(names)} label names but {len(roles)} roles.")
+    for index, (name, role) in enumerate(zip(names, roles, strict=True)):
+        require(bool(name.strip()), f"{where(index)}: the label name is empty.")
         if role not in list(Role):
             raise InputError(
-                f"{where}: the label {name!r} has the role {role!r}; expected one of "
+                f"{where(index)}: the label {name!r} has the role {role!r}; expected one of "
                 f"{', '.join(Role)}." + did_you_mean(role, Role)
             )
-        first_place[name] = where
+    refuse_repeated(names, where)

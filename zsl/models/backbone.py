@@ -14,7 +14,7 @@ import torch
 from timm.data import resolve_model_data_config
 from torch import Tensor, nn
 
-from zsl.errors import InputError, did_you_mean, require
+from zsl.errors import InputError, did_you_mean, reason_of, require
 from zsl.models.tokens import ToTokens
 
 PACKAGED_MODEL = "tf_efficientnet_lite0"
@@ -203,7 +203,7 @@ def _create_pretrained(name: str, options: dict[str, Any]) -> Any:
     try:
         return timm.create_model(name, pretrained=True, **options)
     except (OSError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = reason_of(error)
         raise InputError(
             f"timm's pretrained weights of {name!r} could not be had ({reason}); check the "
             "connection, name a local file, or take weights: packaged with backbone "
@@ -251,7 +251,7 @@ def _load_file(model: Any, name: str, path: Path) -> None:
         state = timm.models.load_state_dict(str(path), weights_only=True)
         found = model.load_state_dict(convert_checkpoint(model, state), strict=False)
     except Exception as error:
-        reason = str(error).strip().splitlines()[-1].strip()
+        reason = reason_of(error, line=-1)
         raise InputError(f"{path} can't be read as weights of {name}: {reason}") from error
     if found.missing_keys:
         raise InputError(

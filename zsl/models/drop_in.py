@@ -9,7 +9,7 @@ import torch
 from timm.data import resolve_model_data_config
 from torch import Tensor
 
-from zsl.errors import InputError, require
+from zsl.errors import InputError, reason_of, require
 from zsl.models.ml_decoder import FixedMLDecoder, GroupedWordMLDecoder, MLDecoder, WordMLDecoder
 from zsl.models.network import TaggerNetwork
 from zsl.models.tokens import ToTokens
@@ -98,7 +98,7 @@ def _inspect(model: Any, image_shape: ImageShape) -> tuple[ToTokens, Tensor]:
         trial.reset_classifier(0, "")
         features = _try(trial, image_shape)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        reason = reason_of(error)
         raise InputError(
             f"{_name(model)} without its pooling gives an ML-Decoder head no tokens ({reason}); "
             "choose another timm model, or, if it takes images of another size or number of "

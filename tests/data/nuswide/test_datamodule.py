@@ -275,7 +275,7 @@ def test_whichever_label_files_are_there_are_enough(
 )
 def test_what_is_missing_is_named(fake_nuswide: FakeNUSWide, remove: str, message: str) -> None:
     (fake_nuswide.root / remove).unlink()
-    with pytest.raises(InputError, match=f"is no complete NUS-WIDE: it {message}"):
+    with pytest.raises(InputError, match=f"is not a complete NUS-WIDE: it {message}"):
         load(fake_nuswide.root)
 
 
@@ -371,7 +371,7 @@ def test_rows_of_no_official_image_are_counted_and_listed(tmp_path: Path) -> Non
     data = load(fake_nuswide.root)
     assert len(data.index) == 39
     name = fake_nuswide.images[-1].replace("/", "_")
-    note = "1 of 40 rows of nus_wide.csv are of no image of the official lists and are left out"
+    note = "1 of 40 rows of nus_wide.csv are of images that no official list has and are left out"
     assert f"{note}, the first is {name}." in data.index.info["notes"]
     (path,) = (fake_nuswide.root / "zsl").glob("missing-*.txt")
     assert path.read_text() == f"{name}\tin no official list\n"
@@ -397,7 +397,7 @@ def test_annotators_zero_is_unknown(fake_nuswide: FakeNUSWide) -> None:
 def test_other_mistakes_are_one_sentence(fake_nuswide: FakeNUSWide, tmp_path: Path) -> None:
     for changes, message in (
         ({"image_folder": "Flicker"}, "The image folder .*Flicker does not exist"),
-        ({"table": "data.csv"}, r"The table .*data\.csv does not exist; set data\.table"),
+        ({"table": "data.csv"}, r"The table .*data\.csv does not exist; set table"),
         ({"missing": "ignore"}, "missing is 'ignore'; expected error or skip"),
         ({"val_fraction": 1.0}, "val_fraction is 1.0; expected between 0 and 1"),
         ({"resized": 256}, r"images-256 does not hold a copy of actor/.*--resize 256"),
@@ -405,12 +405,12 @@ def test_other_mistakes_are_one_sentence(fake_nuswide: FakeNUSWide, tmp_path: Pa
     ):
         with pytest.raises(InputError, match=message):
             load(fake_nuswide.root, **changes)
-    with pytest.raises(
-        InputError, match=r"The data folder .*nowhere does not exist; set data\.root"
-    ):
+    with pytest.raises(InputError, match=r"The data folder .*nowhere does not exist; set root"):
         load(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="is no complete NUS-WIDE: it lacks ImageList/TrainImage"):
+    with pytest.raises(
+        InputError, match="is not a complete NUS-WIDE: it lacks ImageList/TrainImage"
+    ):
         load(tmp_path / "empty")
 
 
@@ -428,7 +428,7 @@ def test_an_unseen_label_of_no_image_is_noted(tmp_path: Path) -> None:
     path = fake_nuswide.root / "data.csv"
     path.write_text(path.read_text().replace("water", "Water"))
     data = load(fake_nuswide.root)
-    assert "1 unseen labels are those of no image: water." in data.index.info["notes"]
+    assert "1 unseen labels have no image: water." in data.index.info["notes"]
     assert "water" in data.vocabulary.select(Role.UNSEEN)
 
 

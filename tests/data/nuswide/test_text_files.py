@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from zsl.data.nuswide.text_files import as_targets, read_image_list, read_labels, read_lines
+from zsl.data.nuswide.text_files import as_targets, read_image_list, read_labels, read_names
 from zsl.errors import InputError
 
 IMAGES = [f"a/{row:04d}_{1000 + row}.jpg" for row in range(20_000)]
@@ -90,17 +90,17 @@ def test_lists_are_read_and_checked(tmp_path: Path) -> None:
         (b"", "is empty"),
         (b"a\n\nb\n", "line 2 is blank"),
         (b"a\nb\na\n", "line 3: 'a' is there twice, first at .*line 1"),
-        (b"a\n\xff\n", r"is no UTF-8 text \(byte 2\)"),
+        (b"a\n\xff\n", "can't be read .*byte 0xff in position 2.*UTF-8"),
     ):
         path.write_bytes(content)
         with pytest.raises(InputError, match=message):
-            read_lines(path)
+            read_names(path)
 
 
 def test_the_real_lists(shared: Path) -> None:
     folder = shared / "data" / "nuswide"
-    tags = read_lines(folder / "TagList1k.txt")
-    concepts = read_lines(folder / "Concepts81.txt")
+    tags = read_names(folder / "TagList1k.txt")
+    concepts = read_names(folder / "Concepts81.txt")
     assert (len(tags), len(concepts)) == (1000, 81)
     assert len(set(tags) - set(concepts)) == 925
     assert set(concepts) - set(tags) == {"computer", "fire", "map", "swimmers", "tattoo", "whales"}

@@ -103,7 +103,7 @@ def test_mistakes_are_one_sentence(tmp_path: Path, lists: list[str]) -> None:
         assert len(str(caught.value).splitlines()) == 1
 
     fails(r"none\.npz do not exist", str(tmp_path / "none.npz"), lists)
-    fails("holds no array called names; set model.encoder.names", str(path))
+    fails("holds no array called names; set encoder.names", str(path))
     fails("holds 2 matrices, but there are 1 lists", str(path), lists[:1])
     fails(r"no vector for the label 'dogs' among its 5.*'dog'", str(path), lists, label="dogs")
     names.write_text("a\nb\nc\n")
@@ -116,9 +116,7 @@ def test_mistakes_are_one_sentence(tmp_path: Path, lists: list[str]) -> None:
     fails(message, str(path), [str(names), lists[1]])
     names.write_text("nature\n\nwater\ndog\n")
     fails(r"names\.txt, line 2: the name is empty", str(path), [str(names), lists[1]])
-    fails(
-        r"The list of names .*none\.txt can't be read", str(path), [str(tmp_path / "none.txt")] * 2
-    )
+    fails(r"The list .*none\.txt can't be read", str(path), [str(tmp_path / "none.txt")] * 2)
     for suffix in ("npz", "safetensors", "pth", "pkl"):
         broken = tmp_path / f"broken.{suffix}"
         for content in (b"PK broken", b"", b"text", b"]K\x01K\x02s."):

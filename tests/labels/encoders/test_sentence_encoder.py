@@ -143,9 +143,9 @@ def test_another_model_in_the_same_place_is_refused(tmp_path: Path) -> None:
 def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"must hold \{\} once"):
         SentenceEncoder(template="a photo")
-    with pytest.raises(InputError, match="'no/such-model' is no folder"):
+    with pytest.raises(InputError, match="'no/such-model' is not a folder"):
         SentenceEncoder("no/such-model").encode(["dog"])
-    with pytest.raises(InputError, match="is no folder that holds a model"):
+    with pytest.raises(InputError, match="is not a folder that holds a model"):
         SentenceEncoder(str(tmp_path)).encode(["dog"])
 
 

@@ -1,4 +1,4 @@
-"""NUS-WIDE, from the files people really have."""
+"""NUS-WIDE, read from any of the layouts in which copies of it are passed on."""
 
 from zsl.data.nuswide.datamodule import NUSWideDataModule
 

@@ -1,8 +1,7 @@
-"""Making the index of a copy of NUS-WIDE, and knowing when to make it again."""
+"""Making the index of a copy of NUS-WIDE, and again when something it was made from changes."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -21,6 +20,7 @@ from zsl.data.nuswide.index import NUSWideIndex, State
 from zsl.data.nuswide.layout import Layout, Listing
 from zsl.errors import InputError
 from zsl.files.atomic import atomic_path, write_atomically
+from zsl.files.digests import bytes_digest
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def open_index(folders: Folders, table: str | None) -> NUSWideIndex:
     """Opens the index of a copy of NUS-WIDE; makes it where it is missing or out of date.
 
     Args:
-        folders: Where things are.
+        folders: Those of the copy of NUS-WIDE.
         table: A CSV to take the labels from instead of the official files.
 
     Raises:
@@ -62,13 +62,13 @@ def open_index(folders: Folders, table: str | None) -> NUSWideIndex:
 
 
 def index_path(folders: Folders, table: str | None) -> Path:
-    """The index's file: one for each choice of labels and images."""
+    """Returns the index's file: one for each choice of labels and images."""
     settings = json.dumps([os.path.relpath(folders.images, folders.root), table])
-    return folders.prepared / f"index-{hashlib.sha256(settings.encode()).hexdigest()[:8]}.arrow"
+    return folders.prepared / f"index-{bytes_digest([settings.encode()])[:8]}.arrow"
 
 
 def lost_path(index: Path) -> Path:
-    """The names of the listed images that can't be used, beside an index."""
+    """Returns the file beside an index that names the listed images that can't be used."""
     return index.with_name(index.name.replace("index", "missing")).with_suffix(".txt")
 
 
@@ -92,7 +92,7 @@ def _open_current(path: Path, layout: Layout, folders: Folders) -> NUSWideIndex 
 
 
 def _stamps(layout: Layout, folders: Folders) -> dict[str, list[int] | None]:
-    """Size and time of change of each label file, None where it is not."""
+    """Returns size and time of change of each label file, None where it is missing."""
     stamps: dict[str, list[int] | None] = {}
     for path in layout.sources:
         stat = path.stat() if path.is_file() else None
@@ -120,7 +120,7 @@ def scan(folders: Folders) -> tuple[list[str], dict[str, int | None]]:
             for file in sorted(names)
             if os.path.splitext(file)[1].lower() in _SUFFIXES
             and file[0] != "."
-            and (folder / file).is_file()  # No link to nowhere.
+            and (folder / file).is_file()  # Not a broken link.
         ]
     return files, image_folders
 
@@ -169,7 +169,7 @@ def _build(path: Path, layout: Layout, folders: Folders) -> None:
 
 
 def _unreadable(folders: Folders) -> list[str]:
-    """Files that `zsl.prepare` could not read and that are still the same."""
+    """Lists the files that `zsl.prepare` could not read and that have not changed since."""
     if not folders.checks.is_file():
         return []
     columns = ["file", "mtime_ns"]
@@ -205,14 +205,13 @@ def _deviations(listing: Listing, num_ambiguous: int) -> list[str]:
 
 def _fingerprint(listing: Listing, images: list[str], state: np.ndarray) -> str:
     targets = listing.targets.sorted_indices()
-    own = hashlib.sha256(json.dumps([listing.names, images]).encode())
-    for array in (listing.is_test, state, targets.indptr, targets.indices, targets.data):
-        own.update(np.ascontiguousarray(array, dtype=np.int32).tobytes())
-    return own.hexdigest()[:16]
+    arrays = (listing.is_test, state, targets.indptr, targets.indices, targets.data)
+    parts = [np.ascontiguousarray(array, dtype=np.int32).tobytes() for array in arrays]
+    return bytes_digest([json.dumps([listing.names, images]).encode(), *parts])
 
 
 def _to_list_column(targets: csr_matrix, value: int) -> pa.ListArray:
-    """The columns of each row in which the value stands."""
+    """Returns for each row the columns that have the value."""
     chosen = targets.data == value
     offsets = np.concatenate([[0], np.cumsum(chosen)])[targets.indptr]
     columns = targets.indices[chosen].astype(np.int16)

@@ -1,14 +1,8 @@
-"""A look into every image file, and smaller copies of them, on all cores."""
+"""Reading every image file to its end, and writing smaller copies, on all cores."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,29 +13,30 @@ from zsl.data.nuswide.folders import Folders
 from zsl.data.nuswide.index import NUSWideIndex, State
 from zsl.errors import InputError
 from zsl.files.atomic import atomic_path
-from zsl.files.images import PictureCheck, check_picture
+from zsl.files.images import ImageCheck, check_image
+from zsl.files.processes import process_map
 
 _SECONDS_BETWEEN_SAVES = 20
 _FEW = 64
-"""So many images are not worth the start of processes."""
+"""Up to this many images are read faster without starting processes."""
 
 
 def check_images(
     folders: Folders, index: NUSWideIndex, side: int | None, num_workers: int
 ) -> pd.DataFrame:
-    """Reads every image of the index that was not read before; shrinks what is not shrunken.
+    """Reads every image of the index that was not read before; writes the copies that are missing.
 
-    Progress is saved as it goes; after a stop at any moment the next call goes on from there.
+    Progress is saved on the way; after a stop at any moment the next call goes on from there.
 
     Args:
-        folders: Where things are.
-        index: Which images.
+        folders: Those of the copy of NUS-WIDE.
+        index: Lists the images.
         side: Pixels of the smaller copies' sides; None makes none.
         num_workers: Processes.
 
     Returns:
         A row for each file, by its name below the image folder, with the columns of
-        `PictureCheck`.
+        `ImageCheck`.
     """
     files = [index.images[row].as_py() for row in np.flatnonzero(index.state != State.MISSING)]
     with folders.locked("checks"):
@@ -59,10 +54,10 @@ def _check_files(
     todo = [name for name in files if not _is_done(name, folders, checks, shrunken)]
     saved = time.monotonic()
     try:
-        with _pool(num_workers if len(todo) > _FEW else 1) as do:
+        with process_map(num_workers if len(todo) > _FEW else 1) as do:
             sources = [folders.images / name for name in todo]
             copies = [shrunken / name if shrunken else None for name in todo]
-            results = do(sources, copies, [side or 0] * len(todo))
+            results = do(check_image, sources, copies, [side or 0] * len(todo))
             for name, check in tqdm(
                 zip(todo, results, strict=True),
                 "checking images",
@@ -81,10 +76,10 @@ def _check_files(
 
 
 def check_shrunken(folders: Folders, index: NUSWideIndex, side: int) -> Path:
-    """Returns the folder of the smaller copies, after a look at the times of all files.
+    """Returns the folder of the smaller copies, after comparing the times of all files.
 
     Raises:
-        InputError: One is not there, or not of the image that is there now.
+        InputError: A copy is missing, or its image has changed since.
     """
     folder = folders.shrunken(side)
     present = np.flatnonzero(index.state == State.PRESENT)
@@ -94,7 +89,7 @@ def check_shrunken(folders: Folders, index: NUSWideIndex, side: int) -> Path:
             raise InputError(
                 f"{folder} does not hold a copy of {name} as it is now; make the copies with "
                 f"python -m zsl.prepare nuswide --root {folders.root} --resize {side}, or set "
-                "data.resized to null."
+                "resized to null."
             )
     return folder
 
@@ -108,7 +103,7 @@ def _is_current(copy: Path, original: Path) -> bool:
 
 
 def _is_done(
-    name: str, folders: Folders, checks: dict[str, PictureCheck], shrunken: Path | None
+    name: str, folders: Folders, checks: dict[str, ImageCheck], shrunken: Path | None
 ) -> bool:
     check = checks.get(name)
     original = folders.images / name
@@ -120,50 +115,23 @@ def _is_done(
     return shrunken is None or bool(check.problem) or _is_current(shrunken / name, original)
 
 
-@contextmanager
-def _pool(num_workers: int) -> Iterator[Callable[..., Iterator[PictureCheck]]]:
-    """Yields a `map` of `check_picture`."""
-    if num_workers < 2:
-        yield lambda *jobs: map(check_picture, *jobs)
-        return
-    # Spawned processes inherit no threads, on any system.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(num_workers, context, _end_with_parent) as pool:
-        try:
-            yield lambda *jobs: pool.map(check_picture, *jobs, chunksize=16)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """Ends this process when its parent is killed, which a pool alone would wait for forever."""
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent:
-            parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _read_checks(folders: Folders) -> dict[str, PictureCheck]:
+def _read_checks(folders: Folders) -> dict[str, ImageCheck]:
     try:
         table = pd.read_parquet(folders.checks)
         return {
-            str(row[0]): PictureCheck(*row[1:])
-            for row in table[["file", *PictureCheck._fields]].itertuples(index=False)
+            str(row[0]): ImageCheck(*row[1:])
+            for row in table[["file", *ImageCheck._fields]].itertuples(index=False)
         }
     except (OSError, ValueError, KeyError):
         return {}  # None yet, or another version's.
 
 
-def _write_checks(folders: Folders, checks: dict[str, PictureCheck]) -> None:
+def _write_checks(folders: Folders, checks: dict[str, ImageCheck]) -> None:
     with atomic_path(folders.checks) as path:
         _to_frame(checks).to_parquet(path, index=False)
 
 
-def _to_frame(checks: dict[str, PictureCheck]) -> pd.DataFrame:
-    frame = pd.DataFrame(list(checks.values()), columns=list(PictureCheck._fields))
+def _to_frame(checks: dict[str, ImageCheck]) -> pd.DataFrame:
+    frame = pd.DataFrame(list(checks.values()), columns=list(ImageCheck._fields))
     frame.insert(0, "file", list(checks))
     return frame

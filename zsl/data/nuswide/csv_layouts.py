@@ -7,6 +7,7 @@ import json
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,13 @@ from scipy.sparse import csr_matrix, vstack
 
 from zsl.data.nuswide.image_names import match, normalise
 from zsl.data.nuswide.layout import CONCEPTS, TEST_LIST, TRAIN_LIST, Layout, Listing
-from zsl.data.nuswide.text_files import as_targets, read_both_lists, read_lines, refuse_repeated
-from zsl.errors import InputError, did_you_mean
+from zsl.data.nuswide.text_files import as_targets, read_both_lists, read_names
+from zsl.errors import InputError, did_you_mean, reason_of, refuse_repeated
 from zsl.files.tables import place
 
 BENCHMARK = "benchmark_81_v0.json"
 SPLITS = {"train": False, "val": True, "test": True}
-"""Whether a split of a table is the test."""
+"""Whether a split, as a table names it, belongs to the test."""
 _ROWS_AT_ONCE = 8192
 
 
@@ -30,17 +31,17 @@ def table_layout(root: Path, path: Path) -> TableLayout:
     """Finds out which of the two kinds of table a CSV is.
 
     Raises:
-        InputError: It is missing or empty, or none of the two.
+        InputError: It is missing or empty, or neither of the two.
     """
     if not path.is_file():
         raise InputError(
-            f"The table {path} does not exist; set data.table to a CSV below {root}, or to null "
-            "for the official files."
+            f"The table {path} does not exist; set table to a CSV below {root}, or to null for "
+            "the official files."
         )
     try:
         head = pd.read_csv(path, dtype=str, nrows=1, keep_default_na=False)
     except (ValueError, OSError) as error:
-        raise InputError(f"{path} can't be read as a CSV: {error}") from error
+        raise InputError(f"{path} can't be read as a CSV: {reason_of(error)}") from error
     if head.empty:
         raise InputError(f"{path} has no rows below its header.")
     with path.open(newline="", encoding="utf-8-sig") as file:
@@ -59,13 +60,13 @@ def table_layout(root: Path, path: Path) -> TableLayout:
 
 
 class TableLayout(Layout):
-    """What the two kinds of table have in common.
+    """What both kinds of table share: the split, the unseen labels, the checks.
 
     Args:
         root: The folder.
         path: The CSV.
         columns: Its header.
-        split_column: The column that says train or test; without one, the official lists do.
+        split_column: The column that says train or test; None takes the official lists.
     """
 
     def __init__(
@@ -82,9 +83,9 @@ class TableLayout(Layout):
             self.lists.append(self.find(TEST_LIST, "the test images"))
         if None in self.lists:
             self.problem = (
-                f"{path} does not say which images are for the test: it has no column with train "
-                f"and test, and {root} has not both {TRAIN_LIST} and {TEST_LIST}; add the two, or "
-                "a column named split."
+                f"{path} does not say which images are for the test: it has no column with "
+                f"train and test, and {root} lacks {TRAIN_LIST} or {TEST_LIST}; add both, or a "
+                "column named split."
             )
 
     @abstractmethod
@@ -105,11 +106,12 @@ class TableLayout(Layout):
                     chunksize=_ROWS_AT_ONCE,
                 )
             except (ParserError, ParserWarning, UnicodeDecodeError) as error:
-                reason = str(error).strip().splitlines()[0]
-                raise InputError(f"{self.path} can't be read as a CSV: {reason}") from error
+                raise InputError(
+                    f"{self.path} can't be read as a CSV: {reason_of(error)}"
+                ) from error
 
     def read(self) -> Listing:
-        """Reads the table and what lies beside it."""
+        """Reads the table, and the lists beside it where the table lacks something."""
         if self.problem:
             raise InputError(self.problem)
         self.notes: list[str] = []
@@ -124,55 +126,52 @@ class TableLayout(Layout):
                     f"{', '.join(SPLITS)}.{did_you_mean(split, SPLITS)}"
                 )
         order = sorted(range(len(names)), key=names.__getitem__)
+        unseen = self._unseen()
         listing = Listing(
             images=images,
             is_test=np.array([SPLITS[split] for split in splits], dtype=bool),
             names=[names[column] for column in order],
-            unseen=[name for name in self._unseen() if name in set(names)],
+            unseen=[name for name in unseen if name in set(names)],
             targets=targets[:, order],
             notes=self.notes,
-            unseen_without_column=[name for name in self._unseen() if name not in set(names)],
+            unseen_without_column=[name for name in unseen if name not in set(names)],
         )
         return listing if splits else self._split_by_lists(listing)
 
     def _unseen(self) -> list[str]:
         if self.concept_names:
-            return read_lines(self.concept_names)
+            return read_names(self.concept_names)
         if not self.benchmark:
             return []
         try:
-            names = json.loads(self.benchmark.read_bytes())["test class"]
-            return [str(name) for name in names]
+            return [str(name) for name in json.loads(self.benchmark.read_bytes())["test class"]]
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f'{self.benchmark} can\'t be read; expected {{"test class": [names]}}.'
             ) from error
 
     def _split_by_lists(self, listing: Listing) -> Listing:
-        """Takes from the official lists which images are for the test."""
+        """Takes from the official lists which images belong to the test."""
         train, test = read_both_lists(*(path for path in self.lists if path))
         found = match(listing.images, train + test).position
         kept = np.flatnonzero(found >= 0)
         unmatched = [listing.images[row] for row in np.flatnonzero(found < 0)]
         if unmatched:
             listing.notes.append(
-                f"{len(unmatched):,} of {len(found):,} rows of {self.path.name} are of no image of "
-                f"the official lists and are left out, the first is {unmatched[0]}."
+                f"{len(unmatched):,} of {len(found):,} rows of {self.path.name} are of images "
+                f"that no official list has and are left out, the first is {unmatched[0]}."
             )
-        return Listing(
+        return replace(
+            listing,
             images=[listing.images[row] for row in kept],
             is_test=found[kept] >= len(train),
-            names=listing.names,
-            unseen=listing.unseen,
             targets=listing.targets[kept],
-            notes=listing.notes,
-            unseen_without_column=listing.unseen_without_column,
             unmatched=unmatched,
         )
 
 
 class LabelListTable(TableLayout):
-    """ML-Decoder's data.csv: a path, its labels as `[a, b]`, and train or val."""
+    """ML-Decoder's data.csv: paths, labels as `[a, b]`, and train or val."""
 
     name = "ML-Decoder's table"
 
@@ -187,11 +186,12 @@ class LabelListTable(TableLayout):
                 )
             cells.append([name.strip(" '\"") for name in cell.strip(" []").split(",")])
         given = {name for cell in cells for name in cell if name}
-        if absent := [name for name in self._unseen() if name not in given]:
+        unseen = self._unseen()
+        if absent := [name for name in unseen if name not in given]:
             self.notes.append(
-                f"{len(absent)} unseen labels are those of no image: {', '.join(absent[:5])}."
+                f"{len(absent)} unseen labels have no image: {', '.join(absent[:5])}."
             )
-        names = sorted(given | set(self._unseen()))
+        names = sorted(given | set(unseen))
         position = {name: column for column, name in enumerate(names)}
         labels = [sorted({position[name] for name in cell if name}) for cell in cells]
         offsets = np.cumsum([0, *map(len, labels)])
@@ -203,7 +203,7 @@ class LabelListTable(TableLayout):
 
 
 class ConceptColumnTable(TableLayout):
-    """An `image_id` and a column for each concept."""
+    """A table with the column `image_id` and one for each concept."""
 
     name = "table of concept columns"
 
@@ -228,7 +228,7 @@ class ConceptColumnTable(TableLayout):
         return images, splits, names, as_targets(values, self.path.name, self.notes)
 
     def _first_mistake(self, names: list[str]) -> str:
-        """Finds slowly what the fast reading stumbled over."""
+        """Reads the table as text, which is slow, to say where the mistake is."""
         for chunk in self._chunks(dict.fromkeys(self.columns, "str")):
             is_wrong = ~chunk[names].isin(["-1", "0", "1", "-1.0", "0.0", "1.0"]).to_numpy()
             if is_wrong.any():

@@ -13,15 +13,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from zsl.data.datamodule import ImageConfig, MultiLabelDataModule
+from zsl.data.datamodule import MultiLabelDataModule
 from zsl.data.dataset import ImageFileDataset, Split
 from zsl.data.nuswide.build_index import lost_path, open_index
 from zsl.data.nuswide.check_images import check_shrunken
 from zsl.data.nuswide.folders import Folders
 from zsl.data.nuswide.index import NUSWideIndex, State
+from zsl.data.transforms import ImageConfig
 from zsl.errors import InputError, did_you_mean, require
 from zsl.files.digests import text_digest
-from zsl.files.images import read_picture
+from zsl.files.images import read_image
 from zsl.labels import Role, Vocabulary
 from zsl.preprocessing import ImageTransform
 
@@ -67,7 +68,7 @@ class NUSWideDataset(ImageFileDataset):
 
     def picture(self, index: int) -> Image.Image:
         """Reads the image file itself: a copy is squashed."""
-        return read_picture(self.originals / self.index.images[self.rows[index]].as_py())
+        return read_image(self.originals / self.index.images[self.rows[index]].as_py())
 
     def target(self, index: int) -> Tensor:
         """Returns the int8 (L,) target."""

@@ -1,4 +1,4 @@
-"""Which of its layouts a NUS-WIDE folder has."""
+"""Finding out which layout a NUS-WIDE folder has."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def find_layout(root: Path, table: str | None) -> Layout:
     """
     if not root.is_dir():
         raise InputError(
-            f"The data folder {root} does not exist; set data.root to the folder in which "
+            f"The data folder {root} does not exist; set root to the folder in which "
             "NUS-WIDE was unpacked."
         )
     if table is not None:

@@ -14,7 +14,7 @@ from zsl.errors import InputError
 
 @dataclass(frozen=True)
 class Folders:
-    """Where things are.
+    """The folders of a copy of NUS-WIDE.
 
     Args:
         root: The unpacked NUS-WIDE.
@@ -28,7 +28,7 @@ class Folders:
 
     @classmethod
     def find(cls, root: Path, images: str | None, prepared: str | None) -> Folders:
-        """Settles what the user left open.
+        """Finds the folders that the user did not name.
 
         Raises:
             InputError: The folder of the images does not exist.
@@ -40,19 +40,19 @@ class Folders:
             chosen = root / images
             if not chosen.is_dir():
                 raise InputError(
-                    f"The image folder {chosen} does not exist; set data.images to the folder "
+                    f"The image folder {chosen} does not exist; set images to the folder "
                     f"below {root} that holds the images."
                 )
         return cls(root, chosen, root / (prepared or "zsl"))
 
     @property
     def checks(self) -> Path:
-        """What was found in each image file."""
+        """The file in which `zsl.prepare` keeps what it found in each image."""
         return self.prepared / "checks.parquet"
 
     @contextmanager
     def locked(self, what: str) -> Iterator[None]:
-        """Makes the folder and keeps other processes from the same work in it.
+        """Makes the prepared folder, and keeps other processes from the same work in it.
 
         Raises:
             InputError: It can't be written.
@@ -63,7 +63,7 @@ class Folders:
             lock.acquire()
         except OSError as error:
             raise InputError(
-                f"{self.prepared} can't be written ({error.strerror}); set data.prepared to a "
+                f"{self.prepared} can't be written ({error.strerror}); set prepared to a "
                 "folder that can."
             ) from error
         try:

@@ -18,19 +18,19 @@ _BARE_ID = re.compile(r"(?P<flickr_id>\d{5,})")
 
 
 def normalise(name: str) -> str:
-    """Turns Windows separators, and takes the spaces around the name off."""
+    """Strips spaces and turns Windows separators into `/`."""
     return name.strip().replace("\\", "/")
 
 
 def parse(name: str) -> tuple[str | None, str]:
-    """Reads what an image's name says.
+    """Parses the name of an image.
 
     Args:
         name: A normalised path, in one of the three styles or any other.
 
     Returns:
-        `folder/number_id` as in the official lists, if the name says so much; and the Flickr id,
-        or the file's name where there is none.
+        `folder/number_id` as in the official lists, or None if the name lacks a part of it; and the
+        Flickr id, or the file's name if it has none.
     """
     parent, _, file = name.rpartition("/")
     stem = file.rsplit(".", 1)[0]
@@ -44,19 +44,19 @@ def parse(name: str) -> tuple[str | None, str]:
 
 @dataclass(frozen=True)
 class Match:
-    """For each wanted name the position of the one that was found."""
+    """Where each wanted name was found."""
 
     position: np.ndarray
     """int64 (N,) into the available names; -1 where there is none."""
     num_ambiguous: int
-    """Wanted names left without, since their Flickr id or file name is there more than once."""
+    """How many wanted names have no match since their Flickr id or file name is not unique."""
 
 
 def match(wanted: Sequence[str], available: Sequence[str]) -> Match:
     """Finds each wanted image among the available ones.
 
     By the path, else by folder, number and Flickr id, else by Flickr id (or file name) alone
-    where that is unique on both sides. Nothing is found twice.
+    where that is unique on both sides. No available image is matched twice.
 
     Args:
         wanted: N normalised paths, all different.

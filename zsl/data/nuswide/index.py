@@ -17,7 +17,7 @@ from torch import Tensor
 
 
 class State(IntEnum):
-    """What became of a listed image."""
+    """Whether a listed image is usable, and if not, why."""
 
     PRESENT = 0
     MISSING = 1
@@ -25,15 +25,15 @@ class State(IntEnum):
 
 
 class NUSWideIndex:
-    """An index on disk; opening it reads next to nothing, and loader processes share it.
+    """An index on disk, mapped into memory: opened at once, and shared by loader processes.
 
     Args:
         path: An Arrow file, written by `open_index`.
 
     Attributes:
         names: The L labels, sorted.
-        unseen: Those that are unseen in the published split.
-        images: The N images: files below the image folder, or the listed name of a missing one.
+        unseen: The labels that are unseen in the published split.
+        images: The N images: files below the image folder; of a missing one, the listed name.
         is_test: int8 (N,).
         state: int8 (N,), a `State` each.
         info: Layout, notes, fingerprint.
@@ -52,7 +52,7 @@ class NUSWideIndex:
         self._unknown = _list_column(table["unknown"].chunk(0))
 
     def __reduce__(self) -> tuple[type[NUSWideIndex], tuple[Path]]:
-        """Other processes map the file themselves, rather than receive a copy."""
+        """Pickles the path alone, so that each process maps the file itself."""
         return NUSWideIndex, (self.path,)
 
     def __len__(self) -> int:
@@ -73,7 +73,7 @@ class NUSWideIndex:
 
     @cached_property
     def unknown(self) -> csr_matrix:
-        """Of which labels nothing is known: bool (N, L)."""
+        """Which labels are unknown: bool (N, L)."""
         return self._matrix(*self._unknown)
 
     def _matrix(self, offsets: np.ndarray, columns: np.ndarray) -> csr_matrix:

@@ -1,4 +1,4 @@
-"""What a NUS-WIDE folder says, whatever its layout."""
+"""What is read from a NUS-WIDE folder, whatever its layout."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ class Listing:
     names: list[str]
     """The L labels, sorted."""
     unseen: list[str]
-    """Those of the published split, where the files tell."""
+    """The unseen labels of the published split; empty where no file names them."""
     targets: csr_matrix
     """int8 (N, L): 1 present, 0 absent, -1 unknown."""
     notes: list[str]
-    """What differs from the NUS-WIDE of the publications, a sentence each."""
+    """A sentence for each difference from the NUS-WIDE of the publications."""
     unseen_without_column: list[str] = field(default_factory=list)
-    """Names of the unseen list that are no label of the table."""
+    """Published unseen labels that are not labels of the table."""
     unmatched: list[str] = field(default_factory=list)
-    """Rows that are of no image of the official lists."""
+    """Images of the table that no official list has."""
 
 
 @dataclass(frozen=True)
 class FileStatus:
-    """A line of the table of files."""
+    """A file that a layout needs, as `zsl.prepare` lists it."""
 
     name: str
     found: str
@@ -54,17 +54,17 @@ class Layout(ABC):
     def __init__(self, root: Path) -> None:
         self.root = root
         self.sources: list[Path] = []
-        """All files that matter, there or not."""
+        """All files that were looked for; when one changes, the index is made again."""
         self.files: list[FileStatus] = []
         self.problem: str | None = None
-        """Why it can't be read."""
+        """Why the layout can't be read; None if it can be."""
 
     @abstractmethod
     def read(self) -> Listing:
         """Reads everything; raises an `InputError` where a file is wrong."""
 
     def find(self, name: str, use: str) -> Path | None:
-        """Looks for a file in its place, also below a folder NUS-WIDE, then in the root."""
+        """Looks for a file where the archives put it, then below NUS-WIDE/, then in the root."""
         candidates = [self.root / name, self.root / "NUS-WIDE" / name, self.root / Path(name).name]
         self.sources += candidates
         path = next((path for path in candidates if path.is_file()), None)

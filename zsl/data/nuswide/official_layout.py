@@ -21,7 +21,7 @@ from zsl.data.nuswide.text_files import (
     read_both_lists,
     read_image_list,
     read_labels,
-    read_lines,
+    read_names,
 )
 from zsl.errors import InputError
 
@@ -29,7 +29,7 @@ ALL_LIST = "ImageList/Imagelist.txt"
 
 
 class OfficialLayout(Layout):
-    """ImageList, NUS_WID_Tags, ConceptsList and Groundtruth, as the authors' archives unpack."""
+    """The folders ImageList, NUS_WID_Tags, ConceptsList and Groundtruth."""
 
     name = "official"
 
@@ -45,9 +45,9 @@ class OfficialLayout(Layout):
         if not (self.train_tags and self.test_tags):
             self.all_tags = self.find("NUS_WID_Tags/AllTags1k.txt", "the same, of all images")
         self.absent: list[str] = []
-        """The first file that is missing of each incomplete ground truth."""
-        self.tags = read_lines(self.tag_names) if self.tag_names else []
-        self.concepts = read_lines(self.concept_names) if self.concept_names else []
+        """The first missing file of each incomplete ground truth."""
+        self.tags = read_names(self.tag_names) if self.tag_names else []
+        self.concepts = read_names(self.concept_names) if self.concept_names else []
         self.train_concepts = self._concept_files("TrainTestLabels", "_Train", "training")
         self.test_concepts = self._concept_files("TrainTestLabels", "_Test", "test")
         self.all_concepts: list[Path] = []
@@ -66,7 +66,7 @@ class OfficialLayout(Layout):
         self.problem = self._problem()
 
     def _concept_files(self, folder: str, suffix: str, images: str) -> list[Path]:
-        """The ground truth's files, in the concepts' order; none unless all are there."""
+        """Finds the files of the ground truth in the concepts' order: all of them, or none."""
         paths = []
         for parent in ("Groundtruth", "NUS-WIDE/Groundtruth", "."):
             place = self.root / parent / folder
@@ -102,12 +102,12 @@ class OfficialLayout(Layout):
         if self.absent:
             missing[-1] += f" (first {self.absent[0]})"
         return (
-            f"{self.root} is no complete NUS-WIDE: it lacks {', '.join(missing)}; "
+            f"{self.root} is not a complete NUS-WIDE: it lacks {', '.join(missing)}; "
             "docs/nuswide.md says where to get what."
         )
 
     def read(self) -> Listing:
-        """Reads lists, tags and ground truth; of a tag that is a concept, the ground truth."""
+        """Reads lists, tags and ground truth; a tag that is a concept takes the ground truth."""
         if self.problem:
             raise InputError(self.problem)
         assert self.train_list
@@ -163,12 +163,12 @@ class OfficialLayout(Layout):
         if path:
             self.notes.append(
                 f"The 81 concepts of the {split} images are Flickr tags ({path.name}), not the "
-                "ground truth: figures compare with no publication."
+                "ground truth: results can't be compared with any publication."
             )
             return self._targets(path, len(self.concepts), images, images_of)
         self.notes.append(
             f"The 81 concepts of the {split} images are unknown, since their ground truth is "
-            "missing; they can be unseen labels, no seen ones."
+            "missing; they can be unseen labels but not seen ones."
         )
         return csr_matrix(np.full((len(images), len(self.concepts)), -1, dtype=np.int8))
 
@@ -187,7 +187,7 @@ class OfficialLayout(Layout):
         return self._columns(self.all_concepts, self._every_image, ALL_LIST)
 
     def _rows_of_all(self, images: list[str], images_of: str) -> list[int]:
-        """Where in the list of all images these are."""
+        """Finds the rows of these images in the list of all."""
         position = {name: row for row, name in enumerate(self._every_image)}
         for line, image in enumerate(images, 1):
             if image not in position:

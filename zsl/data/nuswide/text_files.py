@@ -3,38 +3,32 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from scipy.sparse import csr_matrix, vstack
 
 from zsl.data.nuswide.image_names import normalise
-from zsl.errors import InputError
+from zsl.errors import InputError, refuse_repeated
+from zsl.files.label_lists import read_lines
 
 _ROWS_AT_ONCE = 8192
 
 
-def read_lines(path: Path) -> list[str]:
-    """Reads a list: its lines stripped, all different; blank ones at the end don't count.
+def read_names(path: Path) -> list[str]:
+    """Reads a list of names, all different.
 
     Raises:
-        InputError: The file is empty or no UTF-8, or a line is blank or there twice.
+        InputError: The file is empty or not UTF-8, or a line is blank or there twice.
     """
-    try:
-        lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path} is no UTF-8 text (byte {error.start}); unpack it again."
-        ) from error
-    while lines and not lines[-1]:
-        lines.pop()
-    if not lines:
+    names = read_lines(path)
+    if not names:
         raise InputError(f"{path} is empty; unpack it again.")
-    if "" in lines:
-        raise InputError(f"{path}, line {lines.index('') + 1} is blank; expected a name a line.")
-    refuse_repeated(lines, lambda row: f"{path}, line {row + 1}")
-    return lines
+    if "" in names:
+        raise InputError(f"{path}, line {names.index('') + 1} is blank; expected a name a line.")
+    refuse_repeated(names, lambda row: f"{path}, line {row + 1}")
+    return names
 
 
 def read_image_list(path: Path) -> list[str]:
@@ -43,7 +37,7 @@ def read_image_list(path: Path) -> list[str]:
     Raises:
         InputError: An image is there twice, or the list can't be read.
     """
-    return [normalise(line) for line in read_lines(path)]
+    return [normalise(line) for line in read_names(path)]
 
 
 def read_both_lists(train: Path, test: Path) -> tuple[list[str], list[str]]:
@@ -62,18 +56,6 @@ def read_both_lists(train: Path, test: Path) -> tuple[list[str], list[str]]:
         ),
     )
     return lists
-
-
-def refuse_repeated(values: Sequence[str], place: Callable[[int], str]) -> None:
-    """Raises an `InputError` that names the places of the first value that is there twice."""
-    first: dict[str, int] = {}
-    for row, value in enumerate(values):
-        if value in first:
-            raise InputError(
-                f"{place(row)}: {value!r} is there twice, first at {place(first[value])}; "
-                "take one of them out."
-            )
-        first[value] = row
 
 
 def read_labels(path: Path, num_columns: int, images: Sequence[str], images_of: str) -> csr_matrix:
@@ -134,7 +116,7 @@ def _check_ids(
 
 
 def _first_mistake(path: Path, num_columns: int) -> str:
-    """Finds slowly what the fast reading stumbled over."""
+    """Reads line by line, which is slow, to say where the mistake is."""
     with path.open(encoding="latin-1") as file:
         for number, line in enumerate(file, 1):
             values = line.split()
@@ -151,10 +133,10 @@ def _first_mistake(path: Path, num_columns: int) -> str:
 
 
 def as_targets(values: csr_matrix, source: str, notes: list[str]) -> csr_matrix:
-    """Reads the values of a file as targets: 1 present, 0 absent, -1 unknown.
+    """Turns the values of a file into targets: 1 present, 0 absent, -1 unknown.
 
-    In a file with a -1, annotators said "absent" with it and nothing with 0, which a note tells; in
-    one without, 0 says "absent".
+    In a file with a -1, annotators said "absent" with it and nothing with 0, and a note says so; in
+    a file without, 0 means "absent".
     """
     num_absent = int((values.data < 0).sum())
     if not num_absent:

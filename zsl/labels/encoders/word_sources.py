@@ -1,8 +1,12 @@
-"""Files of word vectors: finding the vectors of some words in them."""
+"""Files of word vectors: finding the vectors of some words in them.
+
+Binary files are read by gensim. Text is read here: gensim parses every number of the file, which
+takes a minute longer, and fails on tokens with spaces in them, which glove.840B has (gensim issues
+388 and 2795).
+"""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +15,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from zsl.errors import InputError
-from zsl.labels.encoders.safe_pickle import gensim_unpickles_safely
+from zsl.errors import InputError, reason_of
+from zsl.files.digests import file_digest
 
 _FORMATS = (
-    "expected a name of gensim's downloader, or a file: text of GloVe, word2vec or fastText, "
-    "binary of word2vec or fastText, or a saved KeyedVectors (.kv)"
+    "expected a name of gensim's downloader, or a file: text of GloVe, word2vec or fastText, or "
+    "binary of word2vec or fastText"
 )
 _BOM = b"\xef\xbb\xbf"
 _FASTTEXT_MAGIC = (793712314).to_bytes(4, "little")
@@ -24,51 +28,46 @@ _FASTTEXT_MAGIC = (793712314).to_bytes(4, "little")
 
 @dataclass
 class Found:
-    """What a source has of the words that were looked for."""
+    """What a source has of the words that are wanted."""
 
     vectors: dict[str, np.ndarray]
     """float32 (W,) by word."""
     words: list[str]
     """All words of the source."""
-    fingerprint: str
-    """Digest of its content."""
-    mean: np.ndarray | None
-    """float32 (W,), of all words; None unless it was asked for."""
+    mean: np.ndarray | None = None
+    """float32 (W,), of all words; None unless it is wanted."""
     subwords: Callable[[str], np.ndarray] | None = None
     """Makes the vector of an unknown word from its parts, where the source can."""
 
 
-def find_words(source: str, wanted: set[str], with_mean: bool = False) -> Found:
-    """Looks words up; reads the whole source, and keeps what was looked for.
+def find_words(source: str, wanted: set[str], with_mean: bool = False) -> tuple[Found, str]:
+    """Looks words up; reads the whole source, and keeps what is wanted.
 
     Args:
         source: A name of gensim's downloader, or a file, also gzipped.
         wanted: The words.
         with_mean: Also computes the mean of all vectors.
 
+    Returns:
+        What was found, and a digest of the source.
+
     Raises:
-        InputError: The source can't be had or read; a line of it is wrong.
+        InputError: The source can't be fetched or read; a line of it is wrong.
     """
-    path = locate(source)
+    path = _locate(source)
     try:
-        if _is_text(path):
-            return _find_in_text(path, wanted, with_mean)
-        return _find_with_gensim(path, wanted, with_mean)
+        find = _find_in_text if _is_text(path) else _find_with_gensim
+        return find(path, wanted, with_mean), file_digest(path)
     except InputError:
         raise
     except Exception as error:  # Damaged files fail in many ways.
-        reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
-            f"The word vectors {path} can't be read ({reason}); {_FORMATS}."
+            f"The word vectors {path} can't be read ({reason_of(error)}); {_FORMATS}."
         ) from error
 
 
-def locate(source: str) -> Path:
-    """The file of a source; fetches it where gensim's downloader has it.
-
-    Raises:
-        InputError: There is none.
-    """
+def _locate(source: str) -> Path:
+    """Returns the file of a source; fetches it if it is a name of gensim's downloader."""
     path = Path(source)
     if path.is_file():
         return path.resolve()
@@ -78,17 +77,13 @@ def locate(source: str) -> Path:
     import gensim.downloader
 
     try:
+        # With its path alone, gensim neither imports nor opens what it fetched.
         return Path(gensim.downloader.load(source, return_path=True))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"The word vectors {source!r} are no file and could not be fetched ({error}); "
-            f"{_FORMATS}."
+            f"The word vectors {source!r} are not a file and could not be fetched "
+            f"({reason_of(error)}); {_FORMATS}."
         ) from error
-
-
-def files_of(path: Path) -> list[Path]:
-    """The file, and the arrays that gensim lays beside a large `.kv`."""
-    return [path, *(sorted(path.parent.glob(f"{path.name}.*")) if path.suffix == ".kv" else [])]
 
 
 def _open(path: Path) -> Any:
@@ -117,10 +112,9 @@ def _is_header(line: bytes) -> bool:
 
 
 def _find_in_text(path: Path, wanted: set[str], with_mean: bool) -> Found:
-    """Reads line by line: gensim would parse all numbers, which takes a minute."""
+    """Reads line by line, and the numbers of the wanted words alone."""
     vectors: dict[str, np.ndarray] = {}
     words: list[str] = []
-    digest = hashlib.sha256()
     num_words = width = None
     is_regular = True
     total: np.ndarray | float = 0.0
@@ -129,7 +123,6 @@ def _find_in_text(path: Path, wanted: set[str], with_mean: bool) -> Found:
         tqdm(unit="B", unit_scale=True, desc=f"reading {path.name}", delay=2) as progress,
     ):
         for number, line in enumerate(file, 1):
-            digest.update(line)
             progress.update(len(line))
             if number == 1:
                 line = line.removeprefix(_BOM)
@@ -158,11 +151,11 @@ def _find_in_text(path: Path, wanted: set[str], with_mean: bool) -> Found:
             "cut off, so fetch it again."
         )
     mean = (np.asarray(total) / len(words)).astype(np.float32) if with_mean else None
-    return Found(vectors, words, digest.hexdigest()[:16], mean)
+    return Found(vectors, words, mean)
 
 
 def _word(line: bytes, width: int, path: Path, number: int) -> str:
-    """The word of a line; some of GloVe's have spaces in them."""
+    """Returns the word of a line; some of GloVe's have spaces in them."""
     word = line.partition(b" ")[0]
     count = line.count(b" ")
     if count > width:
@@ -189,7 +182,7 @@ def _numbers(line: bytes, width: int, path: Path, number: int) -> np.ndarray:
         return np.array(line.rsplit(b" ", width)[1:], dtype=np.float32)
     except ValueError as error:
         raise InputError(
-            f"{path}, line {number} has something else than numbers: {error}"
+            f"{path}, line {number} has something else than numbers: {reason_of(error)}"
         ) from error
 
 
@@ -200,25 +193,20 @@ def _find_with_gensim(path: Path, wanted: set[str], with_mean: bool) -> Found:
 
     with _open(path) as file:
         head = file.read(4)
-    subwords = None
-    if head == _FASTTEXT_MAGIC:
-        keyed = load_facebook_vectors(str(path))
-        subwords = keyed.get_vector
-    elif path.suffix == ".kv" or head[:1] == b"\x80":
-        with gensim_unpickles_safely():
-            keyed = KeyedVectors.load(str(path))
-        subwords = keyed.get_vector if hasattr(keyed, "vectors_ngrams") else None
-    else:
-        keyed = KeyedVectors.load_word2vec_format(str(path), binary=True)
-    known = wanted.intersection(keyed.key_to_index)
-    digest = hashlib.sha256()
-    for part in files_of(path):
-        with part.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+    if path.suffix == ".kv" or head[:1] == b"\x80":
+        raise InputError(
+            f"{path} is a pickle, as gensim saves KeyedVectors, which could run code and is not "
+            "read; convert it with gensim's save_word2vec_format as docs/labels.md shows."
+        )
+    is_fasttext = head == _FASTTEXT_MAGIC
+    keyed = (
+        load_facebook_vectors(str(path))
+        if is_fasttext
+        else KeyedVectors.load_word2vec_format(str(path), binary=True)
+    )
     return Found(
-        {word: np.array(keyed[word], dtype=np.float32) for word in known},
+        {word: np.array(keyed[word], np.float32) for word in wanted & keyed.key_to_index.keys()},
         list(keyed.key_to_index),
-        digest.hexdigest()[:16],
         keyed.vectors.mean(axis=0).astype(np.float32) if with_mean else None,
-        subwords,
+        keyed.get_vector if is_fasttext else None,
     )

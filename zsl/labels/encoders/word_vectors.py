@@ -10,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from zsl.errors import InputError, did_you_mean, require
+from zsl.errors import InputError, did_you_mean, refuse_repeated, require
 from zsl.files.tables import place, read_table
 from zsl.labels.encoders.cache import Embedded
 from zsl.labels.encoders.encoder import LabelEncoder, Scale
-from zsl.labels.encoders.word_sources import Found, files_of, find_words
+from zsl.labels.encoders.word_sources import Found, find_words
 
 _ARTICLES = {"a", "an", "the"}
 
@@ -33,8 +33,7 @@ class WordVectors(LabelEncoder):
 
     Args:
         source: A name of gensim's downloader, e.g. `glove-wiki-gigaword-300`, or a file: text of
-            GloVe, word2vec or fastText, binary of word2vec or fastText, or a saved KeyedVectors;
-            also gzipped.
+            GloVe, word2vec or fastText, or binary of word2vec or fastText; also gzipped.
         missing: What a name without a vector gets: an `error`, or the `mean` of all vectors.
         aliases: CSV with the columns `name` and `alias`: what to look for in place of a name.
         scale: Of the result: `unit_norm`, `unit_variance`, or None to leave it.
@@ -50,7 +49,7 @@ class WordVectors(LabelEncoder):
         super().__init__(scale)
         require(
             missing in ("error", "mean"),
-            f"model.encoder.missing is {missing!r}; expected error or mean.",
+            f"encoder.missing is {missing!r}; expected error or mean.",
         )
         self.source = str(Path(source).resolve()) if Path(source).is_file() else source
         self.missing = missing
@@ -62,30 +61,28 @@ class WordVectors(LabelEncoder):
         return {"source": self.source, "missing": self.missing, "aliases": self.aliases}
 
     @property
-    def stamp(self) -> dict[str, Any]:
-        """Size and time of the files, so that they need not be read to know them again."""
-        files = [Path(file) for file in (self.source, self.aliases) if file]
-        stats = [part.stat() for file in files if file.is_file() for part in files_of(file)]
-        return {"files": [(stat.st_size, stat.st_mtime_ns) for stat in stats]}
+    def files(self) -> list[Path]:
+        """The source, unless it has a name in gensim's downloader, and the aliases."""
+        return [Path(file) for file in (self.source, self.aliases) if file]
 
     def embed(self, names: Sequence[str]) -> Embedded:
-        """Looks the names up in the source."""
+        """Reads the source and looks the names up in it."""
         aliases = _read_aliases(self.aliases)
-        asked = {name: aliases.get(name, name) for name in names}
+        texts = {name: aliases.get(name, name) for name in names}
         wanted = {
-            form for text in asked.values() for token in _tokens(text) for form in _forms(token)
+            form for text in texts.values() for token in _tokens(text) for form in _forms(token)
         }
-        found = find_words(self.source, wanted, self.missing == "mean")
+        found, fingerprint = find_words(self.source, wanted, self.missing == "mean")
         rows, origins = [], []
-        for name, text in asked.items():
+        for name, text in texts.items():
             vector, origin = self._vector(name, text, found)
             rows.append(vector)
             origins.append(origin if text == name else f"{origin} (alias)")
         vectors = torch.from_numpy(np.stack(rows).astype(np.float32))
-        return Embedded(vectors, origins, found.fingerprint)
+        return Embedded(vectors, origins, fingerprint)
 
     def _vector(self, name: str, text: str, found: Found) -> tuple[np.ndarray, str]:
-        """The vector of a name, and what it is of."""
+        """Returns the vector of a name, and what it was made of."""
         for phrase in _phrases(text):
             if token := _find(phrase, found):
                 return found.vectors[token], token
@@ -108,7 +105,7 @@ class WordVectors(LabelEncoder):
         near = (w for w in found.words if w[:1] == unknown[:1] and abs(len(w) - len(unknown)) < 3)
         raise InputError(
             f"{self.source} has no vector for {unknown!r} of the label {name!r}; rename the label, "
-            "name another word in model.encoder.aliases, or set model.encoder.missing to mean."
+            "name another word in encoder.aliases, or set encoder.missing to mean."
             + did_you_mean(unknown, near)
         )
 
@@ -117,23 +114,20 @@ def _read_aliases(path: str | None) -> dict[str, str]:
     if path is None:
         return {}
     table = read_table(Path(path), ("name", "alias"))
-    aliases: dict[str, str] = {}
-    for row, (name, alias) in enumerate(zip(table["name"], table["alias"], strict=True)):
-        if not name or not alias or name in aliases:
-            what = f"{name!r} is there twice" if name in aliases else "a name or its alias is empty"
-            raise InputError(f"{place(Path(path), row)}: {what}; expected one alias for each name.")
-        aliases[name] = alias
-    return aliases
+    for row, cells in enumerate(zip(table["name"], table["alias"], strict=True)):
+        require(all(cells), f"{place(Path(path), row)}: a name or its alias is empty; give both.")
+    refuse_repeated(table["name"], lambda row: place(Path(path), row))
+    return dict(zip(table["name"], table["alias"], strict=True))
 
 
 def _words(text: str) -> list[str]:
-    """The words of a name, without articles unless there is nothing else."""
+    """Splits a name into words, without articles unless there is nothing else."""
     words = [word for word in re.split(r"[\s_\-/]+", text) if word]
     return [word for word in words if word.lower() not in _ARTICLES] or words
 
 
 def _phrases(text: str) -> list[str]:
-    """The whole name as one token."""
+    """Writes the whole name as one token, in each way."""
     parts = [part for part in re.split(r"[\s_\-/]+", text) if part]
     phrases = [text, *(joint.join(parts) for joint in ("_", "-", " ", ""))]
     return [phrase for phrase in dict.fromkeys(phrases) if phrase]
@@ -144,7 +138,7 @@ def _tokens(text: str) -> list[str]:
 
 
 def _forms(token: str) -> list[str]:
-    """The spellings in which a token is looked for, the nearest first."""
+    """Lists the spellings in which a token is looked for, the nearest first."""
     stems = [token, re.sub(r"['’][sS]?$", "", token)]
     for stem in list(stems):
         if stem.endswith("ies"):
