@@ -55,7 +55,7 @@ def test_a_head_without_attention_shows_the_images(tmp_path: Path, gallery: Gall
     best = int(plain.scores(["pink"]).argmax())
     expected = np.asarray(gallery.images[best])
     assert np.array_equal(np.asarray(drawn.get_array()), expected)
-    with pytest.raises(InputError, match="looks at the image as a whole"):
+    with pytest.raises(InputError, match="sees the image as a whole"):
         plain.overlays(0, ["pink"])
 
 
