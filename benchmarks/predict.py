@@ -88,13 +88,14 @@ Score = Callable[[Tensor, Stopwatch], list[Prediction]]
 
 def by_pytorch(tagger: Tagger) -> Score:
     """Tags a batch as the command does."""
-    names, queries = tagger.ask(None)
+    names, queries = tagger.embed(None)
+    prepared = tagger.prepare(queries)
     selection = Selection.of(5, None, True)
 
     def score(images: Tensor, watch: Stopwatch) -> list[Prediction]:
         tokens = tagger.tokens(images)
         watch.add("backbone")
-        predictions = tagger.select(tokens, names, queries, selection)
+        predictions = selection.apply(*tagger.score(tokens, prepared), names)
         watch.add("head and selection")
         return predictions
 
@@ -103,7 +104,7 @@ def by_pytorch(tagger: Tagger) -> Score:
 
 def by_onnxruntime(tagger: Tagger, is_baked: bool, threads: int, folder: str) -> Score:
     """Tags a batch with the exported model."""
-    names, queries = tagger.ask(None)
+    names, queries = tagger.embed(None)
     selection = Selection.of(5, None, True)
     path = Path(folder, "model.onnx")
     export_tagger(tagger.network, queries, is_baked, IMAGE_SIZE, path, "onnx")

@@ -76,5 +76,5 @@ def test_the_example_of_new_words_runs(in_tmp_path: Path) -> None:
     exec(example.replace('"wedding", "polar bear"', '"pink", "grey"'), {})
     found = np.load("new_labels.npz")
     assert found["names"].tolist() == ["pink", "grey"]
-    _, expected = zsl.Tagger.from_pretrained(checkpoint).ask(["pink", "grey"])
+    _, expected = zsl.Tagger.from_pretrained(checkpoint).embed(["pink", "grey"])
     np.testing.assert_array_equal(found["vectors"], expected.numpy())

@@ -197,7 +197,7 @@ def test_the_example_of_the_docs_needs_neither_torch_nor_zsl(
     with Image.open(exported.parent / "photo.jpg") as saved:
         squashed = np.asarray(saved.resize((32, 32), Image.Resampling.BILINEAR))
     images = torch.from_numpy(squashed.copy()).permute(2, 0, 1)[None]
-    names, queries = tagger.ask(None)
+    names, queries = tagger.embed(None)
     (logits,) = tagger.score(tagger.tokens(images), queries)[0].numpy()
     best = [names[i] for i in logits.argsort()[::-1][:5]]
     assert [line.split()[1] for line in done.stdout.splitlines()] == best

@@ -105,7 +105,7 @@ def test_paths_and_pictures_are_the_same(tagger: zsl.Tagger, pictures: list[Path
     [
         ({"labels": ["red", "red"]}, "label 2: 'red' is there twice"),
         ({"labels": ["red", " "]}, "label 2: the label name is empty"),
-        ({"labels": []}, "There are no labels to ask"),
+        ({"labels": []}, "There are no labels to score"),
         ({"labels": ["blurple"]}, "has no vector for the label 'blurple'"),
         ({"top_k": 0}, "top_k is 0; expected 1 or more"),
         ({"threshold": 1.5}, "threshold is 1.5; expected 0 to 1"),
@@ -193,9 +193,9 @@ def test_another_source_of_vectors_is_refused(tmp_path: Path) -> None:
     tagger = zsl.Tagger.from_pretrained(path)
     arrays = dict(np.load(tmp_path / "run" / "vectors.npz"))
     np.savez(tmp_path / "run" / "vectors.npz", **{**arrays, "vectors": arrays["vectors"] + 1})
-    tagger.ask(["red"])  # Its vector is in the checkpoint.
+    tagger.embed(["red"])  # Its vector is in the checkpoint.
     with pytest.raises(InputError, match="has changed since the first labels were embedded"):
-        tagger.ask(["pink"])
+        tagger.embed(["pink"])
 
 
 def change(path: Path, **changes: Any) -> None:
@@ -295,7 +295,7 @@ def test_attention_is_a_map_of_each_label(parts: dict[str, Any], side: int, tmp_
     tokens = tagger.tokens(pixels(pictures[2:]))
     decoder: Any = tagger.network.head
     with torch.no_grad():
-        (expected,) = decoder.attention(tokens, tagger.ask(labels)[1])
+        (expected,) = decoder.attention(tokens, tagger.embed(labels)[1])
     torch.testing.assert_close(maps[2].flatten(1), expected, rtol=1e-2, atol=1e-3)
     torch.testing.assert_close(tagger.attention(pictures[2], labels), maps[2:])
 
@@ -328,5 +328,5 @@ def test_import_is_light() -> None:
 def test_scores_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     tagger = zsl.Tagger.from_pretrained(write_checkpoint(tmp_path / "run"))
     torch.nn.init.constant_(next(tagger.network.head.parameters()), torch.nan)
-    with pytest.raises(InputError, match=r"scores are no numbers \(NaN\)"):
+    with pytest.raises(InputError, match=r"scores are not numbers \(NaN\)"):
         tagger.predict(Image.new("RGB", (64, 64)))

@@ -123,7 +123,8 @@ def tag_files(
         _make_heat_map_folder(options.heatmaps, root)
         tagger.check_attention()
     selection = Selection.of(options.top_k, options.threshold, tagger.scores_are_probabilities)
-    names, queries = tagger.ask(labels)
+    names, queries = tagger.embed(labels)
+    prepared = tagger.prepare(queries)
     problems: list[InputError] = []
     lines_show_progress = options.output is None and sys.stdout.isatty()
     with tqdm(total=len(paths), unit=" images", delay=2, disable=lines_show_progress) as progress:
@@ -133,11 +134,11 @@ def tag_files(
             if not batch.indices:
                 continue
             tokens = tagger.tokens(batch.images)
-            predictions = tagger.select(tokens, names, queries, selection)
+            predictions = selection.apply(*tagger.score(tokens, prepared), names)
             for row, (index, prediction) in enumerate(zip(batch.indices, predictions, strict=True)):
                 write(paths[index], prediction)
                 if options.heatmaps is not None and prediction.labels:
-                    _, chosen = tagger.ask(prediction.labels)
+                    _, chosen = tagger.embed(prediction.labels)
                     (maps,) = tagger.maps(tokens[row : row + 1], chosen)
                     write_heat_maps(Path(options.heatmaps), paths[index], root, prediction, maps)
     _report_problems(problems, len(paths))

@@ -64,7 +64,7 @@ def write_export(tagger: Tagger, kind: Format, names: list[str] | None, output: 
         InputError: A name has no vector, the folder can't be written, or the exported model scores
             otherwise than PyTorch.
     """
-    own, queries = tagger.ask(names)
+    own, queries = tagger.embed(names)
     with _replacing(output) as folder:
         difference = export_tagger(
             tagger.network,

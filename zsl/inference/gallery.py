@@ -48,7 +48,7 @@ class Gallery:
         Raises:
             InputError: A label is empty or there twice, or has no vector.
         """
-        _, queries = self.tagger.ask(labels)
+        _, queries = self.tagger.embed(labels)
         return self.tagger.score(self.tokens, queries)[1].cpu()
 
     def overlays(self, index: int, labels: Sequence[str]) -> list[Image.Image]:
@@ -62,7 +62,7 @@ class Gallery:
             InputError: The head has no attention, or a label no vector.
         """
         self.tagger.check_attention()
-        _, queries = self.tagger.ask(labels)
+        _, queries = self.tagger.embed(labels)
         return self._overlays([index], queries)
 
     def _overlays(self, indices: list[int], queries: Tensor) -> list[Image.Image]:
@@ -86,7 +86,7 @@ class Gallery:
         Raises:
             InputError: A label is empty or there twice, or has no vector.
         """
-        _, queries = self.tagger.ask(labels)
+        _, queries = self.tagger.embed(labels)
         scores = self.tagger.score(self.tokens, queries)[1].cpu()
         best, indices = scores.topk(min(count, len(scores)), dim=0)
         shown: list[Image.Image] = []

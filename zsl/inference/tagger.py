@@ -1,4 +1,4 @@
-"""A trained tagger to ask and to share: network, labels, and how to make more of these."""
+"""A trained tagger to query and to share: network, labels, and how to embed more of these."""
 
 from __future__ import annotations
 
@@ -221,8 +221,8 @@ class Tagger(
         """float32 (L, W) vectors of the model's own labels."""
         return self.network.get_buffer("label_vectors")
 
-    def ask(self, labels: Sequence[str] | None) -> tuple[list[str], Tensor]:
-        """Returns L names and their vectors (L, W), new ones embedded as the others were.
+    def embed(self, labels: Sequence[str] | None) -> tuple[list[str], Tensor]:
+        """Returns L names and their vectors (L, W), new ones embedded like the others.
 
         Args:
             labels: Names; None takes the model's own.
@@ -233,7 +233,7 @@ class Tagger(
         if labels is None:
             return self.vocabulary.names, self.label_vectors
         names = [labels] if isinstance(labels, str) else list(labels)
-        require(len(names) > 0, "There are no labels to ask; give one at least.")
+        require(len(names) > 0, "There are no labels to score; give one at least.")
         Vocabulary(names, [Role.UNSEEN] * len(names))
         return names, self.encoder.encode(names).to(self.label_vectors.device)
 
@@ -260,21 +260,22 @@ class Tagger(
             images: Paths, or images of Pillow, or one of these.
             labels: Names to choose from, any; None takes the model's own.
             top_k: Most labels an image gets; None is 5, or with a threshold as many as reach it.
-            threshold: Least score of a label.
-            batch_size: Images at a time.
+            threshold: Lowest score of a label.
+            batch_size: Images per batch.
 
         Returns:
-            Of each image labels and scores, the best first.
+            Labels and scores of each image, the best first.
 
         Raises:
             InputError: An argument is out of range, an image can't be read, or a label has no
                 vector.
         """
         selection = Selection.of(top_k, threshold, self.scores_are_probabilities)
-        names, queries = self.ask(labels)
+        names, queries = self.embed(labels)
+        prepared = self.prepare(queries)
         predictions: list[Prediction] = []
         for tokens in self.token_batches(images, batch_size):
-            predictions += self.select(tokens, names, queries, selection)
+            predictions += selection.apply(*self.score(tokens, prepared), names)
         return predictions
 
     def token_batches(
@@ -284,7 +285,7 @@ class Tagger(
 
         Args:
             images: Paths, or images of Pillow, or one of these.
-            batch_size: Images at a time.
+            batch_size: Images per batch.
 
         Raises:
             InputError: An image can't be read.
@@ -300,24 +301,31 @@ class Tagger(
         """Returns the backbone's tokens (B, T, C) of images uint8 (B, 3, S, S)."""
         return self.network.backbone(images.to(self.label_vectors.device))
 
-    def select(
-        self, tokens: Tensor, names: list[str], queries: Tensor, selection: Selection
-    ) -> list[Prediction]:
-        """Scores L labels for tokens (B, T, C) and keeps what is selected."""
-        return selection.apply(*self.score(tokens, queries), names)
+    @torch.no_grad()
+    def prepare(self, queries: Tensor) -> Any:
+        """Does the head's work on label vectors (L, W) once, for many calls of `score`."""
+        return self.network.prepare(queries)
 
     @torch.no_grad()
-    def score(self, tokens: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns logits, which rank, and scores, which are told, of tokens (B, T, C): (B, L).
+    def score(self, tokens: Tensor, queries: Any) -> tuple[Tensor, Tensor]:
+        """Scores labels for tokens.
+
+        Args:
+            tokens: (B, T, C).
+            queries: Label vectors (L, W), or what `prepare` made of them.
+
+        Returns:
+            Logits (B, L) for ranking, and scores (B, L) to show: probabilities, or the logits where
+            these are not log-odds.
 
         Raises:
-            InputError: One is no number.
+            InputError: A logit is not a number.
         """
         logits = self.network.head(tokens, queries).float()
         require(
             not bool(logits.isnan().any()),
-            "The model's scores are no numbers (NaN), so its weights or label vectors are none "
-            "either; take an earlier checkpoint, or train again.",
+            "The model's scores are not numbers (NaN), since its weights or label vectors are not; "
+            "take an earlier checkpoint, or train again.",
         )
         return logits, logits.sigmoid() if self.scores_are_probabilities else logits
 
@@ -335,13 +343,13 @@ class Tagger(
         Args:
             images: B paths, or images of Pillow, or one of these.
             labels: L names, any; None takes the model's own.
-            batch_size: Images at a time.
+            batch_size: Images per batch.
 
         Raises:
             InputError: The head has no attention, an image can't be read, or a label has no vector.
         """
         self.check_attention()
-        _, queries = self.ask(labels)
+        _, queries = self.embed(labels)
         batches = self.token_batches(images, batch_size)
         maps = [self.maps(tokens, queries).cpu() for tokens in batches]
         require(len(maps) > 0, "There are no images to look at; give one at least.")
@@ -355,8 +363,8 @@ class Tagger(
         side = isqrt(weights.shape[2])
         require(
             side * side == weights.shape[2],
-            f"The {weights.shape[2]} tokens of the backbone don't form a square, so there is no map to "
-            "draw.",
+            f"The {weights.shape[2]} tokens of the backbone don't form a square, so there is no map "
+            "to draw.",
         )
         return weights.float().unflatten(2, (side, side))
 
