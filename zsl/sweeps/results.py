@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from optuna.trial import FrozenTrial
 
-from zsl.errors import require
+from zsl.errors import InputError
 from zsl.files.atomic import atomic_path
 from zsl.sweeps import charts
 from zsl.sweeps.spec import SEED, Sweep, values_of
@@ -96,16 +96,15 @@ def read_tables(folder: str | Path) -> Tables:
     Raises:
         InputError: They are missing, or another version's.
     """
-    paths = [Path(folder, f"{name}.csv") for name in ("trials", "points")]
-    for path in paths:
-        require(path.is_file(), f"{path} does not exist; expected the folder of a sweep, as "
-                "python -m zsl.sweep leaves it.")  # fmt: skip
-    trials, points = map(pd.read_csv, paths)
-    columns = trials.columns.tolist()
-    for name in ("setting", "seed", "folder"):
-        require(name in columns, f"{paths[0]} has no column {name!r}; run the sweep's command "
-                "again to write it anew.")  # fmt: skip
-    first, seed, last = map(columns.index, ("setting", "seed", "folder"))
+    try:
+        trials, points = (pd.read_csv(Path(folder, f"{name}.csv")) for name in ("trials", "points"))
+        columns = trials.columns.tolist()
+        first, seed, last = map(columns.index, ("setting", "seed", "folder"))
+    except (FileNotFoundError, ValueError) as error:
+        raise InputError(
+            f"{folder} is not the folder of a sweep of this version ({error}); run the command of "
+            "the sweep again to write its tables anew."
+        ) from error
     names = columns[first + 1 : seed]
     for table in (trials, points):
         for name in names:

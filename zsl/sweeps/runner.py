@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from pathlib import Path
 from threading import Event, Lock
 from typing import Any
@@ -118,7 +119,9 @@ class Runner:
                 message = error_of(folder, code)
         finally:
             _end(process)
-            self.study.tell(trial, state, value, message=message, **read_run(folder))
+            for name, attribute in {"message": message, **read_run(folder)}.items():
+                trial.set_user_attr(name, attribute)
+            self.study.optuna.tell(trial, value, state)
         if code is not None and state == TrialState.FAIL:
             number, log = trial.number, folder / "log.txt"
             is_refused = code in (0, 2)
@@ -146,11 +149,10 @@ def _start_fit(
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(timeout=5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    process.kill()
+    process.wait()
 
 
 def read_scores(folder: Path, metric: str) -> list[float]:

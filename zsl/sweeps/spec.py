@@ -11,12 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna import distributions
 
 from zsl.errors import InputError, did_you_mean, require
 
@@ -41,7 +36,7 @@ class Sweep:
     method: str
     metric: str
     maximize: bool
-    parameters: dict[str, BaseDistribution]
+    parameters: dict[str, distributions.BaseDistribution]
     early_terminate: dict[str, Any] | None
     count: int | None
     args: list[str]
@@ -110,31 +105,29 @@ def read_sweep(
     is_metric = isinstance(metric, dict) and set(metric) == {"name", "goal"}
     expect("metric", is_metric, "{name: val/zsl/mAP, goal: maximize}")
     is_validated = str(metric["name"]).startswith("val/")
-    expect("metric", is_validated, "a name like val/zsl/mAP, measured in validation on held-out "
-           "seen labels, since selection never sees the unseen ones")  # fmt: skip
+    expect("metric", is_validated, "a val/... of held-out labels: selection sees no unseen ones")
     expect("metric", metric["goal"] in ("maximize", "minimize"), "the goal maximize or minimize")
     is_count = isinstance(count, int) and count >= 1
-    expect("run_cap", is_count or (count is None and method == "grid"), "1 trial or more, in the "
-           "file or by --count, since only a grid has an end")  # fmt: skip
+    is_bounded = is_count or (count is None and method == "grid")
+    expect("run_cap", is_bounded, "1 or more, here or as --count; only a grid has an end itself")
     expect("parameters", isinstance(entries, dict) and entries, "at least one parameter")
-    expect("early_terminate", early is None or _is_hyperband(early), "{type: hyperband} with "
-           "min_iter, or max_iter and s, and eta as whole numbers")  # fmt: skip
+    hyperband = "{type: hyperband}, min_iter or max_iter and s, and eta as whole numbers"
+    expect("early_terminate", early is None or _is_hyperband(early), hyperband)
     expect("program", content["program"] == "zsl.fit", "zsl.fit")
     command = "\n".join(map(str, content["command"] or ()))
     _, runs_fit, own = command.removesuffix("\n${args}").partition("-m\n${program}")
     is_command = command.endswith("\n${args}") and runs_fit and "${" not in own
     expect("command", is_command, COMMAND)
-    parameters = {
-        name: read_parameter(entry, f"{file}: parameter {name}", name == SEED, method == "grid")
-        for name, entry in entries.items()
-    }
     return Sweep(
         file=file,
         name=str(name),
         method=method,
         metric=metric["name"],
         maximize=metric["goal"] == "maximize",
-        parameters=parameters,
+        parameters={
+            key: read_parameter(entry, f"{file}: parameter {key}", method, key == SEED)
+            for key, entry in entries.items()
+        },
         early_terminate=early,
         count=count,
         args=_join(own.split("\n")[1:], args, wandb),
@@ -142,19 +135,12 @@ def read_sweep(
 
 
 def read_parameter(
-    entry: Any, where: str, is_seed: bool = False, is_grid: bool = False
-) -> BaseDistribution:
-    """Reads a parameter's entry of a sweep file.
-
-    Args:
-        entry: The entry.
-        where: File and parameter, for messages.
-        is_seed: Whether it has to be a whole number.
-        is_grid: Whether it has to have values to choose from.
+    entry: Any, where: str, method: str = "random", is_seed: bool = False
+) -> distributions.BaseDistribution:
+    """Reads a parameter's entry of a sweep file; `where` is file and parameter, for messages.
 
     Returns:
-        The distribution. Values to choose from are JSON text, since Optuna's categories can't be
-        dictionaries.
+        Its distribution. Values to choose from are JSON text: Optuna has no dictionaries.
 
     Raises:
         InputError: The entry is not one that can be run here.
@@ -169,31 +155,30 @@ def read_parameter(
     kind = entry.get("distribution", "categorical" if values is not None else None)
     if kind in ("constant", "categorical"):
         expect(isinstance(values, list) and bool(values), "a list of at least one value")
-        return CategoricalDistribution([json.dumps(value, default=str) for value in values])
+        choices = [json.dumps(value, default=str) for value in values]
+        return distributions.CategoricalDistribution(choices)
     expect(kind in (None, *RANGES), f"constant, categorical, {', '.join(RANGES)}")
-    expect(not is_grid, "values: [...], for a grid has no ranges")
+    expect(method != "grid", "values: [...], for a grid has no ranges")
     low, high, step = numbers = [entry.get("min"), entry.get("max"), entry.get("q", 1)]
+    is_int = [type(number) is int for number in numbers]
     are_numbers = all(type(number) in (int, float) for number in numbers)
     expect(are_numbers, "numbers as min and max (YAML reads 1e-4 as text, 1.0e-4 as a number)")
-    expect(low < high, "min below max")
-    expect(step > 0, "q above 0")
+    expect(low < high and step > 0, "min below max, and q above 0")
     expect(kind != "log_uniform_values" or low > 0, "min above 0")
-    is_int = [type(number) is int for number in numbers]
-    # W&B refuses one whole number and one with a point where no distribution is named.
-    expect(kind is not None or is_int[0] == is_int[1], "two whole numbers or two with a point")
     expect(kind != "int_uniform" or all(is_int[:2]), "whole numbers")
+    # As W&B has it.
+    expect(kind is not None or is_int[0] == is_int[1], "two whole numbers or two with a point")
+    steps = step if kind == "q_uniform" else None
     if kind == "int_uniform" or (kind in (None, "q_uniform") and all(is_int)):
-        return IntDistribution(low, high, step=step if kind == "q_uniform" else 1)
+        return distributions.IntDistribution(low, high, step=steps or 1)
     expect(not is_seed, "a range of whole numbers")
-    is_log = kind == "log_uniform_values"
-    return FloatDistribution(low, high, log=is_log, step=step if kind == "q_uniform" else None)
+    return distributions.FloatDistribution(low, high, log=kind == "log_uniform_values", step=steps)
 
 
-def values_of(parameter: BaseDistribution) -> list[Any]:
+def values_of(parameter: Any) -> list[Any]:
     """The values to choose from; of a range its ends."""
-    if isinstance(parameter, CategoricalDistribution):
+    if isinstance(parameter, distributions.CategoricalDistribution):
         return [json.loads(str(choice)) for choice in parameter.choices]
-    assert isinstance(parameter, IntDistribution | FloatDistribution)
     return [parameter.low, parameter.high]
 
 
@@ -211,36 +196,27 @@ def _load(file: str) -> dict[str, Any]:
 
 def _is_hyperband(entry: Any) -> bool:
     least = {"min_iter": 1, "max_iter": 2, "s": 1, "eta": 2}
-    return (
-        isinstance(entry, dict)
-        and entry.get("type") == "hyperband"
-        and set(entry) <= {"type", *least}
-        and ("min_iter" in entry or {"max_iter", "s"} <= set(entry))
-        and all(
-            type(entry[name]) is int and entry[name] >= least[name] for name in {*entry} & {*least}
-        )
-    )
+    if not isinstance(entry, dict) or not set(entry) <= {"type", *least}:
+        return False
+    numbers = {name: entry[name] for name in least if name in entry}
+    has_shortest = "min_iter" in numbers or {"max_iter", "s"} <= set(numbers)
+    is_valid = all(type(number) is int and number >= least[n] for n, number in numbers.items())
+    return entry.get("type") == "hyperband" and has_shortest and is_valid
 
 
 def _join(command: list[str], args: Sequence[str], wandb: bool) -> list[str]:
     """Joins arguments; the first config of `args` takes the place of the command's first.
 
-    Laid over it instead, it would leave what it does not set as that one has it. Logging to W&B is
-    up to `wandb`, not to the command.
+    Laid over it instead, it would leave what it does not set as that one has it. Whether W&B logs
+    is not up to the command.
     """
-    command = [word for word in _one_word_configs(command) if word != WANDB_CONFIG]
-    args = _one_word_configs(args)
-    first, own = (
-        next((word for word in words if word.startswith("--config=")), None)
-        for words in (args, command)
+    command, args = (
+        re.sub(r"(?m)^(--config|-c)\n", "--config=", "\n".join(words)).split("\n") if words else []
+        for words in (command, args)
     )
-    if first and own:
-        args.remove(first)
-        command[command.index(own)] = first
+    command = [word for word in command if word != WANDB_CONFIG]
+    firsts = [[word for word in words if word.startswith("--config=")] for words in (command, args)]
+    if all(firsts):
+        args.remove(firsts[1][0])
+        command[command.index(firsts[0][0])] = firsts[1][0]
     return [*command, *args, *([WANDB_CONFIG] if wandb else [])]
-
-
-def _one_word_configs(words: Sequence[str]) -> list[str]:
-    """Writes `--config NAME` as `--config=NAME`."""
-    text = re.sub(r"(?m)^(--config|-c)\n", "--config=", "\n".join(map(str, words)))
-    return text.split("\n") if words else []

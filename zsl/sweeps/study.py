@@ -17,7 +17,7 @@ from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from zsl.errors import InputError, require
-from zsl.sweeps.spec import SEED, Sweep
+from zsl.sweeps.spec import SEED, Sweep, values_of
 
 OWN: dict[str, Any] = {"host": platform.node(), "process": os.getpid()}
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -44,13 +44,17 @@ class Study:
         self.sweep = sweep
         self.storage = storage
         self.points: dict[str, Any] = {f"draw {number}": None for number in range(sweep.count or 0)}
+        self.searched = {name: one for name, one in sweep.parameters.items() if name != SEED}
         if sweep.method == "grid":
             self.points = {json.dumps(values, sort_keys=True): values for values in sweep.points()}
+            self.searched = {}
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        # Trials that run at the same time should not all look at the same region.
+        tpe = optuna.samplers.TPESampler(multivariate=True, constant_liar=True)
         self.optuna = optuna.create_study(
             storage=_open_storage(storage),
-            sampler=_make_sampler(sweep.method),
+            sampler=tpe if sweep.method == "bayes" else optuna.samplers.RandomSampler(),
             pruner=_make_pruner(sweep.early_terminate),
             study_name=sweep.name,
             direction="maximize" if sweep.maximize else "minimize",
@@ -69,28 +73,21 @@ class Study:
 
     def next_trial(self) -> optuna.Trial | None:
         """Takes the next trial, its `values` among its user attributes; None if all are taken."""
-        is_grid = self.sweep.method == "grid"
         while self.trials(TrialState.WAITING):
-            trial = self.optuna.ask({} if is_grid else self.sweep.parameters)
+            trial = self.optuna.ask(self.searched)
             point: Any = trial.user_attrs.get("point")
             if self._is_superfluous(point, trial.number):
                 self.optuna.tell(trial, state=TrialState.FAIL)
                 continue
-            choices = {name: one for name, one in trial.params.items() if isinstance(one, str)}
-            drawn = trial.params | {name: json.loads(text) for name, text in choices.items()}
-            attributes = OWN | {"values": self.points[point] or drawn}
-            for name, value in attributes.items():
+            drawn = {
+                name: json.loads(value) if isinstance(value, str) else value
+                for name, value in trial.params.items()
+            }
+            values = self.points[point] or drawn | trial.user_attrs["seed"]
+            for name, value in (OWN | {"values": values}).items():
                 trial.set_user_attr(name, value)
             return trial
         return None
-
-    def tell(
-        self, trial: optuna.Trial, state: TrialState, value: float | None = None, **attributes: Any
-    ) -> None:
-        """Keeps how a trial ended, and attributes of it."""
-        for name, attribute in attributes.items():
-            trial.set_user_attr(name, attribute)
-        self.optuna.tell(trial, value, state)
 
     def _is_superfluous(self, point: str | None, number: int) -> bool:
         """Whether a point is none of this sweep's, or an earlier trial's.
@@ -103,52 +100,46 @@ class Study:
     def _enqueue(self) -> None:
         """Puts in the points that have no live trial, as drawn where one has failed."""
         live = set(map(_point_of, self.trials(*LIVE)))
-        failed = {_point_of(trial): trial.params for trial in self.trials(TrialState.FAIL)}
+        failed = {_point_of(trial): trial for trial in self.trials(TrialState.FAIL)}
         for point in self.points:
-            if point not in live:
-                params = failed.get(point) or self._draw_seed()
-                self.optuna.enqueue_trial(params, {"point": point})
+            if point in failed and point not in live:
+                seed = failed[point].user_attrs["seed"]
+                self.optuna.enqueue_trial(failed[point].params, {"point": point, "seed": seed})
+            elif point not in live:
+                self.optuna.enqueue_trial({}, {"point": point, "seed": self._draw_seed()})
 
     def _draw_seed(self) -> dict[str, Any]:
-        """A seed at random: it is noise, so no search should prefer some."""
+        """The seed of a search at random: it is noise, nothing for a sampler to learn from."""
         seed: Any = self.sweep.parameters.get(SEED)
         if seed is None or self.sweep.method == "grid":
             return {}
         is_range = isinstance(seed, IntDistribution)
-        seeds = range(seed.low, seed.high + 1) if is_range else seed.choices
+        seeds = range(seed.low, seed.high + 1) if is_range else values_of(seed)
         return {SEED: secrets.choice(seeds)}
 
     def _check_definition(self) -> None:
         """Refuses another sweep's study; a grid may grow, and lose points that were not run."""
         sweep = self.sweep
         parameters = {name: distribution_to_json(one) for name, one in sweep.parameters.items()}
-        new = {
-            "method": sweep.method,
-            "metric": [sweep.metric, sweep.maximize],
-            "early_terminate": sweep.early_terminate,
-            "arguments": sweep.args,
-            "parameters": parameters,
-        }
-        old = self.optuna.user_attrs.get("definition")
+        new = {**vars(sweep), "parameters": parameters}
+        new = {key: value for key, value in new.items() if key not in ("file", "name", "count")}
+        old = self.optuna.user_attrs.get("definition", {})
         folders = list(sweep.folder.glob("trial_*"))
         require(
-            old is not None or not folders or bool(self.trials()),
+            bool(old or self.trials() or not folders),
             f"{sweep.folder} holds {len(folders)} trials that are not of this study; move the "
             "folder away, or give the sweep another name.",
         )
         changed = [key for key in new if old and old.get(key) != new[key]]
-        run = map(_point_of, self.trials(*DONE, TrialState.RUNNING))
-        has_grown = (
-            changed == ["parameters"] and sweep.method == "grid" and {*run} <= {*self.points}
-        )
+        run = set(map(_point_of, self.trials(*DONE, TrialState.RUNNING)))
+        has_grown = changed == ["parameters"] and sweep.method == "grid" and run <= {*self.points}
         require(
             not changed or has_grown,
             f"{self.storage} holds the sweep {sweep.name} with other {', '.join(changed)} than "
             f"{sweep.file} and the command line now say; give the sweep another name, or go on "
             "with what it was begun with.",
         )
-        if old != new:
-            self.optuna.set_user_attr("definition", new)
+        self.optuna.set_user_attr("definition", new)
 
 
 def _point_of(trial: FrozenTrial) -> str | None:
@@ -189,13 +180,6 @@ def _open_storage(storage: str) -> optuna.storages.BaseStorage:
         f"The storage {storage} is not a study of Optuna; expected a new file, or a sweep's.",
     )
     return JournalStorage(JournalFileBackend(storage))
-
-
-def _make_sampler(method: str) -> optuna.samplers.BaseSampler:
-    if method == "bayes":
-        # Trials that run at the same time should not all look at the same region.
-        return optuna.samplers.TPESampler(multivariate=True, constant_liar=True)
-    return optuna.samplers.RandomSampler()
 
 
 def _make_pruner(entry: dict[str, Any] | None) -> optuna.pruners.BasePruner:
