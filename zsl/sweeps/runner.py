@@ -62,7 +62,7 @@ class Runner:
             InputError: A trial was given input that can't be used, as others would be too.
         """
         # Whatever stops a job on a cluster should end the trials, too.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        earlier = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         with (
             tqdm(total=len(self.study.points), unit="trial") as bar,
             ThreadPoolExecutor(self.num_processes) as pool,
@@ -73,6 +73,7 @@ class Runner:
                     worker.result()
             finally:
                 self._stopped.set()
+                signal.signal(signal.SIGTERM, earlier)
         return self.failures
 
     def _work(self, slot: int, bar: tqdm[Any]) -> None:

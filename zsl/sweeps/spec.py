@@ -27,8 +27,8 @@ COMMAND = "[${env}, ${interpreter}, -m, ${program}, --config, shapes.yaml, ${arg
 class Sweep:
     """What a sweep file and the command line ask for.
 
-    The metric is one of the validation, `args` are those of `zsl.fit` before what is swept, and
-    `count` is the most trials (None: all points of a grid).
+    The metric is one of the validation, `arguments` are those of `zsl.fit` before what is swept,
+    and `count` is the most trials (None: all points of a grid).
     """
 
     file: str
@@ -39,7 +39,7 @@ class Sweep:
     parameters: dict[str, distributions.BaseDistribution]
     early_terminate: dict[str, Any] | None
     count: int | None
-    args: list[str]
+    arguments: list[str]
 
     @property
     def folder(self) -> Path:
@@ -67,7 +67,7 @@ class Sweep:
         monitor = [f"--checkpoint.monitor={self.metric}"]
         monitor += [f"--checkpoint.mode={'max' if self.maximize else 'min'}"]
         # As the agent of W&B formats them.
-        return [*self.args, *monitor, *(f"--{name}={value}" for name, value in values.items())]
+        return [*self.arguments, *monitor, *(f"--{name}={value}" for name, value in values.items())]
 
 
 def read_sweep(
@@ -130,7 +130,7 @@ def read_sweep(
         },
         early_terminate=early,
         count=count,
-        args=_join(own.split("\n")[1:], args, wandb),
+        arguments=_join(own.split("\n")[1:], args, wandb),
     )
 
 
