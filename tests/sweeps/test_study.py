@@ -1,7 +1,9 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 
@@ -26,10 +28,15 @@ def search(method: str = "random", count: int = 3) -> Sweep:
 def finish(study: Study, state: TrialState = TrialState.COMPLETE) -> list[dict[str, Any]]:
     """Runs all there is to run; returns the values."""
     ran = []
-    while trial := study.next_trial():
+    while trial := next_of(study):
         ran.append(trial.user_attrs["values"])
         study.optuna.tell(trial, 0.5 if state == TrialState.COMPLETE else None, state)
     return ran
+
+
+def next_of(study: Study) -> optuna.Trial | None:
+    with study.lock:
+        return study.next_trial()
 
 
 def num_finished(study: Study) -> int:
@@ -47,6 +54,15 @@ def test_two_machines_run_each_point_once() -> None:
         one.optuna.tell(trial.number, 0.5)
     assert len(one.trials()) == num_finished(one) == 3
     assert finish(Study(grid(), "study.log")) == []
+
+
+def test_processes_that_ask_at_the_same_moment_share_a_database() -> None:
+    sweep = grid(parameters={"seed_everything": {"values": list(range(8))}})
+    url = f"sqlite:///{Path('study.db').resolve()}"
+    studies = [Study(sweep, url), Study(sweep, url)]
+    with ThreadPoolExecutor(2) as pool:
+        ran = [values["seed_everything"] for own in pool.map(finish, studies) for values in own]
+    assert sorted(ran) == list(range(8))
 
 
 @pytest.mark.parametrize("method", ["random", "bayes"])

@@ -14,7 +14,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from pathlib import Path
-from threading import Event, Lock
+from threading import Event
 from typing import Any
 
 import optuna
@@ -53,7 +53,6 @@ class Runner:
             self.environment |= {"WANDB_MODE": "offline", "WANDB_RUN_GROUP": study.sweep.name}
         self.failures: list[str] = []
         self._stopped = Event()
-        self._lock = Lock()
 
     def run(self) -> list[str]:
         """Runs what there is to run; returns a line for each trial that failed.
@@ -80,7 +79,7 @@ class Runner:
         """Runs one trial after another."""
         gpu = {"CUDA_VISIBLE_DEVICES": self.gpus[slot % len(self.gpus)]} if self.gpus else {}
         while not self._stopped.is_set():
-            with self._lock:
+            with self.study.lock:
                 self._show(bar)
                 trial = self.study.next_trial()
             if trial is None:

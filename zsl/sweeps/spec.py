@@ -77,15 +77,10 @@ def read_sweep(
     wandb: bool = False,
     name: str | None = None,
 ) -> Sweep:
-    """Reads and checks a sweep file.
+    """Reads and checks a sweep file; `count` and `name` take the place of its own.
 
-    Args:
-        file: Its path.
-        args: Arguments of `zsl.fit` to put after those of the file's command; the first config
-            among them takes the place of the command's first.
-        count: The most trials, in place of the file's `run_cap`.
-        wandb: Whether the trials log to W&B.
-        name: In place of the file's.
+    `args`, of `zsl.fit`, are put after those of its command, their first config in the place of
+    the command's first; with `wandb` the trials log to W&B.
 
     Raises:
         InputError: It can't be read, or asks for something that can't be done here.
@@ -196,12 +191,12 @@ def _load(file: str) -> dict[str, Any]:
 
 def _is_hyperband(entry: Any) -> bool:
     least = {"min_iter": 1, "max_iter": 2, "s": 1, "eta": 2}
-    if not isinstance(entry, dict) or not set(entry) <= {"type", *least}:
+    if not isinstance(entry, dict) or entry.get("type") != "hyperband":
         return False
-    numbers = {name: entry[name] for name in least if name in entry}
+    numbers = {name: number for name, number in entry.items() if name != "type"}
     has_shortest = "min_iter" in numbers or {"max_iter", "s"} <= set(numbers)
-    is_valid = all(type(number) is int and number >= least[n] for n, number in numbers.items())
-    return entry.get("type") == "hyperband" and has_shortest and is_valid
+    are_known = has_shortest and set(numbers) <= set(least)
+    return are_known and all(type(n) is int and n >= least[name] for name, n in numbers.items())
 
 
 def _join(command: list[str], args: Sequence[str], wandb: bool) -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from filelock import FileLock
 from optuna.distributions import IntDistribution, distribution_to_json
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.trial import FrozenTrial, TrialState
@@ -60,11 +61,14 @@ class Study:
             direction="maximize" if sweep.maximize else "minimize",
             load_if_exists=True,
         )
-        self._check_definition()
-        for trial in self.trials(TrialState.RUNNING):
-            if _is_dead(trial):
-                self.optuna.tell(trial.number, state=TrialState.FAIL)
-        self._enqueue()
+        # SQLite would hand the same trial to two processes that ask at the same moment.
+        self.lock = FileLock(sweep.folder / "study.lock")
+        with self.lock:
+            self._check_definition()
+            for trial in self.trials(TrialState.RUNNING):
+                if _is_dead(trial):
+                    self.optuna.tell(trial.number, state=TrialState.FAIL)
+            self._enqueue()
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """The trials in these states (default: any), without those that never ran."""
@@ -72,7 +76,10 @@ class Study:
         return [t for t in trials if t.state != TrialState.FAIL or "host" in t.user_attrs]
 
     def next_trial(self) -> optuna.Trial | None:
-        """Takes the next trial, its `values` among its user attributes; None if all are taken."""
+        """Takes the next trial, its `values` among its user attributes; None if all are taken.
+
+        To be called with the lock.
+        """
         while self.trials(TrialState.WAITING):
             trial = self.optuna.ask(self.searched)
             point: Any = trial.user_attrs.get("point")
@@ -92,7 +99,8 @@ class Study:
     def _is_superfluous(self, point: str | None, number: int) -> bool:
         """Whether a point is none of this sweep's, or an earlier trial's.
 
-        Nothing is locked: another may have put in the same points, or taken the last one.
+        Machines with folders of their own share no lock: another may have put in the same points,
+        or taken the last one.
         """
         earlier = [trial for trial in self.trials(*LIVE) if trial.number < number]
         return point not in self.points or point in map(_point_of, earlier)
