@@ -38,6 +38,7 @@ runner.Runner(Study(read_sweep("tiny.yaml"), "study.log"), 1, []).run()
 @pytest.fixture(autouse=True)
 def _fake_fit(in_tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "FIT", FAKE)
+    monkeypatch.setattr(runner, "POLL_SECONDS", 0.05)
 
 
 def study_of(*todo: str) -> Study:
@@ -52,9 +53,10 @@ def states(study: Study) -> list[TrialState]:
 def is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+        # Nobody may have asked yet how it ended.
+        return "zombie" not in Path(f"/proc/{process}/status").read_text()
+    except (ProcessLookupError, FileNotFoundError):
         return False
-    return "zombie" not in Path(f"/proc/{process}/status").read_text()
 
 
 def wait_for(path: Path) -> str:

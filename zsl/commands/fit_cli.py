@@ -201,8 +201,8 @@ def _logging_to(folder: Path, logger: Any) -> list[Namespace]:
         f"trainer.logger begins with {class_path}; expected a CSVLogger first, as in shapes.yaml, "
         f"for it makes the folder {folder}.",
     )
-    place = {"save_dir": str(folder.parents[1]), "name": folder.parent.name, "version": folder.name}
-    loggers[0].init_args.update(Namespace(**place))
+    parent = {"save_dir": str(folder.parent.parent), "name": folder.parent.name}
+    loggers[0].init_args.update(Namespace(**parent, version=folder.name))
     return loggers
 
 

@@ -27,6 +27,7 @@ from zsl.sweeps.spec import Sweep
 from zsl.sweeps.study import DONE, Study
 
 FIT = [sys.executable, "-m", "zsl.fit"]
+POLL_SECONDS = 1.0
 # Linux kills a trial with its sweep; elsewhere it would run to its end.
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else lambda *_: None
 _PR_SET_PDEATHSIG = 1
@@ -103,7 +104,7 @@ class Runner:
         process = _start_fit(sweep.fit_args(trial.user_attrs["values"]), folder, environment)
         try:
             while not has_ended:
-                has_ended = process.poll() is not None or self._stopped.wait(0.25)
+                has_ended = process.poll() is not None or self._stopped.wait(POLL_SECONDS)
                 for score in read_scores(folder, sweep.metric)[len(scores) :]:
                     scores.append(score)
                     trial.report(score, len(scores))
