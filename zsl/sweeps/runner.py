@@ -166,9 +166,10 @@ def read_scores(folder: Path, metric: str) -> list[float]:
     lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
     rows = list(csv.DictReader(line for line in lines if line.endswith("\n")))
     logged = [name for name in (rows[0] if rows else ()) if name.startswith("val/")]
+    likely = ", ".join(name for name in logged if name.endswith("mAP"))
     require(
         not logged or metric in logged,
-        f"The run logs no {metric} in validation; expected {', '.join(logged)} (what the data has "
+        f"The run logs no {metric} in validation; expected one like {likely} (what the data has "
         f"too few labels for is left out).{did_you_mean(metric, logged)}",
     )
     scores = [float(row[metric]) for row in rows if row.get(metric)]
