@@ -48,7 +48,11 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as output:
         patch.chdir(folder)
         sweeps.write(
-            parameters={"model": {"values": [{"query_noise": 0.0}, {"query_dropout": 0.3}]}}
+            parameters={
+                "model": {
+                    "values": [{"augmentation": {"noise": 0.0}}, {"augmentation": {"dropout": 0.3}}]
+                }
+            }
         )
         assert sweeps.run("--processes=2", "--seed_everything=5") == 0
         Path("output.txt").write_text(output.getvalue())

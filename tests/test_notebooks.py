@@ -101,7 +101,7 @@ def test_the_page_is_of_this_notebook() -> None:
 def test_augmentation_sweep(swept: Path) -> None:
     cells = execute("augmentation_sweep", swept, {"SWEEP": "runs/sweeps/tiny"})
     assert "complete    2" in text_of(cells["table"])
-    assert "Less 'query_noise 0'" in text_of(cells["differences"])
+    assert "Less 'noise 0'" in text_of(cells["differences"])
     for name in ("strength", "trade-off", "selection", "learning-curves"):
         assert num_pictures(cells[name]) == 1, name
 

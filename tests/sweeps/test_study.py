@@ -1,15 +1,16 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 
 from tests.sweeps.fakes import write
 from zsl.errors import InputError
 from zsl.sweeps.spec import Sweep, read_sweep
-from zsl.sweeps.study import OWN, Study
-from zsl.sweeps.trial import Outcome
+from zsl.sweeps.study import DONE, OWN, Study
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
 SEEDS = {"seed_everything": {"values": [0, 1, 2]}}
@@ -24,27 +25,44 @@ def search(method: str = "random", count: int = 3) -> Sweep:
     return read_sweep(write(method=method, run_cap=count, parameters=NOISE | SEEDS))
 
 
-def finish(study: Study, state: Any = "complete") -> list[dict[str, Any]]:
+def finish(study: Study, state: TrialState = TrialState.COMPLETE) -> list[dict[str, Any]]:
     """Runs all there is to run; returns the values."""
     ran = []
-    while trial := study.next_trial():
+    while trial := next_of(study):
         ran.append(trial.user_attrs["values"])
-        study.tell(trial, Outcome(state, 0.5 if state == "complete" else None))
+        study.optuna.tell(trial, 0.5 if state == TrialState.COMPLETE else None, state)
     return ran
+
+
+def next_of(study: Study) -> optuna.Trial | None:
+    with study.lock:
+        return study.next_trial()
+
+
+def num_finished(study: Study) -> int:
+    return len(study.trials(*DONE))
 
 
 def test_two_machines_run_each_point_once() -> None:
     one, other = Study(grid(), "study.log"), Study(grid(), "study.log")
-    for values in one.sweep.points():  # As if both had begun at the same moment.
-        one.optuna.enqueue_trial({}, user_attrs={"values": values})
-    ran = []
-    for study in (one, other, one, other):
-        if trial := study.next_trial():
-            ran.append(trial.user_attrs["values"]["seed_everything"])
-            study.tell(trial, Outcome("complete", 0.5))
-    assert sorted(ran) == [0, 1, 2]
-    assert len(one.trials()) == one.num_finished() == one.num_wanted() == 3
+    for point in one.points:  # As if both had begun at the same moment.
+        one.optuna.enqueue_trial({}, {"point": point, "seed": {}})
+    running = [study.next_trial() for study in (one, other, one, other)]
+    trials = [trial for trial in running if trial]
+    assert [trial.user_attrs["values"]["seed_everything"] for trial in trials] == [0, 1, 2]
+    for trial in trials:
+        one.optuna.tell(trial.number, 0.5)
+    assert len(one.trials()) == num_finished(one) == 3
     assert finish(Study(grid(), "study.log")) == []
+
+
+def test_processes_that_ask_at_the_same_moment_share_a_database() -> None:
+    sweep = grid(parameters={"seed_everything": {"values": list(range(8))}})
+    url = f"sqlite:///{Path('study.db').resolve()}"
+    studies = [Study(sweep, url), Study(sweep, url)]
+    with ThreadPoolExecutor(2) as pool:
+        ran = [values["seed_everything"] for own in pool.map(finish, studies) for values in own]
+    assert sorted(ran) == list(range(8))
 
 
 @pytest.mark.parametrize("method", ["random", "bayes"])
@@ -59,27 +77,27 @@ def test_a_search_draws_seeds_and_ends(method: str) -> None:
 
 def test_two_machines_stay_within_the_count() -> None:
     one, other = Study(search(count=1), "study.log"), Study(search(count=1), "study.log")
-    extra = one.optuna.ask(
-        {name: parameter.distribution for name, parameter in one._searched.items()}
-    )
-    trial = other.optuna.ask(
-        {name: parameter.distribution for name, parameter in one._searched.items()}
-    )
-    assert not one._is_superfluous(extra)
-    assert other._is_superfluous(trial)
+    one.optuna.enqueue_trial({}, {"point": "draw 0", "seed": {}})  # As if both began at once.
+    trial = one.next_trial()
+    assert trial is not None
+    assert other.next_trial() is None
+    one.optuna.tell(trial, 0.5)
+    assert [trial.number for trial in other.trials()] == [0]
 
 
 def test_what_failed_is_run_again_with_the_same_values() -> None:
     study = Study(search(), "study.log")
-    failed = finish(study, "failed")
+    failed = finish(study, TrialState.FAIL)
     assert len(failed) == 3  # And not for ever.
     again = Study(search(), "study.log")
     assert finish(again) == failed
-    assert again.num_finished() == 3
+    assert num_finished(again) == 3
     assert finish(Study(search(), "study.log")) == []
 
+    assert {values["seed_everything"] for values in failed} <= {0, 1, 2}
+
     study = Study(grid(name="other"), "study.log")
-    assert len(finish(study, "failed")) == 3
+    assert len(finish(study, TrialState.FAIL)) == 3
     assert len(finish(Study(grid(name="other"), "study.log"))) == 3
 
 
@@ -98,14 +116,14 @@ def test_trials_of_dead_processes_are_run_again(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("zsl.sweeps.study.OWN", OWN)
     again = Study(grid(), "study.log")
     assert [values["seed_everything"] for values in finish(again)] == [0]
-    assert [trial.number for trial in again.running_elsewhere()] == [1, 2]
+    assert [trial.number for trial in again.trials(TrialState.RUNNING)] == [1, 2]
 
 
 def test_pruned_trials_are_finished() -> None:
     changes = {"early_terminate": {"type": "hyperband", "max_iter": 9, "s": 2}}
     study = Study(grid(**changes), "study.log")
-    assert len(finish(study, "pruned")) == 3
-    assert study.num_finished() == 3
+    assert len(finish(study, TrialState.PRUNED)) == 3
+    assert num_finished(study) == 3
     assert all(trial.state == TrialState.PRUNED for trial in study.trials())
 
 
@@ -131,7 +149,7 @@ def test_a_grid_may_grow_and_lose_what_was_not_run() -> None:
     study = Study(grid(), "study.log")
     trial = study.next_trial()
     assert trial is not None
-    study.tell(trial, Outcome("complete", 0.5))
+    study.optuna.tell(trial, 0.5)
     changed = grid(parameters={"seed_everything": {"values": [0, 2, 7]}})
     ran = finish(Study(changed, "study.log"))
     assert [values["seed_everything"] for values in ran] == [2, 7]
@@ -146,7 +164,7 @@ def test_a_folder_of_another_study_is_refused() -> None:
 def test_storages_that_can_not_be_opened_are_refused() -> None:
     Path("notes.txt").write_text("not a study\n")
     for storage in ("notes.txt", "."):
-        with pytest.raises(InputError, match=f"The storage {storage} is no study"):
+        with pytest.raises(InputError, match=f"The storage {storage} is not a study"):
             Study(grid(), storage)
     assert Path("notes.txt").read_text() == "not a study\n"
     for url in ("nothing://here", "sqlite:////nowhere/at/all.db"):

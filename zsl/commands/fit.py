@@ -5,15 +5,12 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zsl.commands.exit_codes import exit_code
 from zsl.commands.help import fit_help
 
 if TYPE_CHECKING:
-    from pytorch_lightning.callbacks import Callback
-
     from zsl.commands.fit_cli import FitCLI
 
 
@@ -25,16 +22,8 @@ def fit(args: list[str]) -> None:
     test_best(train(args))
 
 
-def train(
-    args: list[str], callbacks: Sequence[Callback] = (), folder: Path | None = None
-) -> FitCLI:
-    """Trains as the config says; with `trainer.max_epochs` 0 the model stays as it was made.
-
-    Args:
-        args: The arguments of the command.
-        callbacks: Called besides those of the config.
-        folder: Of the run; None leaves it to the config.
-    """
+def train(args: list[str]) -> FitCLI:
+    """Trains as the config says; with `trainer.max_epochs` 0 the model stays as it was made."""
     # Imported here, so that the help comes at once.
     from pytorch_lightning.utilities.exceptions import SIGTERMException
 
@@ -42,7 +31,7 @@ def train(
 
     args = ["--help" if argument == "--help_all" else argument for argument in args]
     try:
-        return FitCLI(args, callbacks, folder)
+        return FitCLI(args)
     except SIGTERMException:
         sys.exit(128 + signal.SIGTERM)  # Its own code would say that all went well.
 

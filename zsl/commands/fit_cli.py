@@ -6,7 +6,6 @@ import json
 import logging
 import os
 from argparse import ArgumentError
-from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -69,26 +68,17 @@ def _point(link: Path, target: str) -> None:
 
 
 class FitCLI(LightningCLI):
-    """`zsl.fit`: one subcommand, a best and a last checkpoint, data linked to the model.
+    """`zsl.fit`: one subcommand, a best and a last checkpoint, data linked to the model."""
 
-    Args:
-        args: The arguments of the command.
-        callbacks: Called besides those of the config.
-        folder: Of the run; None leaves it to the config.
-    """
-
-    def __init__(
-        self, args: list[str], callbacks: Sequence[pl.Callback] = (), folder: Path | None = None
-    ) -> None:
+    def __init__(self, args: list[str]) -> None:
         self.report = Report()
-        self._folder = folder
         options = {"exit_on_error": False, "allow_abbrev": False}
         super().__init__(
             ZeroShotTask,
             MultiLabelDataModule,
             subclass_mode_data=True,
             save_config_callback=RecordRun,
-            trainer_defaults={"callbacks": [self.report, *callbacks], "log_every_n_steps": 10},
+            trainer_defaults={"callbacks": [self.report], "log_every_n_steps": 10},
             seed_everything_default=0,
             parser_kwargs={**options, "fit": options},
             auto_configure_optimizers=False,
@@ -113,8 +103,9 @@ class FitCLI(LightningCLI):
         """Makes data, model and trainer; says in one sentence which part can't be made."""
         trainer = self.config["fit"]["trainer"]
         configured = trainer["logger"]
-        if self._folder:
-            trainer["logger"] = _logging_to(self._folder, configured)
+        # Neither is saved: the config, run again, should not write into this run's folder.
+        if folder := self.config["fit"].pop("run_folder"):
+            trainer["logger"] = _logging_to(Path(folder), configured)
         try:
             super().instantiate_classes()
         except ValueError as error:
@@ -122,7 +113,6 @@ class FitCLI(LightningCLI):
                 raise
             raise InputError(_explain(str(error))) from error
         finally:
-            # The saved config, run again, should not write into this run's folder.
             trainer["logger"] = configured
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
@@ -155,6 +145,12 @@ class FitCLI(LightningCLI):
         """Links the data's vocabulary to the model; keeps the best and the last checkpoint."""
         parser.link_arguments("data.vocabulary", "model.vocabulary", apply_on="instantiate")
         parser.link_arguments("data.image_size", "model.image_size", apply_on="instantiate")
+        parser.add_argument(
+            "--run_folder",
+            type=str | None,
+            metavar="FOLDER",
+            help="Folder of the run, in place of runs/NAME/version_N.",
+        )
         parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.set_defaults(
@@ -206,8 +202,8 @@ def _logging_to(folder: Path, logger: Any) -> list[Namespace]:
         f"trainer.logger begins with {class_path}; expected a CSVLogger first, as in shapes.yaml, "
         f"for it makes the folder {folder}.",
     )
-    place = {"save_dir": str(folder.parents[1]), "name": folder.parent.name, "version": folder.name}
-    loggers[0].init_args.update(Namespace(**place))
+    parent = {"save_dir": str(folder.parent.parent), "name": folder.parent.name}
+    loggers[0].init_args.update(Namespace(**parent, version=folder.name))
     return loggers
 
 

@@ -1,4 +1,4 @@
-"""The picture of a sweep: what each strength does to unseen and seen labels."""
+"""The chart of a sweep: what each strength does to unseen and seen labels."""
 
 from __future__ import annotations
 
@@ -30,24 +30,20 @@ def strength(points: pd.DataFrame, trials: pd.DataFrame, names: list[str]) -> Fi
         names: The parameters.
 
     Returns:
-        The picture; None where no parameter has two numbers as values.
+        The chart; None where no parameter has two numbers as values.
     """
     shown = [name for name in names if _is_numeric(points[name])]
     if not shown:
         return None
-    columns = min(3, len(shown))
-    rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(4.6 * columns, 4.8 * rows + 0.6), layout="constrained")
-    panels = figure.subplots(2 * rows, columns, sharey="row", squeeze=False)
-    short = short_names(names)
-    for place in range(rows * columns):
-        row, column = divmod(place, columns)
-        pair = panels[2 * row : 2 * row + 2, column]
-        if place < len(shown):
-            _draw_pair(pair, points, trials, shown[place], short)
-        else:
-            for axes in pair:
-                axes.set_axis_off()
+    figure = Figure(figsize=(9.2, 3.2 * len(shown) + 0.6), layout="constrained")
+    # A column each, for their mAP differs by more than any strength does.
+    panels = figure.subplots(len(shown), len(CURVES), sharey="col", squeeze=False)
+    for name, row in zip(shown, panels, strict=True):
+        group = group_of(points, names, name)
+        title = _title_of(group, name, short_names(names))
+        for axes, curve in zip(row, CURVES, strict=True):
+            _draw_curve(axes, points, trials, group, name, curve)
+            axes.set_title("\n".join(textwrap.wrap(title, 52)), fontsize=8)
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", frameon=False)
     return figure
@@ -56,9 +52,8 @@ def strength(points: pd.DataFrame, trials: pd.DataFrame, names: list[str]) -> Fi
 def short_names(names: list[str]) -> dict[str, str]:
     """The last part of each path, where it is another's last part too the whole path."""
     last = [name.rsplit(".", 1)[-1] for name in names]
-    return {
-        name: end if last.count(end) == 1 else name for name, end in zip(names, last, strict=True)
-    }
+    pairs = zip(names, last, strict=True)
+    return {name: end if last.count(end) == 1 else name for name, end in pairs}
 
 
 def value_text(value: Any) -> str:
@@ -79,16 +74,13 @@ def _is_numeric(values: pd.Series) -> bool:
     return all(numbers) and values.nunique() > 1
 
 
-def _draw_pair(
-    pair: Any, points: pd.DataFrame, trials: pd.DataFrame, name: str, short: dict[str, str]
-) -> None:
-    """Unseen labels above seen ones, for their mAP differs by more than any strength does."""
-    group = group_of(points, short, name)
-    for axes, figure in zip(pair, CURVES, strict=True):
-        _draw_curve(axes, points, trials, group, name, figure)
-    pair[0].set_title("\n".join(textwrap.wrap(_rest(group, name, short), 52)), fontsize=8)
-    pair[0].tick_params(labelbottom=False)
-    pair[1].set_xlabel(name)
+def _title_of(group: pd.DataFrame | None, name: str, short: dict[str, str]) -> str:
+    """What the other parameters are in a panel."""
+    if group is None:
+        return "all trials; the other parameters differ too"
+    first = group.iloc[0]
+    rest = [f"{short[other]} {value_text(first[other])}" for other in short if other != name]
+    return "with " + ", ".join(rest) if rest else ""
 
 
 def _draw_curve(
@@ -100,37 +92,21 @@ def _draw_curve(
     figure: str,
 ) -> None:
     role, labels = CURVES[figure]
-    colour = COLOURS[role]
-    selected = points[points["selected"]]
+    line = trials if group is None else group.sort_values(name)
     if group is None:
-        axes.plot(trials[name], trials[figure], "o", color=colour, alpha=0.6)
+        axes.plot(line[name], line[figure], "o", color=COLOURS[role], alpha=0.6)
     else:
-        line = group.sort_values(name)
         mean, deviation = line[f"{figure} mean"], line[f"{figure} sd"].fillna(0)
-        axes.errorbar(line[name], mean, deviation, color=colour, marker="o", capsize=3)
-    is_shown = group is None or group["selected"].any()
-    # Drawn in each panel, so that the legend of the first one has it.
-    axes.plot(
-        selected[name] if is_shown else [],
-        selected[f"{figure} mean"] if is_shown else [],
-        "o",
-        markersize=13,
-        markerfacecolor="none",
-        markeredgecolor="black",
-        label="selected on held-out labels",
-    )
-    values = points[name]
-    if values.min() > 0 and values.max() / values.min() >= 100:
+        axes.errorbar(line[name], mean, deviation, color=COLOURS[role], marker="o", capsize=3)
+    # Drawn in each panel, though empty, so that the legend of the first one has it.
+    shown = points if group is None else group
+    selected = shown[shown["selected"]]
+    ring = {"markersize": 13, "markerfacecolor": "none", "markeredgecolor": "black"}
+    label = "selected on held-out labels"
+    axes.plot(selected[name], selected[f"{figure} mean"], "o", label=label, **ring)
+    if points[name].min() > 0 and points[name].max() / points[name].min() >= 100:
         axes.set_xscale("log")
-    axes.set_ylabel(f"mAP of {labels}" if axes.get_subplotspec().is_first_col() else "")
+    axes.set_xlabel(name)
+    axes.set_ylabel(f"mAP of {labels}")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def _rest(group: pd.DataFrame | None, name: str, short: dict[str, str]) -> str:
-    """What the other parameters are in a panel."""
-    if group is None:
-        return "all trials; the other parameters differ too"
-    first = group.iloc[0]
-    rest = [f"{short[other]} {value_text(first[other])}" for other in short if other != name]
-    return "with " + ", ".join(rest) if rest else ""

@@ -17,21 +17,23 @@ def sweep(args: list[str]) -> int:
     require(options.processes >= 1, f"--processes is {options.processes}; expected 1 or more.")
     file = find_sweep(options.file)
     # Imported here, so that the help comes at once.
-    from zsl.sweeps.results import Results
-    from zsl.sweeps.runner import Runner, check_arguments
+    from optuna.trial import TrialState
+
+    from zsl.sweeps.results import write_results
+    from zsl.sweeps.runner import Runner, check_arguments, visible_gpus
     from zsl.sweeps.spec import read_sweep
     from zsl.sweeps.study import Study
 
     definition = read_sweep(file, fit_args, options.count, options.wandb, options.name)
-    num_gpus = check_arguments(definition, options.processes)
+    check_arguments(definition)
     study = Study(definition, options.storage or str(definition.folder / "study.log"))
     try:
-        failures = Runner(study, options.processes, num_gpus, options.wandb).run()
+        failures = Runner(study, options.processes, visible_gpus(), options.wandb).run()
     except KeyboardInterrupt:
         print("The same command goes on with what is left.", file=sys.stderr)
         raise
-    print(Results(study).write())
-    for trial in study.running_elsewhere():
+    print(write_results(study))
+    for trial in study.trials(TrialState.RUNNING):
         host, process = trial.user_attrs.get("host"), trial.user_attrs.get("process")
         print(f"Trial {trial.number} still runs on {host}, in process {process}.")
     if failures:

@@ -1,36 +1,36 @@
-"""Runs the trials of a study, each in a process of its own."""
+"""Runs the trials of a study, each a `python -m zsl.fit` of its own."""
 
 from __future__ import annotations
 
-import multiprocessing
+import csv
+import ctypes
+import json
+import math
 import os
+import re
 import signal
+import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from pathlib import Path
+from threading import Event
 from typing import Any
 
 import optuna
+import yaml
 from optuna.trial import TrialState
 from tqdm import tqdm
 
-from zsl.errors import InputError, require
+from zsl.errors import InputError, did_you_mean, require
 from zsl.sweeps.spec import Sweep
-from zsl.sweeps.study import Study
-from zsl.sweeps.trial import PRELOADED, Checked, Job, Outcome, check, run_trial
+from zsl.sweeps.study import DONE, Study
 
-
-@dataclass
-class _Running:
-    """A trial at work."""
-
-    trial: optuna.Trial
-    process: ForkServerProcess
-    connection: Connection
-    num_reports: int = 0
+FIT = [sys.executable, "-m", "zsl.fit"]
+POLL_SECONDS = 1.0
+# Linux kills a trial with its sweep; elsewhere it would run to its end.
+_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else lambda *_: None
+_PR_SET_PDEATHSIG = 1
 
 
 class Runner:
@@ -39,19 +39,21 @@ class Runner:
     Args:
         study: Where the trials come from.
         num_processes: Trials at the same time.
-        num_gpus: GPUs to spread them over.
+        gpus: GPUs to spread them over, as CUDA_VISIBLE_DEVICES takes them.
         wandb: Whether they log to W&B, offline.
     """
 
-    def __init__(self, study: Study, num_processes: int, num_gpus: int, wandb: bool) -> None:
+    def __init__(
+        self, study: Study, num_processes: int, gpus: list[str], wandb: bool = False
+    ) -> None:
         self.study = study
-        self.num_threads = max(1, (os.cpu_count() or 1) // num_processes)
-        self.slots: list[_Running | None] = [None] * num_processes
-        self.gpus = _visible_gpus(num_gpus)
-        self.environment = {"OMP_NUM_THREADS": str(self.num_threads)}
+        self.num_processes = num_processes
+        self.gpus = gpus
+        self.environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // num_processes))}
         if wandb:
             self.environment |= {"WANDB_MODE": "offline", "WANDB_RUN_GROUP": study.sweep.name}
         self.failures: list[str] = []
+        self._stopped = Event()
 
     def run(self) -> list[str]:
         """Runs what there is to run; returns a line for each trial that failed.
@@ -59,148 +61,167 @@ class Runner:
         Raises:
             InputError: A trial was given input that can't be used, as others would be too.
         """
-        with self._progress() as bar, _ended_by_sigterm():
+        # Whatever stops a job on a cluster should end the trials, too.
+        earlier = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        with (
+            tqdm(total=len(self.study.points), unit="trial") as bar,
+            ThreadPoolExecutor(self.num_processes) as pool,
+        ):
             try:
-                while self._start() or any(self.slots):
-                    self._receive()
-                    self._show(bar)
+                workers = [pool.submit(self._work, slot, bar) for slot in range(self.num_processes)]
+                for worker in as_completed(workers):
+                    worker.result()
             finally:
-                self._end_all()
+                self._stopped.set()
+                signal.signal(signal.SIGTERM, earlier)
         return self.failures
 
-    @contextmanager
-    def _progress(self) -> Iterator[Any]:
-        finished = self.study.num_finished()
-        with tqdm(total=self.study.num_wanted(), initial=finished, unit="trial") as bar:
-            self._show(bar)
-            yield bar
-
-    def _show(self, bar: Any) -> None:
-        sweep = self.study.sweep
-        trials = [trial for trial in self.study.trials() if trial.state == TrialState.COMPLETE]
-        scores = [trial.value for trial in trials if trial.value is not None]
-        if scores:
-            best = max(scores) if sweep.maximize else min(scores)
-            bar.set_postfix_str(f"best {sweep.metric} {best:.3f}", refresh=False)
-        bar.update(self.study.num_finished() - bar.n)
-
-    def _start(self) -> bool:
-        """Fills the free slots; returns whether a trial was started."""
-        started = False
-        for slot, running in enumerate(self.slots):
-            if running is None and (trial := self.study.next_trial()):
-                self.slots[slot] = self._launch(trial, slot)
-                started = True
-        return started
-
-    def _launch(self, trial: optuna.Trial, slot: int) -> _Running:
-        sweep = self.study.sweep
+    def _work(self, slot: int, bar: tqdm[Any]) -> None:
+        """Runs one trial after another."""
         gpu = {"CUDA_VISIBLE_DEVICES": self.gpus[slot % len(self.gpus)]} if self.gpus else {}
-        job = Job(
-            args=sweep.fit_args(trial.user_attrs["values"]),
-            folder=sweep.folder / f"trial_{trial.number}",
-            metric=sweep.metric,
-            num_threads=self.num_threads,
-            environment=self.environment | gpu,
+        while not self._stopped.is_set():
+            with self.study.lock:
+                self._show(bar)
+                trial = self.study.next_trial()
+            if trial is None:
+                break
+            self._run_trial(trial, self.environment | gpu)
+
+    def _show(self, bar: tqdm[Any]) -> None:
+        sweep, trials = self.study.sweep, self.study.trials(*DONE)
+        scores = [trial.values[0] for trial in trials if trial.state == TrialState.COMPLETE]
+        if scores:
+            text = f"best {sweep.metric} {sweep.best(scores):.3f}"
+            bar.set_postfix_str(text, refresh=False)
+        bar.update(len(trials) - bar.n)
+
+    def _run_trial(self, trial: optuna.Trial, environment: dict[str, str]) -> None:
+        """Runs a trial, reports its validations, and keeps how it ended."""
+        sweep, is_pruned, has_ended = self.study.sweep, False, False
+        scores: list[float] = []
+        folder = sweep.folder / f"trial_{trial.number}"
+        state, value, message = TrialState.FAIL, None, "stopped with the sweep"
+        process = _start_fit(sweep.fit_args(trial.user_attrs["values"]), folder, environment)
+        try:
+            while not has_ended:
+                has_ended = process.poll() is not None or self._stopped.wait(POLL_SECONDS)
+                for score in read_scores(folder, sweep.metric)[len(scores) :]:
+                    scores.append(score)
+                    trial.report(score, len(scores))
+                    if trial.should_prune() and not is_pruned:
+                        is_pruned = True
+                        process.terminate()
+            code = process.poll()
+            if code == 0 and scores and (folder / "results.json").is_file():
+                state, value, message = TrialState.COMPLETE, sweep.best(scores), ""
+            elif is_pruned:
+                state, message = TrialState.PRUNED, ""
+            elif code is not None:
+                message = error_of(folder, code)
+        finally:
+            _end(process)
+            for name, attribute in {"message": message, **read_run(folder)}.items():
+                trial.set_user_attr(name, attribute)
+            self.study.optuna.tell(trial, value, state)
+        if code is not None and state == TrialState.FAIL:
+            number, log = trial.number, folder / "log.txt"
+            is_refused = code in (0, 2)
+            require(not is_refused, f"Trial {number} was refused: {message} Its log is {log}.")
+            self.failures.append(f"trial {number}: {message} ({log})")
+
+
+def _start_fit(
+    args: list[str], folder: Path, environment: dict[str, str]
+) -> subprocess.Popen[bytes]:
+    folder.mkdir(parents=True, exist_ok=True)
+    # A trial has a service of W&B of its own.
+    inherited = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+    with (folder / "log.txt").open("ab") as log:
+        return subprocess.Popen(
+            [*FIT, *args, f"--run_folder={folder}"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=inherited | environment,
+            process_group=0,  # Ctrl-C reaches all processes of a group.
+            preexec_fn=lambda: _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
         )
-        process, connection = _start_process(run_trial, job)
-        return _Running(trial, process, connection)
-
-    def _receive(self) -> None:
-        """Waits for news of a trial, and takes what there is."""
-        running = [one for one in self.slots if one]
-        # Not the connection alone: a worker of a killed trial may hold its other end open.
-        wait([end for one in running for end in (one.connection, one.process.sentinel)])
-        for slot, one in enumerate(self.slots):
-            if one and (outcome := _outcome(one)):
-                one.process.join()
-                self.slots[slot] = None
-                self.study.tell(one.trial, outcome)
-                self._judge(one, outcome)
-
-    def _judge(self, one: _Running, outcome: Outcome) -> None:
-        sweep, number = self.study.sweep, one.trial.number
-        log = sweep.folder / f"trial_{number}" / "log.txt"
-        if outcome.state == "refused":
-            raise InputError(f"Trial {number} was refused: {outcome.message} Its log is {log}.")
-        if outcome.state == "failed":
-            self.failures.append(f"trial {number}: {outcome.message} ({log})")
-
-    def _end_all(self) -> None:
-        """Ends the trials that still run; they are run again when the sweep is."""
-        running = [one for one in self.slots if one]
-        for one in running:
-            one.process.terminate()
-        for one in running:
-            one.process.join(timeout=5)
-            one.process.kill()
-            self.study.tell(one.trial, Outcome("failed", message="stopped with the sweep"))
 
 
-def check_arguments(sweep: Sweep, num_processes: int) -> int:
-    """Parses each value of each parameter as `zsl.fit` would; returns the number of GPUs.
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=5)
+    process.kill()
+    process.wait()
+
+
+def read_scores(folder: Path, metric: str) -> list[float]:
+    """Reads the metric of each validation so far; a run may be writing its `metrics.csv`.
 
     Raises:
-        InputError: A parameter is unknown, or a value is of another type.
+        InputError: Its validation doesn't log the metric.
     """
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_processes)))
-    process, connection = _start_process(
-        check, [sweep.fit_args(values) for values in sweep.examples()]
+    path = folder / "metrics.csv"
+    lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
+    rows = list(csv.DictReader(line for line in lines if line.endswith("\n")))
+    logged = [name for name in (rows[0] if rows else ()) if name.startswith("val/")]
+    likely = ", ".join(name for name in logged if name.endswith("mAP"))
+    require(
+        not logged or metric in logged,
+        f"The run logs no {metric} in validation; expected one like {likely} (what the data has "
+        f"too few labels for is left out).{did_you_mean(metric, logged)}",
     )
-    try:
-        found: Checked = connection.recv()
-    except EOFError:
-        process.join()
-        raise RuntimeError(f"The check ended with exit code {process.exitcode}.") from None
-    except BaseException:
-        process.kill()
-        raise
-    process.join()
-    require(not found.message, f"{found.message} It is in {sweep.file} or on the command line.")
-    return found.num_gpus
+    scores = [float(row[metric]) for row in rows if row.get(metric)]
+    return [score for score in scores if not math.isnan(score)]
 
 
-def _start_process(target: Any, argument: Any) -> tuple[ForkServerProcess, Connection]:
-    """Starts `target(argument, connection)`, with the heavy imports done."""
-    context: ForkServerContext = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    ours, theirs = context.Pipe()
-    process = context.Process(target=target, args=(argument, theirs))
-    process.start()
-    theirs.close()
-    return process, ours
+def read_run(folder: Path) -> dict[str, Any]:
+    """Reads `config` and `results`, the test's figures by name, where a run has written them."""
+    config, results = folder / "config.yaml", folder / "results.json"
+    return {
+        "config": yaml.safe_load(config.read_text()) if config.is_file() else {},
+        "results": json.loads(results.read_text())["metrics"] if results.is_file() else {},
+    }
 
 
-def _outcome(one: _Running) -> Outcome | None:
-    """Answers the reports of a trial; returns how it ended, where it has."""
-    try:
-        while one.connection.poll():
-            message = one.connection.recv()
-            if isinstance(message, Outcome):
-                return message
-            one.num_reports += 1
-            one.trial.report(message, one.num_reports)
-            one.connection.send(one.trial.should_prune())
-    except (EOFError, ConnectionError):
-        one.process.join()
-    if one.process.exitcode is None:
-        return None
-    code = one.process.exitcode
-    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    return Outcome("failed", message=f"its process {how}")
+def error_of(folder: Path, exit_code: int) -> str:
+    """The error that a run ended with: its own sentence, or the last line of a traceback."""
+    log = (folder / "log.txt").read_text(errors="replace")
+    errors = re.findall(r"^(?:error: |Traceback .*\n(?: .*\n)*)(\S.*)", log, re.MULTILINE)
+    if exit_code == 0:
+        return "Nothing was validated and tested, so there is nothing to compare."
+    if exit_code < 0:
+        return f"its process was killed by signal {-exit_code}"
+    return errors[-1] if errors else f"its process ended with exit code {exit_code}"
 
 
-def _visible_gpus(num_gpus: int) -> list[str]:
+def check_arguments(sweep: Sweep) -> None:
+    """Parses each value of each parameter as `zsl.fit` would.
+
+    Raises:
+        InputError: A parameter is unknown, a value is of another type, or a trial would take more
+            than one device.
+    """
+    from zsl.commands.fit_cli import parse  # It takes seconds to import.
+
+    for values in sweep.examples():
+        try:
+            trainer = parse(sweep.fit_args(values))["trainer"]
+        except InputError as error:
+            raise InputError(f"{error} It is in {sweep.file} or on the command line.") from error
+        devices, num_nodes = trainer["devices"], trainer["num_nodes"]
+        require(
+            str(devices) in ("auto", "1", "[0]") and num_nodes == 1,
+            f"trainer.devices is {devices} and trainer.num_nodes {num_nodes}; a trial runs on one "
+            "device, so leave them out and use --processes.",
+        )
+
+
+def visible_gpus() -> list[str]:
     """Names of the GPUs that trials are spread over, as CUDA_VISIBLE_DEVICES takes them."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return named.split(",")[:num_gpus] if named and num_gpus else list(map(str, range(num_gpus)))
+    import torch  # It takes seconds to import.
 
-
-@contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Lets what stops a job on a cluster end the trials, too."""
-    earlier = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, earlier)
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    number = torch.cuda.device_count()
+    return named[:number] if named != [""] else [str(gpu) for gpu in range(number)]

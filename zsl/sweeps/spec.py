@@ -1,8 +1,9 @@
-"""Reading a sweep file in the format of Weights & Biases."""
+"""Reading a sweep file in the format of Weights & Biases, its parameters as Optuna has them."""
 
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,37 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from optuna import distributions
 
 from zsl.errors import InputError, did_you_mean, require
-from zsl.sweeps.parameters import Choice, Range, read_parameter
 
 SEED = "seed_everything"
-FIGURES = ("mAP", "P@3", "R@3", "F1@3", "P@5", "R@5", "F1@5")
-METRICS = (
-    *(f"val/{group}/{figure}" for group in ("zsl", "gzsl", "seen") for figure in FIGURES),
-    "val/harmonic_mAP",
-)
-"""What a validation of `zsl.fit` logs."""
 KEYS = ["name", "description", "project", "entity", "program", "command", "method", "metric"]
 KEYS += ["parameters", "early_terminate", "run_cap"]
-WANDB_CONFIG = "loggers/wandb.yaml"
+RANGES = ["uniform", "int_uniform", "q_uniform", "log_uniform_values"]
+WANDB_CONFIG = "--config=loggers/wandb.yaml"
 COMMAND = "[${env}, ${interpreter}, -m, ${program}, --config, shapes.yaml, ${args}]"
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep file says.
+    """What a sweep file and the command line ask for.
 
-    Args:
-        file: Its path, for messages.
-        name: Of the sweep.
-        method: `grid`, `random` or `bayes`.
-        metric: What is optimised, `val/...`.
-        maximize: Whether more of it is better.
-        parameters: What is varied, in the order of the file.
-        early_terminate: The entry of that name.
-        count: The most trials; None where a grid has no bound.
-        args: The arguments of `zsl.fit` before those that are swept.
+    The metric is one of the validation, `arguments` are those of `zsl.fit` before what is swept,
+    and `count` is the most trials (None: all points of a grid).
     """
 
     file: str
@@ -48,36 +36,38 @@ class Sweep:
     method: str
     metric: str
     maximize: bool
-    parameters: dict[str, Choice | Range]
+    parameters: dict[str, distributions.BaseDistribution]
     early_terminate: dict[str, Any] | None
     count: int | None
-    args: list[str]
+    arguments: list[str]
 
     @property
     def folder(self) -> Path:
         """Where trials and results go."""
         return Path("runs", "sweeps", self.name)
 
+    def best(self, scores: list[float]) -> float:
+        """The best of some values of the metric."""
+        return max(scores) if self.maximize else min(scores)
+
     def points(self) -> list[dict[str, Any]]:
-        """The points of a grid: every combination of the values."""
-        choices = [parameter.examples() for parameter in self.parameters.values()]
-        points = itertools.product(*choices)
+        """The points of a grid: every combination of the values, the last parameter fastest."""
+        points = itertools.product(*map(values_of, self.parameters.values()))
         return [dict(zip(self.parameters, point, strict=True)) for point in points][: self.count]
 
     def examples(self) -> list[dict[str, Any]]:
         """A few points in which each value of each parameter occurs."""
-        examples = {name: parameter.examples() for name, parameter in self.parameters.items()}
-        return [
-            {name: values[min(row, len(values) - 1)] for name, values in examples.items()}
-            for row in range(max(map(len, examples.values())))
-        ]
+        values = {name: values_of(parameter) for name, parameter in self.parameters.items()}
+        first = {name: own[0] for name, own in values.items()}
+        rest = [first | {name: value} for name, own in values.items() for value in own[1:]]
+        return [first, *rest]
 
     def fit_args(self, values: dict[str, Any]) -> list[str]:
         """The arguments of `zsl.fit` for values; the checkpoint is selected by the metric."""
         monitor = [f"--checkpoint.monitor={self.metric}"]
         monitor += [f"--checkpoint.mode={'max' if self.maximize else 'min'}"]
         # As the agent of W&B formats them.
-        return [*self.args, *monitor, *(f"--{name}={value}" for name, value in values.items())]
+        return [*self.arguments, *monitor, *(f"--{name}={value}" for name, value in values.items())]
 
 
 def read_sweep(
@@ -87,185 +77,141 @@ def read_sweep(
     wandb: bool = False,
     name: str | None = None,
 ) -> Sweep:
-    """Reads and checks a sweep file.
+    """Reads and checks a sweep file; `count` and `name` take the place of its own.
 
-    Args:
-        file: Its path.
-        args: Arguments of `zsl.fit` to put after those of the file's command; the first config
-            among them takes the place of the command's first.
-        count: The most trials, in place of the file's `run_cap`.
-        wandb: Whether the trials log to W&B.
-        name: In place of the file's.
+    `args`, of `zsl.fit`, are put after those of its command, their first config in the place of
+    the command's first; with `wandb` the trials log to W&B.
 
     Raises:
         InputError: It can't be read, or asks for something that can't be done here.
     """
-    content = _load(file)
-    method = content["method"]
-    require(
-        method in ("grid", "random", "bayes"),
-        f"{file}: method is {method!r}; expected grid, random or bayes.",
-    )
-    name = name or str(content.get("name", Path(file).stem))
-    require(
-        re.fullmatch(r"[\w.,+= -]+", name) is not None and name not in (".", ".."),
-        f"{file}: name is {name!r}; expected one that can name a folder.",
-    )
-    metric, maximize = _read_metric(content["metric"], file)
-    count = content.get("run_cap") if count is None else count
-    require(
-        count is None or (isinstance(count, int) and count >= 1),
-        f"{file}: the number of trials is {count!r}; expected 1 or more.",
-    )
-    require(
-        method == "grid" or count is not None,
-        f"{file}: a {method} search has no end; set run_cap in the file, or --count.",
-    )
+    given = {"name": name, "run_cap": count}
+    content: dict[str, Any] = dict.fromkeys(KEYS) | {"name": Path(file).stem} | _load(file)
+    content |= {key: value for key, value in given.items() if value is not None}
+
+    def expect(key: str, condition: object, expected: str) -> None:
+        require(bool(condition), f"{file}: {key} is {content[key]!r}; expected {expected}.")
+
+    name, method, metric, count = (content[key] for key in ("name", "method", "metric", "run_cap"))
+    entries, early = content["parameters"], content["early_terminate"]
+    can_be_folder = re.fullmatch(r"(?!\.+$)[\w.,+= -]+", str(name))
+    expect("name", can_be_folder, "one that can name a folder")
+    expect("method", method in ("grid", "random", "bayes"), "grid, random or bayes")
+    is_metric = isinstance(metric, dict) and set(metric) == {"name", "goal"}
+    expect("metric", is_metric, "{name: val/zsl/mAP, goal: maximize}")
+    is_validated = str(metric["name"]).startswith("val/")
+    expect("metric", is_validated, "a val/... of held-out labels: selection sees no unseen ones")
+    expect("metric", metric["goal"] in ("maximize", "minimize"), "the goal maximize or minimize")
+    is_count = isinstance(count, int) and count >= 1
+    is_bounded = is_count or (count is None and method == "grid")
+    expect("run_cap", is_bounded, "1 or more, here or as --count; only a grid has an end itself")
+    expect("parameters", isinstance(entries, dict) and entries, "at least one parameter")
+    hyperband = "{type: hyperband}, min_iter or max_iter and s, and eta as whole numbers"
+    expect("early_terminate", early is None or _is_hyperband(early), hyperband)
+    expect("program", content["program"] == "zsl.fit", "zsl.fit")
+    command = "\n".join(map(str, content["command"] or ()))
+    _, runs_fit, own = command.removesuffix("\n${args}").partition("-m\n${program}")
+    is_command = command.endswith("\n${args}") and runs_fit and "${" not in own
+    expect("command", is_command, COMMAND)
     return Sweep(
         file=file,
-        name=name,
+        name=str(name),
         method=method,
-        metric=metric,
-        maximize=maximize,
-        parameters=_read_parameters(content["parameters"], method, file),
-        early_terminate=_read_early_terminate(content.get("early_terminate"), file),
+        metric=metric["name"],
+        maximize=metric["goal"] == "maximize",
+        parameters={
+            key: read_parameter(entry, f"{file}: parameter {key}", method, key == SEED)
+            for key, entry in entries.items()
+        },
+        early_terminate=early,
         count=count,
-        args=_join(_read_command(content, file), list(args), wandb),
+        arguments=_join(own.split("\n")[1:], args, wandb),
     )
 
 
-def _join(command: list[str], args: list[str], wandb: bool) -> list[str]:
-    """Joins arguments; the first config of `args` takes the place of the command's first.
+def read_parameter(
+    entry: Any, where: str, method: str = "random", is_seed: bool = False
+) -> distributions.BaseDistribution:
+    """Reads a parameter's entry of a sweep file; `where` is file and parameter, for messages.
 
-    Laid over it instead, it would leave what it does not set as that one has it.
+    Returns:
+        Its distribution. Values to choose from are JSON text: Optuna has no dictionaries.
+
+    Raises:
+        InputError: The entry is not one that can be run here.
     """
-    command, args = _one_word_configs(command), _one_word_configs(args)
-    first = next((word for word in args if word.startswith("--config=")), None)
-    own = next((word for word in command if word.startswith("--config=")), None)
-    if first and own:
-        args.remove(first)
-        command = [first if word == own else word for word in command]
-    return [*command, *args, *([f"--config={WANDB_CONFIG}"] if wandb else [])]
+
+    def expect(condition: bool, expected: str) -> None:
+        require(condition, f"{where} is {entry!r}; expected {expected}.")
+
+    known = {"value", "values", "min", "max", "q", "distribution"}
+    expect(isinstance(entry, dict) and set(entry) <= known, "value, values, or min and max")
+    values = entry.get("values", [entry["value"]] if "value" in entry else None)
+    kind = entry.get("distribution", "categorical" if values is not None else None)
+    if kind in ("constant", "categorical"):
+        expect(isinstance(values, list) and bool(values), "a list of at least one value")
+        choices = [json.dumps(value, default=str) for value in values]
+        return distributions.CategoricalDistribution(choices)
+    expect(kind in (None, *RANGES), f"constant, categorical, {', '.join(RANGES)}")
+    expect(method != "grid", "values: [...], for a grid has no ranges")
+    low, high, step = numbers = [entry.get("min"), entry.get("max"), entry.get("q", 1)]
+    is_int = [type(number) is int for number in numbers]
+    are_numbers = all(type(number) in (int, float) for number in numbers)
+    expect(are_numbers, "numbers as min and max (YAML reads 1e-4 as text, 1.0e-4 as a number)")
+    expect(low < high and step > 0, "min below max, and q above 0")
+    expect(kind != "log_uniform_values" or low > 0, "min above 0")
+    expect(kind != "int_uniform" or all(is_int[:2]), "whole numbers")
+    # As W&B has it.
+    expect(kind is not None or is_int[0] == is_int[1], "two whole numbers or two with a point")
+    steps = step if kind == "q_uniform" else None
+    if kind == "int_uniform" or (kind in (None, "q_uniform") and all(is_int)):
+        return distributions.IntDistribution(low, high, step=steps or 1)
+    expect(not is_seed, "a range of whole numbers")
+    return distributions.FloatDistribution(low, high, log=kind == "log_uniform_values", step=steps)
 
 
-def _one_word_configs(words: list[str]) -> list[str]:
-    """Writes `--config NAME` as `--config=NAME`."""
-    joined: list[str] = []
-    for word in words:
-        if joined[-1:] in (["--config"], ["-c"]):
-            joined[-1] = f"--config={word}"
-        else:
-            joined.append(word)
-    return joined
+def values_of(parameter: Any) -> list[Any]:
+    """The values to choose from; of a range its ends."""
+    if isinstance(parameter, distributions.CategoricalDistribution):
+        return [json.loads(str(choice)) for choice in parameter.choices]
+    return [parameter.low, parameter.high]
 
 
 def _load(file: str) -> dict[str, Any]:
     try:
         content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise InputError(f"{file}, line {line} is no YAML: {error.problem}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} can't be read: {' '.join(str(error).split())}.") from error
+        raise InputError(f"{file} is not YAML: {' '.join(str(error).split())}.") from error
     require(isinstance(content, dict), f"{file} holds no mapping; expected a sweep file.")
-    for key in ("method", "metric", "parameters"):
-        require(key in content, f"{file} has no {key}; expected a sweep file with method, metric "
-                "and parameters.")  # fmt: skip
     for key in content:
-        require(
-            key in KEYS,
-            f"{file}: {key!r} is nothing that can be run here; expected {', '.join(KEYS)}."
-            + did_you_mean(str(key), KEYS),
-        )
+        hint = did_you_mean(str(key), KEYS)
+        require(key in KEYS, f"{file}: {key!r} is not supported; expected {', '.join(KEYS)}.{hint}")
     return content
 
 
-def _read_metric(metric: Any, file: str) -> tuple[str, bool]:
-    """Returns its name, and whether more of it is better."""
-    require(
-        isinstance(metric, dict) and set(metric) == {"name", "goal"},
-        f"{file}: metric is {metric!r}; expected {{name: val/zsl/mAP, goal: maximize}}.",
-    )
-    name, goal = metric["name"], metric["goal"]
-    require(
-        not str(name).startswith("test/"),
-        f"{file}: metric.name is {name!r}; selection never sees the unseen labels, so it has to be "
-        "measured in validation, where held-out seen labels stand for them: val/zsl/mAP.",
-    )
-    require(
-        name in METRICS,
-        f"{file}: metric.name is {name!r}, which zsl.fit doesn't log in validation; expected "
-        f"val/zsl/mAP, val/seen/mAP, val/harmonic_mAP, ..." + did_you_mean(str(name), METRICS),
-    )
-    require(
-        goal in ("maximize", "minimize"),
-        f"{file}: metric.goal is {goal!r}; expected maximize or minimize.",
-    )
-    return name, goal == "maximize"
+def _is_hyperband(entry: Any) -> bool:
+    least = {"min_iter": 1, "max_iter": 2, "s": 1, "eta": 2}
+    if not isinstance(entry, dict) or entry.get("type") != "hyperband":
+        return False
+    numbers = {name: number for name, number in entry.items() if name != "type"}
+    has_shortest = "min_iter" in numbers or {"max_iter", "s"} <= set(numbers)
+    are_known = has_shortest and set(numbers) <= set(least)
+    return are_known and all(type(n) is int and n >= least[name] for name, n in numbers.items())
 
 
-def _read_parameters(entries: Any, method: str, file: str) -> dict[str, Choice | Range]:
-    require(
-        isinstance(entries, dict) and bool(entries),
-        f"{file}: parameters is {entries!r}; expected a mapping of at least one parameter.",
-    )
-    parameters = {
-        name: read_parameter(entry, f"{file}: parameter {name}") for name, entry in entries.items()
-    }
-    for name, parameter in parameters.items():
-        if isinstance(parameter, Choice):
-            continue
-        where = f"{file}: parameter {name}"
-        require(method != "grid", f"{where} is a range; a grid needs values: [...].")
-        require(
-            name != SEED or isinstance(parameter.low, int),
-            f"{where} is a range of fractions; expected whole numbers.",
-        )
-    return parameters
+def _join(command: list[str], args: Sequence[str], wandb: bool) -> list[str]:
+    """Joins arguments; the first config of `args` takes the place of the command's first.
 
-
-def _read_early_terminate(entry: Any, file: str) -> dict[str, Any] | None:
-    if entry is None:
-        return None
-    where = f"{file}: early_terminate"
-    require(
-        isinstance(entry, dict) and entry.get("type") == "hyperband",
-        f"{where} is {entry!r}; expected {{type: hyperband, min_iter: 1}}.",
+    Laid over it instead, it would leave what it does not set as that one has it. Whether W&B logs
+    is not up to the command.
+    """
+    command, args = (
+        re.sub(r"(?m)^(--config|-c)\n", "--config=", "\n".join(words)).split("\n") if words else []
+        for words in (command, args)
     )
-    unknown = set(entry) - {"type", "min_iter", "max_iter", "s", "eta"}
-    require(
-        not unknown,
-        f"{where} has {', '.join(sorted(map(str, unknown)))}; expected min_iter, or max_iter and "
-        "s, and eta.",
-    )
-    require(
-        "min_iter" in entry or {"max_iter", "s"} <= set(entry),
-        f"{where} has neither min_iter nor both max_iter and s.",
-    )
-    for name, least in (("min_iter", 1), ("max_iter", 2), ("s", 1), ("eta", 2)):
-        number = entry.get(name, least)
-        require(
-            isinstance(number, int) and number >= least,
-            f"{where}.{name} is {number!r}; expected {least} or more.",
-        )
-    return entry
-
-
-def _read_command(content: dict[str, Any], file: str) -> list[str]:
-    """Returns the arguments of `zsl.fit`; logging to W&B is not among them."""
-    command = content.get("command")
-    require(
-        content.get("program") == "zsl.fit" and isinstance(command, list),
-        f"{file}: program is {content.get('program')!r} and command {command!r}; expected zsl.fit "
-        f"and {COMMAND}.",
-    )
-    words = [str(word) for word in content["command"]]
-    start = words.index("${program}") + 1 if "${program}" in words else 0
-    require(
-        words[max(start - 2, 0) : start] == ["-m", "${program}"] and words[-1] == "${args}",
-        f"{file}: command is {words}; expected one like {COMMAND}.",
-    )
-    args = words[start:-1]
-    for word in args:
-        require("${" not in word, f"{file}: command has {word}, which can't be filled in here.")
-    return [word for word in _one_word_configs(args) if word != f"--config={WANDB_CONFIG}"]
+    command = [word for word in command if word != WANDB_CONFIG]
+    firsts = [[word for word in words if word.startswith("--config=")] for words in (command, args)]
+    if all(firsts):
+        args.remove(firsts[1][0])
+        command[command.index(firsts[0][0])] = firsts[1][0]
+    return [*command, *args, *([WANDB_CONFIG] if wandb else [])]

@@ -5,29 +5,33 @@ from __future__ import annotations
 import json
 import os
 import platform
+import secrets
 import warnings
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import optuna
+from filelock import FileLock
+from optuna.distributions import IntDistribution, distribution_to_json
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from zsl.errors import InputError, require
-from zsl.sweeps.parameters import Range
-from zsl.sweeps.spec import SEED, Sweep
-from zsl.sweeps.trial import Outcome
+from zsl.sweeps.spec import SEED, Sweep, values_of
 
-OWN = {"host": platform.node(), "process": os.getpid()}
-LIVE = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.WAITING)
+OWN: dict[str, Any] = {"host": platform.node(), "process": os.getpid()}
+DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+LIVE = (*DONE, TrialState.RUNNING, TrialState.WAITING)
 
 
 class Study:
-    """The trials of a sweep, shared by all that work on it.
+    """The trials of a sweep, shared by all processes and machines that work on it.
 
-    Nothing is locked: several may put a point in at the same moment. The trial with the lowest
-    number counts; the others are superfluous and end before they run.
+    Its points are the combinations of a grid, or the draws of a search. Those without a live trial
+    wait in Optuna's queue, from which each is taken once; after a failure it is put in again.
+    Optuna's GridSampler would hand out running points again once no others are left, take failed
+    ones as done, and not let a grid grow.
 
     Args:
         sweep: What is searched.
@@ -40,201 +44,136 @@ class Study:
     def __init__(self, sweep: Sweep, storage: str) -> None:
         self.sweep = sweep
         self.storage = storage
-        self._num_failed = 0
-        self.is_grid = sweep.method == "grid"
-        self._searched = {
-            name: parameter
-            for name, parameter in sweep.parameters.items()
-            # The points of a grid are known; a seed is noise, nothing to learn from.
-            if not self.is_grid and name != SEED
-        }
+        self.points: dict[str, Any] = {f"draw {number}": None for number in range(sweep.count or 0)}
+        self.searched = {name: one for name, one in sweep.parameters.items() if name != SEED}
+        if sweep.method == "grid":
+            self.points = {json.dumps(values, sort_keys=True): values for values in sweep.points()}
+            self.searched = {}
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self.optuna = optuna.create_study(
-                storage=_open(storage),
-                sampler=_sampler(sweep.method),
-                pruner=_pruner(sweep.early_terminate),
-                study_name=sweep.name,
-                direction="maximize" if sweep.maximize else "minimize",
-                load_if_exists=True,
-            )
-        self._check_definition()
-        self._end_dead()
-        self._enqueue()
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        # Trials that run at the same time should not all look at the same region.
+        tpe = optuna.samplers.TPESampler(multivariate=True, constant_liar=True)
+        self.optuna = optuna.create_study(
+            storage=_open_storage(storage),
+            sampler=tpe if sweep.method == "bayes" else optuna.samplers.RandomSampler(),
+            pruner=_make_pruner(sweep.early_terminate),
+            study_name=sweep.name,
+            direction="maximize" if sweep.maximize else "minimize",
+            load_if_exists=True,
+        )
+        # SQLite would hand the same trial to two processes that ask at the same moment.
+        self.lock = FileLock(sweep.folder / "study.lock")
+        with self.lock:
+            self._check_definition()
+            for trial in self.trials(TrialState.RUNNING):
+                if _is_dead(trial):
+                    self.optuna.tell(trial.number, state=TrialState.FAIL)
+            self._enqueue()
 
-    def trials(self) -> list[FrozenTrial]:
-        """All trials but the superfluous ones."""
-        trials = self.optuna.get_trials(deepcopy=False)
-        return [trial for trial in trials if "superfluous" not in trial.user_attrs]
-
-    def num_finished(self) -> int:
-        """Trials that need not be run again."""
-        done = (TrialState.COMPLETE, TrialState.PRUNED)
-        return sum(trial.state in done for trial in self.trials())
-
-    def num_wanted(self) -> int:
-        """Trials there will be, those that failed left out."""
-        if self.is_grid:
-            return len(self.sweep.points())
-        assert self.sweep.count is not None
-        return self.sweep.count
+    def trials(self, *states: TrialState) -> list[FrozenTrial]:
+        """The trials in these states (default: any), without those that never ran."""
+        trials = self.optuna.get_trials(deepcopy=False, states=states or None)
+        return [t for t in trials if t.state != TrialState.FAIL or "host" in t.user_attrs]
 
     def next_trial(self) -> optuna.Trial | None:
-        """Takes the next trial to run; None where all are taken. `values_of` says what to run."""
-        while self._is_wanted():
-            trial = self.optuna.ask(
-                {name: parameter.distribution for name, parameter in self._searched.items()}
-            )
-            if self._is_superfluous(trial):
-                trial.set_user_attr("superfluous", True)
+        """Takes the next trial, its `values` among its user attributes; None if all are taken.
+
+        To be called with the lock.
+        """
+        while self.trials(TrialState.WAITING):
+            trial = self.optuna.ask(self.searched)
+            point: Any = trial.user_attrs.get("point")
+            if self._is_superfluous(point, trial.number):
                 self.optuna.tell(trial, state=TrialState.FAIL)
                 continue
-            for name, value in OWN.items():
+            drawn = {
+                name: json.loads(value) if isinstance(value, str) else value
+                for name, value in trial.params.items()
+            }
+            values = self.points[point] or drawn | trial.user_attrs["seed"]
+            for name, value in (OWN | {"values": values}).items():
                 trial.set_user_attr(name, value)
-            if "values" not in trial.user_attrs:
-                trial.set_user_attr("values", self._values(trial))
             return trial
         return None
 
-    def tell(self, trial: optuna.Trial, outcome: Outcome) -> None:
-        """Keeps how a trial ended."""
-        trial.set_user_attr("config", outcome.config)
-        trial.set_user_attr("results", outcome.results)
-        trial.set_user_attr("message", outcome.message)
-        if outcome.state == "complete":
-            self.optuna.tell(trial, outcome.value)
-        else:
-            pruned = outcome.state == "pruned"
-            self._num_failed += not pruned
-            self.optuna.tell(trial, state=TrialState.PRUNED if pruned else TrialState.FAIL)
+    def _is_superfluous(self, point: str | None, number: int) -> bool:
+        """Whether a point is none of this sweep's, or an earlier trial's.
 
-    def running_elsewhere(self) -> list[FrozenTrial]:
-        """Trials that others run."""
-        return [trial for trial in self.trials() if trial.state == TrialState.RUNNING]
-
-    def _is_wanted(self) -> bool:
-        trials = self.trials()
-        if any(trial.state == TrialState.WAITING for trial in trials):
-            return True
-        live = sum(trial.state in LIVE for trial in trials)
-        # Otherwise a search in which every trial fails would have no end.
-        return not self.is_grid and live + self._num_failed < self.num_wanted()
-
-    def _is_superfluous(self, trial: optuna.Trial) -> bool:
-        """Whether an earlier trial does the same, or there are enough."""
-        earlier = [
-            other for other in self.trials() if other.number < trial.number and other.state in LIVE
-        ]
-        if not self.is_grid and len(earlier) >= self.num_wanted():
-            return True
-        if self.is_grid and trial.user_attrs.get("values") not in self.sweep.points():
-            return True  # Another took the last one, or the file has changed.
-        key = self._key(trial.user_attrs)
-        return key is not None and any(self._key(other.user_attrs) == key for other in earlier)
-
-    def _key(self, attributes: dict[str, Any]) -> str | None:
-        """What a trial has in common with those that do the same: the point, or what it repeats."""
-        name = "values" if self.is_grid else "repeats"
-        return json.dumps(attributes[name], sort_keys=True) if name in attributes else None
-
-    def _values(self, trial: optuna.Trial) -> dict[str, Any]:
-        """What a trial of a random or bayes search runs."""
-        return {
-            name: parameter.value(trial.params[name])
-            if name in self._searched
-            else parameter.draw()
-            for name, parameter in self.sweep.parameters.items()
-        }
+        Machines with folders of their own share no lock: another may have put in the same points,
+        or taken the last one.
+        """
+        earlier = [trial for trial in self.trials(*LIVE) if trial.number < number]
+        return point not in self.points or point in map(_point_of, earlier)
 
     def _enqueue(self) -> None:
-        """Puts in the points that are missing, and again what failed."""
-        trials = self.trials()
-        live = {self._key(trial.user_attrs) for trial in trials if trial.state in LIVE}
-        if self.is_grid:
-            for values in self.sweep.points():
-                if self._key({"values": values}) not in live:
-                    self.optuna.enqueue_trial({}, user_attrs={"values": values})
-            return
-        repeated = {trial.user_attrs.get("repeats") for trial in trials}
-        for trial in trials:
-            has_failed = trial.state == TrialState.FAIL and "values" in trial.user_attrs
-            if has_failed and trial.number not in repeated:
-                attributes = {"repeats": trial.number, "values": trial.user_attrs["values"]}
-                self.optuna.enqueue_trial(trial.params, user_attrs=attributes)
+        """Puts in the points that have no live trial, as drawn where one has failed."""
+        live = set(map(_point_of, self.trials(*LIVE)))
+        failed = {_point_of(trial): trial for trial in self.trials(TrialState.FAIL)}
+        for point in self.points:
+            if point in failed and point not in live:
+                seed = failed[point].user_attrs["seed"]
+                self.optuna.enqueue_trial(failed[point].params, {"point": point, "seed": seed})
+            elif point not in live:
+                self.optuna.enqueue_trial({}, {"point": point, "seed": self._draw_seed()})
 
-    def _end_dead(self) -> None:
-        """Marks trials as failed whose process is no more."""
-        for trial in self.running_elsewhere():
-            if _is_dead(trial):
-                self.optuna.tell(trial.number, state=TrialState.FAIL)
-
-    def _are_points_kept(self) -> bool:
-        """Whether a changed grid has all points that were run; others may come and go."""
-        points = self.sweep.points()
-        states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-        run = [trial for trial in self.trials() if trial.state in states]
-        return all(trial.user_attrs.get("values") in points for trial in run)
+    def _draw_seed(self) -> dict[str, Any]:
+        """The seed of a search at random: it is noise, nothing for a sampler to learn from."""
+        seed: Any = self.sweep.parameters.get(SEED)
+        if seed is None or self.sweep.method == "grid":
+            return {}
+        is_range = isinstance(seed, IntDistribution)
+        seeds = range(seed.low, seed.high + 1) if is_range else values_of(seed)
+        return {SEED: secrets.choice(seeds)}
 
     def _check_definition(self) -> None:
-        """Refuses another sweep's study."""
-        new = _definition(self.sweep)
-        old = self.optuna.user_attrs.get("definition")
-        if old is None:
-            folders = sorted(self.sweep.folder.glob("trial_*"))
-            require(
-                not folders or bool(self.optuna.get_trials(deepcopy=False)),
-                f"{self.sweep.folder} holds {len(folders)} trials that are not of this study; move "
-                "the folder away, or give the sweep another name.",
-            )
-        elif old != new:
-            changed = [key for key in new if old.get(key) != new[key]]
-            require(
-                self.is_grid and changed == ["parameters"] and self._are_points_kept(),
-                f"{self.storage} holds the sweep {self.sweep.name} with other "
-                f"{', '.join(changed)} than {self.sweep.file} and the command line now say; give "
-                "the sweep another name, or go on with what it was begun with.",
-            )
-        if old != new:
-            self.optuna.set_user_attr("definition", new)
+        """Refuses another sweep's study; a grid may grow, and lose points that were not run."""
+        sweep = self.sweep
+        parameters = {name: distribution_to_json(one) for name, one in sweep.parameters.items()}
+        new = {**vars(sweep), "parameters": parameters}
+        new = {key: value for key, value in new.items() if key not in ("file", "name", "count")}
+        old = self.optuna.user_attrs.get("definition", {})
+        folders = list(sweep.folder.glob("trial_*"))
+        require(
+            bool(old or self.trials() or not folders),
+            f"{sweep.folder} holds {len(folders)} trials that are not of this study; move the "
+            "folder away, or give the sweep another name.",
+        )
+        changed = [key for key in new if old and old.get(key) != new[key]]
+        run = set(map(_point_of, self.trials(*DONE, TrialState.RUNNING)))
+        has_grown = changed == ["parameters"] and sweep.method == "grid" and run <= {*self.points}
+        require(
+            not changed or has_grown,
+            f"{self.storage} holds the sweep {sweep.name} with other {', '.join(changed)} than "
+            f"{sweep.file} and the command line now say; give the sweep another name, or go on "
+            "with what it was begun with.",
+        )
+        self.optuna.set_user_attr("definition", new)
 
 
-def _definition(sweep: Sweep) -> dict[str, Any]:
-    """What trials must have in common to be compared."""
-    parameters = {
-        name: vars(parameter) if isinstance(parameter, Range) else parameter.values
-        for name, parameter in sweep.parameters.items()
-    }
-    definition = {
-        "method": sweep.method,
-        "metric": [sweep.metric, sweep.maximize],
-        "early_terminate": sweep.early_terminate,
-        "arguments": sweep.args,
-        "parameters": parameters,
-    }
-    return json.loads(json.dumps(definition))
+def _point_of(trial: FrozenTrial) -> str | None:
+    return trial.user_attrs.get("point")
 
 
 def _is_dead(trial: FrozenTrial) -> bool:
-    """Whether a running trial's process has ended, as far as can be told from this machine."""
-    host, process = trial.user_attrs.get("host"), trial.user_attrs.get("process")
+    """Whether a running trial's process has ended, as far as can be told from this machine.
+
+    Optuna's heartbeat would tell of other machines too, but a journal file has none.
+    """
+    process = trial.user_attrs.get("process")
     if process is None:  # It was killed as it began, or begins at this moment.
-        begun = trial.datetime_start or datetime.min
-        return datetime.now() - begun > timedelta(minutes=1)
-    if host != OWN["host"]:
+        return datetime.now() - (trial.datetime_start or datetime.min) > timedelta(minutes=1)
+    if trial.user_attrs["host"] != OWN["host"]:
         return False
-    if process == os.getpid():  # The number of a dead process, given again.
-        return True
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
-        return True
     except PermissionError:
         return False
-    return False
+    except ProcessLookupError:
+        return True
+    return process == os.getpid()  # The number of a dead process, given again.
 
 
-def _open(storage: str) -> optuna.storages.BaseStorage:
+def _open_storage(storage: str) -> optuna.storages.BaseStorage:
     if "://" in storage:
         try:
             return optuna.storages.get_storage(storage)
@@ -246,22 +185,14 @@ def _open(storage: str) -> optuna.storages.BaseStorage:
     # Optuna would write into any file.
     require(
         not path.exists() or (path.is_file() and path.open("rb").read(9) in (b"", b'{"op_code')),
-        f"The storage {storage} is no study of Optuna's; expected a new file, or one of a sweep.",
+        f"The storage {storage} is not a study of Optuna; expected a new file, or a sweep's.",
     )
     return JournalStorage(JournalFileBackend(storage))
 
 
-def _sampler(method: str) -> optuna.samplers.BaseSampler:
-    if method == "bayes":
-        # Trials that run at the same time should not all look at the same place.
-        return optuna.samplers.TPESampler(multivariate=True, constant_liar=True)
-    return optuna.samplers.RandomSampler()
-
-
-def _pruner(entry: dict[str, Any] | None) -> optuna.pruners.BasePruner:
+def _make_pruner(entry: dict[str, Any] | None) -> optuna.pruners.BasePruner:
     if entry is None:
         return optuna.pruners.NopPruner()
-    eta = entry.get("eta", 3)
-    longest = entry.get("max_iter", "auto")
+    eta, longest = entry.get("eta", 3), entry.get("max_iter", "auto")
     shortest = entry.get("min_iter") or max(1, round(longest / eta ** entry["s"]))
     return optuna.pruners.HyperbandPruner(shortest, longest, eta)
