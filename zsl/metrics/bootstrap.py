@@ -57,12 +57,12 @@ class Bootstrap:
         Args:
             scores: (N, L), finite.
             targets: int8 (N, L).
-            groups: By name, the columns asked together; `zsl` and `seen` are among them.
+            groups: By name, the columns evaluated together.
             ks: The K of P/R/F1@K; one above the number of labels of a group is left out.
             protocol: What counts.
 
         Returns:
-            float64 (R,) by name: `zsl/mAP`, `zsl/F1@3`, ..., `harmonic_mAP`.
+            float64 (R,) under the names of `Evaluation.figures`: mAP, P/R/F1@K, `harmonic_mAP`.
         """
         protocol = protocol or Protocol()
         result = {}
@@ -73,7 +73,8 @@ class Bootstrap:
             else:
                 ap = self.ap(scores[:, columns], targets[:, columns], protocol)
             result[f"{name}/mAP"] = protocol.mean(ap)
-        result["harmonic_mAP"] = harmonic_mean(result["zsl/mAP"], result["seen/mAP"])
+        if {"zsl", "seen"} <= groups.keys():
+            result["harmonic_mAP"] = harmonic_mean(result["zsl/mAP"], result["seen/mAP"])
         return result | self.at_k_figures(scores, targets, groups, ks, protocol)
 
     def at_k_figures(
