@@ -6,12 +6,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from torch import Tensor
 
 from tests.fakes.table import write_table_dataset
 from zsl.commands.evaluate import main as evaluate
 from zsl.commands.evaluate import short_names
 from zsl.commands.fit import main as fit
 from zsl.errors import InputError
+from zsl.metrics import Protocol
 
 TINY = ["--config=table.yaml", "--data.num_workers=0", "--data.image_size=32"]
 TINY += ["--model.backbone=test_resnet", "--model.weights=null", "--model.embed_dim=16"]
@@ -59,9 +61,9 @@ def test_each_line_has_protocol_numbers_and_interval(
             results["metrics"][f"test/{row['group']}/{row['metric']}"]
         )
         if row["metric"] in ("mAP", "F1@1", "R@2"):
-            sure = results["intervals"][f"test/{row['group']}/{row['metric']}"]
-            assert [float(row["low"]), float(row["high"])] == pytest.approx(sure)
-            assert float(sure[0]) <= float(sure[1])
+            interval = results["intervals"][f"test/{row['group']}/{row['metric']}"]
+            assert [float(row["low"]), float(row["high"])] == pytest.approx(interval)
+            assert float(interval[0]) <= float(interval[1])
     # Calibration ranks labels anew, and no image within a label.
     maps = frame[(frame["metric"] == "mAP") & (frame["protocol"] == "all_images")]
     for _, same in maps.groupby("group"):
@@ -130,7 +132,7 @@ def test_bad_input_is_one_sentence(
     assert "Traceback" not in error
 
 
-def test_checkpoints_that_are_none_are_named_before_any_is_tested(
+def test_what_is_not_a_checkpoint_is_named_before_any_is_tested(
     runs: Path, in_tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for wrong, message in (
@@ -169,7 +171,7 @@ def test_what_an_earlier_evaluation_compared_is_not_left(runs: Path, in_tmp_path
     assert (frame["metric"] == "harmonic_mAP").sum() == 2
 
 
-def test_scores_that_are_no_numbers_and_labels_without_a_positive_are_refused(
+def test_scores_that_are_not_numbers_and_labels_without_a_positive_are_refused(
     runs: Path, in_tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = torch.load(checkpoint(runs, 0), weights_only=True)
@@ -188,18 +190,21 @@ def test_scores_that_are_no_numbers_and_labels_without_a_positive_are_refused(
     assert not list(Path.cwd().glob("**/results.json"))
 
 
-def test_held_out_labels_without_a_positive_leave_calibration_out(
-    runs: Path,
-    in_tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+def test_each_protocol_is_computed_once(
+    runs: Path, in_tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The tables of photographs refuse this beforehand; other data need not.
-    nothing = torch.randn(5, 8), torch.zeros(5, 8, dtype=torch.int8)
-    monkeypatch.setattr("zsl.evaluation.scoring._score_validation", lambda *_: nothing)
-    assert evaluate(["--checkpoint", checkpoint(runs, 0), "--output=out", *QUICK]) == 0
-    assert "no calibrated figures: Of 4 seen labels none is present" in capsys.readouterr().out
-    assert json.loads(Path("out/results.json").read_text())["calibration"] == {}
+    computed: list[int] = []
+    original = Protocol.average_precision
+
+    def average_precision(self: Protocol, scores: Tensor, targets: Tensor) -> Tensor:
+        computed.append(scores.shape[1])
+        return original(self, scores, targets)
+
+    monkeypatch.setattr(Protocol, "average_precision", average_precision)
+    assert (
+        evaluate(["--checkpoint", checkpoint(runs, 0), "--replicates=0", "--calibrate=false"]) == 0
+    )
+    assert computed == [8]
 
 
 def test_names_tell_checkpoints_apart() -> None:

@@ -21,7 +21,7 @@ def rows(evaluations: Sequence[Evaluation]) -> list[tuple[str, Evaluation]]:
 def metric_names(evaluations: Sequence[Evaluation]) -> tuple[list[str], list[str]]:
     """The names of the headline metrics (mAP, P/R/F1@K), and those of the others."""
     results = [result for evaluation in evaluations for result in evaluation.groups.values()]
-    names = list(max((result.metrics for result in results), key=len))
+    names = max((list(result.metrics) for result in results), key=len)
     headline = [name for name in names if name == "mAP" or "@" in name]
     return headline, [name for name in names if name not in headline]
 
@@ -87,14 +87,11 @@ def comparison_table(comparisons: pd.DataFrame) -> str:
 def aligned(cells: list[list[str]], num_left: int) -> str:
     """Rows of cells as text, the first columns aligned to the left and the others to the right."""
     frame = pd.DataFrame(cells)
-    first, *others = (
-        # `side` is where the blanks go.
-        frame[column].str.pad(
-            int(frame[column].str.len().max()), side="right" if column < num_left else "left"
-        )
-        for column in frame
-    )
-    return "\n".join(first.str.cat(others, sep="  ").str.rstrip())
+    for column in range(frame.shape[1]):
+        text = frame[column].str
+        width = int(text.len().max())
+        frame[column] = text.ljust(width) if column < num_left else text.rjust(width)
+    return "\n".join("  ".join(row).rstrip() for row in frame.to_numpy())
 
 
 def _half_width(interval: tuple[float, float] | None) -> str:
