@@ -43,6 +43,7 @@ def fit_shapes(*more: str) -> int:
     return fit(["--config=shapes.yaml", *TINY_SHAPES, *TINY_MODEL, *QUICK, *more])
 
 
+@pytest.mark.draws
 def test_fit_evaluates_reports_and_records(
     in_tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

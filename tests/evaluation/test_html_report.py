@@ -72,6 +72,7 @@ def write_page(
 ROLES = ["seen"] * 6 + ["held_out"] * 2 + ["unseen"] * 6
 
 
+@pytest.mark.draws
 def test_a_page_is_self_contained_and_escaped(tmp_path: Path) -> None:
     assessment = make_assessment(["unseen", "unseen", *["seen"] * 3, "held_out", *["unseen"] * 4])
     page = write_page(tmp_path, assessment)
@@ -133,6 +134,7 @@ def test_many_labels_have_a_curve_and_a_full_table(tmp_path: Path) -> None:
     assert sum(address.startswith("data:image/svg") for address in page.addresses) == 2
 
 
+@pytest.mark.draws
 @pytest.mark.parametrize(
     ("roles", "num_images"),
     [

@@ -45,8 +45,7 @@ def report(args: list[str]) -> None:
     folder = Path(options.output)
     with atomic_path(folder / "labels.csv") as path:
         labels.to_csv(path, index=False, float_format="%.4f")
-    with atomic_path(folder / "labels.png") as path:
-        charts.label_space(labels, vectors).savefig(path, dpi=110)
+    charts.save_chart(folder / "labels.png", lambda: charts.label_space(labels, vectors))
     recipe = {name: value for name, value in encoder.recipe.items() if value is not None}
     print(f"\n{vocabulary!r}, vectors of {vectors.shape[1]} numbers")
     print(", ".join(f"{name}: {value}" for name, value in recipe.items()))

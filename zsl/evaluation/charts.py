@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,18 @@ from PIL import Image
 from torch import Tensor
 
 from zsl.evaluation.label_table import best_and_worst
+from zsl.files.atomic import atomic_path
 from zsl.labels import Role
 
 COLOURS = {Role.SEEN: "#4477AA", Role.HELD_OUT: "#88BBCC", Role.UNSEEN: "#EE7733"}
 MAX_BARS = 48
 """Labels named in a column of a chart; of more, the first and the last are shown."""
+
+
+def save_chart(path: Path, draw: Callable[[], Figure]) -> None:
+    """Draws a figure and writes it to an image file; missing folders are made."""
+    with atomic_path(path) as partial:
+        draw().savefig(partial, dpi=110)
 
 
 def per_class_ap(labels: pd.DataFrame) -> Figure:

@@ -36,12 +36,9 @@ def write_results(folder: Path, assessment: Assessment, **more: Any) -> None:
     report = folder / "report"
     with atomic_path(report / "per_class_ap.csv") as path:
         assessment.labels.to_csv(path, index=False, float_format="%.6f")
-    with atomic_path(report / "per_class_ap.png") as path:
-        charts.per_class_ap(assessment.labels).savefig(path, dpi=110)
-    with atomic_path(report / "predictions.png") as path:
-        scores, targets = scored.scores, scored.targets
-        figure = charts.predictions(assessment.labels, scores, targets, scored.image)
-        figure.savefig(path, dpi=110)
+    shown = assessment.labels, scored.scores, scored.targets, scored.image
+    charts.save_chart(report / "per_class_ap.png", lambda: charts.per_class_ap(assessment.labels))
+    charts.save_chart(report / "predictions.png", lambda: charts.predictions(*shown))
 
 
 def write_evaluation(assessments: Sequence[Assessment], output: Path) -> None:
