@@ -110,8 +110,8 @@ def test_a_checkpoint_does_not_differ_from_itself(runs: Path, in_tmp_path: Path)
     [
         (["--protocol=labeled_images"], "no protocol 'labeled_images'; choose one of all_images"),
         (["--ties=none"], "no choice for ties 'none'; choose one of averaged, sorted"),
-        (["--k=9"], "K is 9, but 8 labels are asked; choose a K from 1 to 8"),
-        (["--k=0"], "K is 0, but 8 labels are asked"),
+        (["--k=9"], "K is 9, but there are 8 labels; choose a K from 1 to 8"),
+        (["--k=0"], "K is 0, but there are 8 labels"),
         (["--k=two"], "--k is 'two'; expected int"),
         (["--seed=-2"], "--seed is -2; expected 0 or more"),
         (["--output=file"], "file: File exists"),

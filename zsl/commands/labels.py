@@ -34,9 +34,7 @@ def report(args: list[str]) -> None:
     from zsl.evaluation import charts
     from zsl.files.atomic import atomic_path
 
-    parser = ArgumentParser(
-        prog="python -m zsl.labels", add_help=False, allow_abbrev=False, exit_on_error=False
-    )
+    parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--output", default="labels")
     options, rest = parser.parse_known_args(args)
     vocabulary, encoder = labels_of(rest)
