@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from zsl.evaluation.scoring import TaskScores
 from zsl.labels import Role, Vocabulary
@@ -21,7 +22,7 @@ def make_scored(
     labels: list[str] | None = None,
     groups: dict[str, list[int]] | None = None,
     image: Callable[[int], Image.Image] = lambda row: Image.new("RGBA", (500, 20 + row)),
-    num_validation: int = 0,
+    validation: tuple[Tensor, Tensor] | None = None,
 ) -> TaskScores:
     """Random scores of labels in the order of their roles; the first has no positive."""
     generator = torch.Generator().manual_seed(len(name))
@@ -48,9 +49,5 @@ def make_scored(
         omitted=lambda split: 0,
         test_dataset=SimpleNamespace(picture=image),
     )
-    validation = None
-    if num_validation:
-        nothing = torch.zeros(num_validation, len(roles), dtype=torch.int8)
-        validation = torch.randn(nothing.shape, generator=generator), nothing
     index, path = range(num_images), Path("runs/<odd>&/\udcff.ckpt")
     return TaskScores(task, data, "32-true", index, scores, targets, validation, name, path)

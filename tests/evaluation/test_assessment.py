@@ -3,10 +3,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from tests.evaluation.fakes import make_scored
 from zsl.evaluation.assessment import assess, compare
 from zsl.evaluation.report import write_evaluation
+from zsl.evaluation.results import figures_frame
 from zsl.metrics import Protocol
 from zsl.metrics.bootstrap import Bootstrap
 
@@ -29,11 +31,35 @@ def test_labels_of_a_fixed_set_of_classes_are_reported(
     assert "harmonic" not in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
+def test_calibration_ranks_labels_anew_and_no_image_within_a_label() -> None:
+    targets = (torch.rand(40, 14, generator=torch.Generator().manual_seed(0)) < 0.5).to(torch.int8)
+    validation = targets + torch.randn(40, 14, generator=torch.Generator().manual_seed(1)), targets
+    scored = make_scored(ROLES, validation=validation)
+    protocols = [Protocol(), Protocol("labelled_images")]
+    assessment = assess(scored, protocols, (3,), Bootstrap(12, 5))
+    assert assessment.calibration["num_held_out_labels"] == 2
+    frame = figures_frame("name", assessment.evaluations)
+    rows = frame[(frame["metric"] == "mAP") & (frame["protocol"] == "all_images")]
+    assert list(zip(rows["group"], rows["calibration"], strict=True)) == [
+        *(("zsl", ""), ("zsl", "per label")),
+        *(("gzsl", ""), ("gzsl", "stacking"), ("gzsl", "per label"), ("seen", "")),
+    ]
+    for _, same in frame[frame["metric"] == "mAP"].groupby(["group", "protocol"]):
+        assert same["value"].nunique() == 1
+    # Figures above a threshold need probabilities, which stacking does not leave.
+    assert "CF1" not in set(frame.loc[frame["calibration"] == "stacking", "metric"])
+    # What is calibrated has intervals where its ranking is another.
+    calibrated = frame[frame["calibration"] != ""]
+    has_interval = calibrated["low"].notna()
+    assert set(calibrated.loc[has_interval, "metric"]) == {"P@3", "R@3", "F1@3"}
+
+
 def test_held_out_labels_without_a_positive_leave_calibration_out(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     # The tables of images refuse this beforehand; other data need not.
-    assessment = assess(make_scored(ROLES, num_validation=5), [Protocol()], (3,), None)
+    nothing = torch.randn(5, 14), torch.zeros(5, 14, dtype=torch.int8)
+    assessment = assess(make_scored(ROLES, validation=nothing), [Protocol()], (3,), None)
     assert "no calibrated figures: Of 6 seen labels none is present" in capsys.readouterr().out
     assert assessment.calibration == {}
     assert len(assessment.evaluations) == 1
