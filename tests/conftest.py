@@ -3,21 +3,48 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"  # Read once, when huggingface_hub is imported.
 
 import io
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.figure import Figure
+from PIL import Image
 
 from tests.fakes.nuswide import FakeNUSWide
 from tests.fakes.table import write_table_dataset
 from tests.sweeps import fakes as sweeps
+from zsl.evaluation import charts, svg_charts
+
+_DRAWING = {(charts, "save_chart"): charts.save_chart, (svg_charts, "as_svg"): svg_charts.as_svg}
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _environment(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["ZSL_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _blank_charts() -> Iterator[None]:
+    """Charts are blank, since each takes up to a second; the mark `draws` lifts this."""
+
+    def save_blank(path: Path, draw: Callable[[], Figure]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (1, 1)).save(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(charts, "save_chart", save_blank)
+        patch.setattr(svg_charts, "as_svg", lambda draw: b"<svg/>")
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _drawn_charts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.node.get_closest_marker("draws"):
+        for (module, name), original in _DRAWING.items():
+            monkeypatch.setattr(module, name, original)
 
 
 @pytest.fixture

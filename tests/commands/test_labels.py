@@ -14,7 +14,8 @@ from zsl.evaluation import charts
 from zsl.labels import Role, Vocabulary, WordVectors
 
 
-def test_the_labels_of_a_config_are_told_and_drawn(
+@pytest.mark.draws
+def test_the_labels_of_a_config_are_listed_and_drawn(
     in_tmp_path: Path, fake_nuswide: FakeNUSWide, capsys: pytest.CaptureFixture[str]
 ) -> None:
     glove = write_glove(in_tmp_path / "glove.txt", NAMES)

@@ -1,9 +1,16 @@
+from pathlib import Path
+
 import pandas as pd
+import pytest
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+from tests.evaluation.fakes import make_scored
 from zsl.evaluation import charts
+from zsl.evaluation.assessment import Assessment
+from zsl.evaluation.report import write_results
+from zsl.metrics import evaluate
 
 
 def make_labels(roles: list[str]) -> pd.DataFrame:
@@ -36,3 +43,19 @@ def test_many_labels_show_the_best_and_the_worst() -> None:
     assert shown[-1] == "label 103"
     assert "100 seen labels, mAP 0.467" in seen_axes.get_title()
     assert "the 24 best and the 24 worst" in seen_axes.get_title()
+
+
+def test_a_chart_has_no_panel_without_a_label() -> None:
+    (axes,) = charts.per_class_ap(make_labels(["seen"] * 3)).axes
+    assert axes.get_title().startswith("3 seen labels, mAP 0.333")
+
+
+@pytest.mark.draws
+def test_odd_label_names_are_drawn(tmp_path: Path) -> None:
+    names = [r"a$\foo$ b", "<b>&", "w" * 60, "x_{2}"]
+    scored = make_scored(["seen", "held_out", "unseen", "unseen"], 2, labels=names)
+    evaluation = evaluate(scored.scores, scored.targets, scored.groups)
+    write_results(tmp_path, Assessment(scored, [evaluation]))
+    for name in ("per_class_ap", "predictions"):
+        with Image.open(tmp_path / "report" / f"{name}.png") as image:
+            assert min(image.size) > 150

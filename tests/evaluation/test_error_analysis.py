@@ -1,11 +1,9 @@
-import math
-
 import pytest
 import torch
 from torch import Tensor
 
 from zsl.evaluation import error_analysis
-from zsl.evaluation.error_analysis import best_and_worst, examples, rank_correlation, shares_above
+from zsl.evaluation.error_analysis import examples, rank_correlation, shares_above
 
 
 def random_data(seed: int, num_images: int = 30, num_labels: int = 9) -> tuple[Tensor, Tensor]:
@@ -73,23 +71,6 @@ def test_a_positive_among_the_best_is_not_missed() -> None:
     chosen = examples(torch.tensor([3.0, 2.0, 1.0]), targets, 2, 2)
     assert (chosen.best, chosen.missed) == ([0, 1], {2: 3})
     assert examples(torch.zeros(1), torch.ones(1, dtype=torch.int8), 4, 2).missed == {}
-
-
-@pytest.mark.parametrize(
-    ("ap", "best", "worst"),
-    [
-        ([0.1, 0.9, 0.5, 0.3, 0.7], [1, 4], [0, 3]),
-        ([0.1, math.nan, 0.5, 0.3], [2, 3], [0]),
-        ([0.5, 0.5], [0], [1]),
-        ([0.2], [0], []),
-        ([math.nan], [], []),
-        ([], [], []),
-    ],
-)
-def test_best_and_worst_leave_out_labels_without_a_positive(
-    ap: list[float], best: list[int], worst: list[int]
-) -> None:
-    assert best_and_worst(torch.tensor(ap), 2) == (best, worst)
 
 
 def test_rank_correlation() -> None:

@@ -83,10 +83,10 @@ def test_ranked_positives_count_what_stands_above(ties: Ties) -> None:
     ranked = rank_positives(scores[:, 0].numpy(), targets[:, 0].numpy(), ties)
     known = targets[:, 0] >= 0
     assert sorted(ranked.ranking.tolist()) == known.nonzero().flatten().tolist()
-    for asked, hits in zip(ranked.asked, ranked.hits, strict=True):
-        above = ranked.ranking[:asked]
+    for depth, hits in zip(ranked.depths, ranked.hits, strict=True):
+        above = ranked.ranking[:depth]
         assert (targets[above, 0] == 1).sum() == hits
         if ties == "averaged":
             threshold = scores[above[-1], 0]
-            assert asked == ((scores[:, 0] >= threshold) & known).sum()
+            assert depth == ((scores[:, 0] >= threshold) & known).sum()
     assert ranked.hits[-1] == (targets == 1).sum() == len(ranked.positives)

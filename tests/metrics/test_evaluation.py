@@ -10,6 +10,7 @@ from zsl.metrics import (
     precision_recall_f1_at_k,
     prevalence,
 )
+from zsl.metrics.bootstrap import Bootstrap
 
 
 def test_constant_scores_have_the_prevalence_as_average_precision() -> None:
@@ -55,8 +56,22 @@ def test_evaluate_groups_labels_and_names_results() -> None:
     assert "test/seen/F1@5" not in logged
 
 
-def test_scores_that_are_no_numbers_are_refused() -> None:
+def test_groups_have_any_names_and_no_harmonic_mean_unless_zsl_and_seen_are_there() -> None:
+    scores, targets = random_data(50, 6, seed=9)
+    both = evaluate(scores, targets, {"zsl": [4, 5], "seen": [0, 1, 2, 3]})
+    fixed = evaluate(scores, targets, {"classes": list(range(6)), "seen": [0, 1, 2, 3]})
+    assert both.harmonic_map is not None
+    assert fixed.harmonic_map is None
+    assert "harmonic_mAP" not in fixed.figures
+    assert fixed.logged("test")["test/classes/mAP"] == pytest.approx(
+        average_precision(scores, targets).mean().item()
+    )
+    bootstrap = Bootstrap(50, 2)
+    assert "classes/mAP" in bootstrap.figures(scores, targets, {"classes": list(range(6))})
+
+
+def test_scores_that_are_not_numbers_are_refused() -> None:
     scores, targets = random_data(5, 3, seed=10)
     scores[2, 1] = torch.nan
-    with pytest.raises(InputError, match="training diverged"):
-        evaluate(scores, targets, {"zsl": [0], "seen": [1], "gzsl": [0, 1, 2]})
+    with pytest.raises(InputError, match=r"image 2 and label 1.*training diverged"):
+        evaluate(scores, targets, {"all": [0, 1, 2]})

@@ -37,7 +37,7 @@ def test_no_positive_at_all_gives_zeros() -> None:
 
 @pytest.mark.parametrize("k", [0, 7, -1])
 def test_a_k_that_can_not_be_asked_is_refused(k: int) -> None:
-    with pytest.raises(InputError, match=f"K is {k}, but 6 labels are asked; choose a K from 1"):
+    with pytest.raises(InputError, match=f"K is {k}, but there are 6 labels; choose a K from 1"):
         precision_recall_f1_at_k(*random_data(5, 6, seed=0), k)
 
 

@@ -15,7 +15,7 @@ from tests.sweeps.fakes import write
 from zsl.commands.configs import config_names, find_sweep, shipped_configs, sweep_names
 from zsl.commands.fit_cli import parse
 from zsl.errors import InputError
-from zsl.sweeps.results import resolved
+from zsl.sweeps.results import flat, resolved
 from zsl.sweeps.spec import read_parameter, read_sweep, values_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:LightningCLI's args parameter")
@@ -176,11 +176,13 @@ def test_wandb_runs_the_shipped_files(name: str, monkeypatch: pytest.MonkeyPatch
             "CSVLogger",
             "WandbLogger",
         ]
-        assert theirs["model"]["backbone"] == "tf_efficientnet_lite0"  # Of shapes.yaml.
-        for key, value in values.items():
-            expected = value if isinstance(value, dict) else {"": value}
-            for part, element in expected.items():
-                assert resolved(theirs.as_dict(), f"{key}.{part}".strip(".")) == element
+        model = theirs.as_dict()["model"]
+        assert model["backbone"]["init_args"]["name"] == "tf_efficientnet_lite0"  # Of shapes.yaml.
+        if values.get("model") == {"head": "zsl.models.BilinearConfig"}:
+            assert model["head"]["class_path"] == "zsl.models.BilinearConfig"
+            continue
+        for key, element in flat(values).items():
+            assert resolved(theirs.as_dict(), key) == element
 
 
 @pytest.mark.parametrize("value", [None, 0.5, 1])
@@ -188,11 +190,14 @@ def test_values_in_the_notation_of_python(value: Any) -> None:
     config = parse(
         ["--config=shapes.yaml", f"--model.optimization.ema_decay={value and value / 2}"]
     )
-    assert config["model"]["ema_decay"] == (value and value / 2)
-    group = {"ema_decay": value and value / 2, "freeze_backbone": True, "optimizer": "adam"}
+    assert config["model"]["optimization"]["ema_decay"] == (value and value / 2)
+    optimization = {"ema_decay": value and value / 2, "optimizer": "adam"}
+    group = {"optimization": optimization, "backbone": {"frozen": True}}
     config = parse(["--config=shapes.yaml", f"--model={group}", "--model.backbone.weights=None"])
-    assert {name: config["model"][name] for name in group} == group
-    assert config["model"]["weights"] is None
+    found = config["model"]["optimization"]
+    assert {name: found[name] for name in optimization} == optimization
+    assert config["model"]["backbone"]["init_args"]["frozen"] is True
+    assert config["model"]["backbone"]["init_args"]["weights"] is None
     assert config["model"]["stride"] == 16
 
 

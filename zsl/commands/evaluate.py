@@ -14,7 +14,6 @@ from zsl.errors import require
 
 if TYPE_CHECKING:
     from zsl.evaluation.assessment import Assessment
-    from zsl.evaluation.scoring import Tested
 
 
 def parse(args: list[str]) -> Namespace:
@@ -31,7 +30,7 @@ def parse(args: list[str]) -> Namespace:
         "--protocol",
         nargs="+",
         default=["all_images"],
-        help="all_images, labelled_images (those with a positive among the labels asked) or both.",
+        help="all_images, labelled_images (with a positive among the evaluated labels) or both.",
     )
     parser.add_argument(
         "--empty", default="zero", help="A label without a positive: AP zero, or skip it in mAP."
@@ -48,12 +47,12 @@ def parse(args: list[str]) -> Namespace:
         default=1000,
         help="Bootstrap replicates for 95 %% intervals and comparisons; 0 leaves them out.",
     )
-    parser.add_argument("--seed", type=int, default=0, help="Of the bootstrap.")
+    parser.add_argument("--seed", type=int, default=0, help="Seed of the bootstrap.")
     parser.add_argument(
         "--calibrate",
         type=bool,
         default=True,
-        help="Gives calibrated figures too, fitted on the validation images.",
+        help="Adds figures of calibrated scores, fitted on the validation images.",
     )
     parser.add_argument(
         "--output",
@@ -74,10 +73,10 @@ def parse(args: list[str]) -> Namespace:
 def evaluate(args: list[str]) -> None:
     """Tests checkpoints on the data they were trained with; prints, compares and reports."""
     options = parse(args)
-    # Imported here, so that the help comes at once.
+    # Imported late: the help should not wait for torch.
     from zsl.evaluation.assessment import assess
-    from zsl.evaluation.report import print_and_write
-    from zsl.evaluation.scoring import run_test
+    from zsl.evaluation.report import write_evaluation
+    from zsl.evaluation.scoring import score_checkpoint
     from zsl.files.checkpoints import check_is_checkpoint
     from zsl.metrics import Protocol
     from zsl.metrics.bootstrap import Bootstrap
@@ -94,17 +93,25 @@ def evaluate(args: list[str]) -> None:
         check_is_checkpoint(path)
     names = short_names(paths)
     output = Path(options.output or _default_output(paths))
-    # Made now: a folder that can't be written should not be met after the test.
+    # Made before the test, which would be lost if its results could not be written.
     output.mkdir(parents=True, exist_ok=True)
     require(os.access(output, os.W_OK), f"--output {output} can't be written; name another folder.")
     bootstrap: Bootstrap | None = None
-    results: list[tuple[Tested, Assessment]] = []
+    assessments: list[Assessment] = []
     for path, name in zip(paths, names, strict=True):
-        tested = run_test(path, name, options.data, ks, options.calibrate, options.trust_code)
-        if options.replicates and (not bootstrap or bootstrap.num_images != len(tested.scores)):
-            bootstrap = Bootstrap(len(tested.scores), options.replicates, options.seed)
-        results.append((tested, assess(tested, protocols, ks, bootstrap)))
-    print_and_write(results, output)
+        scored = score_checkpoint(
+            path,
+            options.data,
+            name=name,
+            ks=ks,
+            with_validation=options.calibrate,
+            trust_code=options.trust_code,
+        )
+        num_images = len(scored.scores)
+        if options.replicates and (not bootstrap or bootstrap.num_images != num_images):
+            bootstrap = Bootstrap(num_images, options.replicates, options.seed)
+        assessments.append(assess(scored, protocols, ks, bootstrap))
+    write_evaluation(assessments, output)
 
 
 def _default_output(paths: list[Path]) -> str:
@@ -112,7 +119,7 @@ def _default_output(paths: list[Path]) -> str:
 
 
 def short_names(paths: list[Path]) -> list[str]:
-    """Names checkpoints by what tells their runs apart, e.g. `table/version_3`.
+    """Names checkpoints by the parts of their paths that differ, e.g. `table/version_3`.
 
     Raises:
         InputError: A checkpoint is named twice.
@@ -125,7 +132,7 @@ def short_names(paths: list[Path]) -> list[str]:
         ends = [parts[-length:] for parts in runs]
         if len(set(ends)) == len(ends):
             break
-    # Of a/runs/table/version_0 and b/runs/table/version_0, a and b.
+    # a/runs/table/version_0 and b/runs/table/version_0 become a and b.
     while (
         len(ends) > 1 and all(len(parts) > 1 for parts in ends) and len({p[-1] for p in ends}) == 1
     ):
@@ -134,7 +141,7 @@ def short_names(paths: list[Path]) -> list[str]:
 
 
 def _run_of(path: Path) -> Path:
-    """Of `runs/table/version_3/checkpoints/best.ckpt`, `runs/table/version_3`."""
+    """Returns `runs/table/version_3` for `runs/table/version_3/checkpoints/best.ckpt`."""
     is_best = path.name == "best.ckpt" and path.parent.name == "checkpoints"
     return path.parent.parent if is_best else path.with_suffix("")
 

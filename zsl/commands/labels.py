@@ -1,7 +1,8 @@
-"""How the labels of a config are embedded, and how near the unseen ones are to seen ones."""
+"""Shows how the labels of a config are embedded and which seen labels are near to the others."""
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,49 +18,36 @@ if TYPE_CHECKING:
 HELP = """usage: python -m zsl.labels --config NAME.yaml [--SECTION.ARGUMENT V ...] [--output DIR]
 
 Prints the labels of a config, what the vector of each is made of, and for each held-out and
-unseen label its nearest seen ones; writes labels.csv and labels.png to DIR (default: labels).
+unseen label the nearest seen ones; writes labels.csv and labels.png to DIR (default: labels).
 Configs and arguments are those of zsl.fit."""
 
 
 def report(args: list[str]) -> None:
-    """Makes the data and the label encoder of a config; prints and draws the labels."""
+    """Prints and draws the labels of a config."""
     if not args or "-h" in args or "--help" in args:
         print(HELP)
         return
-    # Imported here, so that the help comes at once.
+    # Imported late: the help should not wait for torch.
     from pathlib import Path
 
     from zsl.commands.fit_cli import labels_of
     from zsl.evaluation import charts
     from zsl.files.atomic import atomic_path
 
-    args, output = _take_output(args)
-    vocabulary, encoder = labels_of(args)
+    parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--output", default="labels")
+    options, rest = parser.parse_known_args(args)
+    vocabulary, encoder = labels_of(rest)
     labels, vectors = describe(vocabulary, encoder)
-    print(table(labels))
-    folder = Path(output)
+    print(label_listing(labels))
+    folder = Path(options.output)
     with atomic_path(folder / "labels.csv") as path:
         labels.to_csv(path, index=False, float_format="%.4f")
-    with atomic_path(folder / "labels.png") as path:
-        charts.label_space(labels, vectors).savefig(path, dpi=110)
+    charts.save_chart(folder / "labels.png", lambda: charts.label_space(labels, vectors))
     recipe = {name: value for name, value in encoder.recipe.items() if value is not None}
     print(f"\n{vocabulary!r}, vectors of {vectors.shape[1]} numbers")
     print(", ".join(f"{name}: {value}" for name, value in recipe.items()))
     print(f"Written: {folder / 'labels.csv'}, {folder / 'labels.png'}")
-
-
-def _take_output(args: list[str]) -> tuple[list[str], str]:
-    """Takes `--output FOLDER` out of the arguments."""
-    rest, output = [], "labels"
-    values = iter(args)
-    for argument in values:
-        if argument == "--output":
-            output = next(values, output)
-        elif argument.startswith("--output="):
-            output = argument.partition("=")[2]
-        else:
-            rest.append(argument)
-    return rest, output
 
 
 def describe(vocabulary: Vocabulary, encoder: LabelEncoder) -> tuple[pd.DataFrame, torch.Tensor]:
@@ -93,17 +81,22 @@ def describe(vocabulary: Vocabulary, encoder: LabelEncoder) -> tuple[pd.DataFram
     return labels, vectors
 
 
-def table(labels: pd.DataFrame) -> str:
-    """The labels as text: seen ones with what they are made of, others with their neighbours."""
-    width = min(30, max(len(name) for name in labels["name"]))
-    made = min(40, max(len(text) for text in labels["made_of"]))
-    lines = []
-    for role, group in labels.groupby("role", sort=False):
+def label_listing(labels: pd.DataFrame) -> str:
+    """The labels as text: seen ones with what they are made of, others with their neighbours too.
+
+    Args:
+        labels: From `describe`.
+    """
+    from zsl.evaluation.results import aligned
+
+    shown = labels.assign(nearest=labels["nearest"].mask(labels["role"] == "seen", ""))
+    cells = shown[["name", "made_of", "nearest"]].to_numpy().tolist()
+    shown["line"] = aligned(cells, num_left=3).splitlines()
+    lines: list[str] = []
+    for role, group in shown.groupby("role", sort=False):
         ordered = group if role == "seen" else group.sort_values("cosine", ascending=False)
         lines.append(f"\n{len(group)} {role} labels" + ("" if role == "seen" else ", nearest seen"))
-        for row in ordered.itertuples():
-            tail = "" if role == "seen" else f"  {row.nearest}"
-            lines.append(f"  {row.name:<{width}}  {row.made_of:<{made}}{tail}".rstrip())
+        lines += [f"  {line}" for line in ordered["line"]]
     return "\n".join(lines).strip()
 
 

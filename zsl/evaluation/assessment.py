@@ -1,98 +1,109 @@
-"""All figures of a tested checkpoint: protocols, calibrated scores, intervals."""
+"""All figures of a checkpoint: protocols, calibrated scores, intervals, and comparisons."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 
 from zsl.errors import InputError
-from zsl.evaluation.results import Line, lines
-from zsl.evaluation.scoring import Tested
+from zsl.evaluation.label_table import label_table
+from zsl.evaluation.scoring import TaskScores
 from zsl.labels import Role
-from zsl.metrics import Evaluation, Protocol, evaluate
+from zsl.metrics import Evaluation, evaluate
 from zsl.metrics.bootstrap import Bootstrap, interval
 from zsl.metrics.calibration import LabelCalibration, calibrated_stacking
 from zsl.metrics.per_image import THRESHOLD_NAMES
+from zsl.metrics.protocol import Protocol
 
 STACKING = "stacking"
 PER_LABEL = "per label"
 _CALIBRATED_GROUPS = {STACKING: ("gzsl",), PER_LABEL: ("zsl", "gzsl")}
-"""Where other figures than those of the raw scores come out."""
+"""Where calibration changes figures."""
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """The figures of one checkpoint."""
+    """The scores of a task and their figures."""
 
+    scored: TaskScores
     evaluations: list[Evaluation]
-    """Of the raw scores, one for each protocol."""
-    lines: list[Line]
-    replicates: list[dict[str, Tensor]]
-    """Of the headline figures, (R,) by name, for each protocol; empty without bootstrap."""
-    calibration: dict[str, Any]
-    """What was fitted, on what; empty without calibration."""
+    """For each protocol, of the raw scores, then of calibrated ones; reports lead with the first
+    one."""
+    replicates: dict[str, Tensor] = field(default_factory=dict)
+    """Headline figures of the first evaluation in each bootstrap replicate, (R,) by name."""
+    calibration: dict[str, Any] = field(default_factory=dict)
+    """What was fitted, and on how much; empty without calibration."""
 
     @cached_property
-    def intervals(self) -> list[dict[str, tuple[float, float]]]:
-        """95 % intervals of the headline figures by name, for each protocol."""
-        return [
-            {name: interval(values, figures[f"test/{name}"]) for name, values in replicates.items()}
-            for figures, replicates in zip(
-                [evaluation.logged("test") for evaluation in self.evaluations],
-                self.replicates,
-                strict=True,
-            )
-        ]
+    def labels(self) -> pd.DataFrame:
+        """The figures of each label, as `label_table` makes them; a row for each column."""
+        average_precision = self.evaluations[0].average_precision
+        return label_table(self.scored.task, average_precision, self.scored.targets)
 
 
 def assess(
-    tested: Tested, protocols: Sequence[Protocol], ks: Sequence[int], bootstrap: Bootstrap | None
+    scored: TaskScores,
+    protocols: Sequence[Protocol],
+    ks: Sequence[int],
+    bootstrap: Bootstrap | None,
 ) -> Assessment:
-    """Measures a tested checkpoint.
+    """Computes the figures of a checkpoint's scores.
 
     Args:
-        tested: With validation images, calibrated figures are given beside the raw ones.
+        scored: With validation images, calibrated figures are given beside the raw ones.
         protocols: One or more.
         ks: The K of P/R/F1@K.
-        bootstrap: Of as many images as were tested; None leaves the intervals out.
+        bootstrap: Of as many images as were scored; None leaves the intervals out.
     """
-    calibrated, fitted = _calibrate(tested, ks[0])
-    evaluations, replicates = [], []
-    all_lines: list[Line] = []
+    calibrated, fitted = _calibrate(scored, ks[0])
+    evaluations: list[Evaluation] = []
+    first_replicates: dict[str, Tensor] = {}
     for protocol in protocols:
-        raw = tested.scores, tested.targets, tested.groups, ks, protocol
-        evaluations.append(evaluate(*raw))
-        replicates.append(bootstrap.figures(*raw) if bootstrap else {})
-        all_lines += lines(evaluations[-1], replicates[-1])
+        raw = scored.scores, scored.targets, scored.groups, ks, protocol
+        replicates = bootstrap.figures(*raw) if bootstrap else {}
+        first_replicates = first_replicates or replicates
+        evaluations.append(_with_intervals(evaluate(*raw), replicates))
         for name, scores in calibrated.items():
-            groups = {group: tested.groups[group] for group in _CALIBRATED_GROUPS[name]}
-            asked = scores, tested.targets, groups, ks, protocol
-            sure = bootstrap.at_k_figures(*asked) if bootstrap else {}
-            own = lines(evaluate(*asked), sure, name)
-            all_lines += map(_without_threshold, own) if name == STACKING else own
-    order = [*tested.groups]
-    all_lines.sort(key=lambda line: (protocols.index(line.protocol), order.index(line.group)))
-    return Assessment(evaluations, all_lines, replicates, fitted)
+            groups = {g: c for g, c in scored.groups.items() if g in _CALIBRATED_GROUPS[name]}
+            own = scores, scored.targets, groups, ks, protocol
+            evaluation = replace(evaluate(*own), calibration=name)
+            if name == STACKING:
+                evaluation = _without_threshold(evaluation)
+            replicates = bootstrap.at_k_figures(*own) if bootstrap else {}
+            evaluations.append(_with_intervals(evaluation, replicates))
+    return Assessment(scored, evaluations, first_replicates, fitted)
 
 
-def _without_threshold(line: Line) -> Line:
-    """Leaves out what asks whether a probability is above 0.5: less a bias it is none."""
-    kept = {name: v for name, v in line.result.metrics.items() if name not in THRESHOLD_NAMES}
-    return replace(line, result=replace(line.result, metrics=kept))
+def _with_intervals(evaluation: Evaluation, replicates: dict[str, Tensor]) -> Evaluation:
+    figures = evaluation.figures
+    intervals = {name: interval(values, figures[name]) for name, values in replicates.items()}
+    return replace(evaluation, intervals=intervals)
 
 
-def _calibrate(tested: Tested, k: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Calibrated scores (N, L) by name, and what was fitted; nothing where that can't be done."""
-    if tested.validation is None:
+def _without_threshold(evaluation: Evaluation) -> Evaluation:
+    """Drops the metrics at threshold 0.5: a score minus a bias is not the logit of anything."""
+    groups = {
+        group: replace(
+            result, metrics={k: v for k, v in result.metrics.items() if k not in THRESHOLD_NAMES}
+        )
+        for group, result in evaluation.groups.items()
+    }
+    return replace(evaluation, groups=groups)
+
+
+def _calibrate(scored: TaskScores, k: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Calibrated scores (N, L) by name, and what was fitted; both empty where nothing can be."""
+    if scored.validation is None:
         return {}, {}
-    scores, targets = tested.validation
-    is_seen = torch.tensor([role == Role.SEEN for role in tested.roles])
-    known = torch.tensor([role != Role.UNSEEN for role in tested.roles])
+    scores, targets = scored.validation
+    is_seen = torch.tensor([role == Role.SEEN for role in scored.roles])
+    known = torch.tensor([role != Role.UNSEEN for role in scored.roles])
     fitted_on = scores[:, known], targets[:, known], is_seen[known]
     try:
         bias = calibrated_stacking(*fitted_on, k)
@@ -101,8 +112,8 @@ def _calibrate(tested: Tested, k: int) -> tuple[dict[str, Tensor], dict[str, Any
         print(f"note: no calibrated figures: {error}")
         return {}, {}
     calibrated = {
-        STACKING: tested.scores - bias * is_seen.to(tested.scores.dtype),
-        PER_LABEL: by_label.apply(tested.scores, scores, is_seen),
+        STACKING: scored.scores - bias * is_seen.to(scored.scores.dtype),
+        PER_LABEL: by_label.apply(scored.scores, scores, is_seen),
     }
     return calibrated, {
         "stacking_bias": bias,
@@ -112,3 +123,51 @@ def _calibrate(tested: Tested, k: int) -> tuple[dict[str, Tensor], dict[str, Any
         "num_validation_images": len(scores),
         "num_held_out_labels": int((~is_seen[known]).sum()),
     }
+
+
+def compare(first: Assessment, others: Sequence[Assessment]) -> pd.DataFrame:
+    """Compares headline figures of checkpoints by the same draws of the same images.
+
+    Checkpoints with other labels or images than the first are left out with a note.
+
+    Returns:
+        A row for each figure of each pair: names of `first` and `second`, `metric`, `difference`
+        (second less first), `low` and `high` of its 95 % interval by paired bootstrap, and
+        `is_more_than_noise`, where this interval leaves out 0. Empty without a bootstrap.
+    """
+    records = []
+    for other in others:
+        if not _have_the_same_targets(first.scored, other.scored):
+            print(
+                f"note: {other.scored.name} is not compared with {first.scored.name}: they were "
+                "not evaluated with the same labels on the same images."
+            )
+            continue
+        one, two = first.evaluations[0].figures, other.evaluations[0].figures
+        for name in filter(_is_compared, first.replicates):
+            difference = two[name] - one[name]
+            low, high = interval(other.replicates[name] - first.replicates[name], difference)
+            records.append(
+                {
+                    "first": first.scored.name,
+                    "second": other.scored.name,
+                    "metric": name,
+                    "difference": difference,
+                    "low": low,
+                    "high": high,
+                    "is_more_than_noise": low > 0 or high < 0,
+                }
+            )
+    return pd.DataFrame(records)
+
+
+def _have_the_same_targets(one: TaskScores, other: TaskScores) -> bool:
+    return (one.names, one.roles) == (other.names, other.roles) and torch.equal(
+        one.targets, other.targets
+    )
+
+
+def _is_compared(figure: str) -> bool:
+    """Every mAP, and F1@K of all groups but the seen labels."""
+    group, _, metric = figure.rpartition("/")
+    return metric in ("mAP", "harmonic_mAP") or (metric.startswith("F1@") and group != "seen")

@@ -1,9 +1,10 @@
-"""Pictures of the report."""
+"""Charts of the AP of labels, of predictions and of label vectors."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,19 @@ from matplotlib.patches import Patch
 from PIL import Image
 from torch import Tensor
 
+from zsl.evaluation.label_table import best_and_worst
+from zsl.files.atomic import atomic_path
 from zsl.labels import Role
 
 COLOURS = {Role.SEEN: "#4477AA", Role.HELD_OUT: "#88BBCC", Role.UNSEEN: "#EE7733"}
 MAX_BARS = 48
-"""Labels named in a column of the AP chart; of more, the best and the worst are shown."""
+"""Labels named in a column of a chart; of more, the first and the last are shown."""
+
+
+def save_chart(path: Path, draw: Callable[[], Figure]) -> None:
+    """Draws a figure and writes it to an image file; missing folders are made."""
+    with atomic_path(path) as partial:
+        draw().savefig(partial, dpi=110)
 
 
 def per_class_ap(labels: pd.DataFrame) -> Figure:
@@ -28,30 +37,24 @@ def per_class_ap(labels: pd.DataFrame) -> Figure:
         labels: Columns `label`, `role`, `AP` (NaN without a positive), `chance`.
     """
     is_unseen = labels["role"] == Role.UNSEEN
-    panels = {
-        Role.UNSEEN: labels[is_unseen],
-        Role.SEEN: labels[~is_unseen],
+    panels = {Role.UNSEEN: labels[is_unseen], Role.SEEN: labels[~is_unseen]}
+    bars = {
+        role: best_and_worst(panel, "AP", MAX_BARS) for role, panel in panels.items() if len(panel)
     }
-    bars = {role: _best_and_worst(panel) for role, panel in panels.items()}
     height = 1.6 + 0.2 * max(len(panel) for panel in bars.values())
-    figure = Figure(figsize=(13, height), layout="constrained")
-    for axes, (role, panel) in zip(figure.subplots(1, 2), bars.items(), strict=True):
-        _draw_bars(axes, panel)
+    figure = Figure(figsize=(6.5 * len(bars), height), layout="constrained")
+    columns = figure.subplots(1, len(bars), squeeze=False)[0]
+    for axes, (role, panel) in zip(columns, bars.items(), strict=True):
+        _draw_bars(axes, panel[::-1])  # From the bottom up.
         own = labels.loc[labels["role"] == role, "AP"].fillna(0)
         axes.axvline(own.mean(), color="black", linewidth=1, linestyle="--")
         notes = ["pale: held out for selection"] if role is Role.SEEN else []
         if len(panel) < len(panels[role]):
-            notes.append(f"the {MAX_BARS // 2} best and the {MAX_BARS // 2} worst")
+            best = (len(panel) + 1) // 2
+            notes.append(f"the {best} best and the {len(panel) - best} worst with a positive")
         title = f"{len(own)} {role} labels, mAP {own.mean():.3f}"
         axes.set_title("\n".join([title, "; ".join(notes)]), fontsize=11)
     return figure
-
-
-def _best_and_worst(labels: pd.DataFrame) -> pd.DataFrame:
-    ordered = labels.sort_values("AP", na_position="first")
-    if len(ordered) <= MAX_BARS:
-        return ordered
-    return pd.concat([ordered.head(MAX_BARS // 2), ordered.tail(MAX_BARS // 2)])
 
 
 def _draw_bars(axes: Any, labels: pd.DataFrame) -> None:
@@ -77,10 +80,10 @@ def label_space(labels: pd.DataFrame, vectors: Tensor) -> Figure:
         labels: Columns `name`, `role`, `nearest` and `cosine`.
         vectors: (L, W), a row for each label.
     """
-    others = labels[labels["role"] == Role.UNSEEN].sort_values("cosine")
+    unseen = labels[labels["role"] == Role.UNSEEN]
+    others = best_and_worst(unseen, "cosine", MAX_BARS)[::-1]  # From the bottom up.
     title = "How near the unseen labels are to what was trained"
-    if len(others) > MAX_BARS:
-        others = pd.concat([others.head(MAX_BARS // 2), others.tail(MAX_BARS // 2)])
+    if len(unseen) > MAX_BARS:
         title += f"\nthe {MAX_BARS // 2} nearest and the {MAX_BARS // 2} farthest"
     height = max(6.5, 1.5 + 0.2 * len(others))
     figure = Figure(figsize=(15, height), layout="constrained")
@@ -133,15 +136,15 @@ def _draw_map(axes: Any, labels: pd.DataFrame, vectors: Tensor) -> None:
 
 
 def predictions(
-    labels: pd.DataFrame, scores: Tensor, targets: Tensor, picture: Callable[[int], Image.Image]
+    labels: pd.DataFrame, scores: Tensor, targets: Tensor, image: Callable[[int], Image.Image]
 ) -> Figure:
-    """A grid of test pictures with their true labels and their best guesses.
+    """A grid of test images with their true labels and their best guesses.
 
     Args:
         labels: Columns `label` and `role`, a row for each column of scores and targets.
         scores: Logits (N, L).
         targets: int8 (N, L).
-        picture: Gives the picture of a row.
+        image: Returns the image of a row.
     """
     columns, rows = 4, 3
     shown = _pick(labels, targets, columns * rows)
@@ -156,15 +159,15 @@ def predictions(
         title="Top three of all labels, then top two of the other unseen ones; ✓: true label",
     )
     cells = figure.subplots(rows, 2 * columns, width_ratios=[1, 0.8] * columns).reshape(-1, 2)
-    for cell, index in zip(cells, shown, strict=False):
-        _draw_prediction(cell, labels, scores[index], targets[index], picture(index))
+    for cell, row in zip(cells, shown, strict=False):
+        _draw_prediction(cell, labels, scores[row], targets[row], image(row))
     for axes in cells[len(shown) :].flat:
         axes.set_axis_off()
     return figure
 
 
 def _pick(labels: pd.DataFrame, targets: Tensor, count: int) -> list[int]:
-    """Evenly spaced pictures with an unseen label; all pictures where there are too few."""
+    """Evenly spaced images with an unseen label, or of all images where these are too few."""
     unseen = (labels["role"] == Role.UNSEEN).to_numpy()
     candidates = np.flatnonzero((targets.numpy()[:, unseen] == 1).any(axis=1))
     if len(candidates) < count:

@@ -14,7 +14,7 @@ _IMAGES_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class Examples:
-    """Images that show what a label is taken for."""
+    """Images that a label scores high, and positives that it scores low."""
 
     best: list[int]
     """Its highest-scored images, the best first."""
@@ -25,15 +25,15 @@ class Examples:
 
 
 def examples(scores: Tensor, targets: Tensor, num_best: int, num_missed: int) -> Examples:
-    """Picks images of one label; images with an unknown target are left out.
+    """Picks example images of a label; images with an unknown target are left out.
 
     A rank counts the images that score as high or higher, as average precision does.
 
     Args:
         scores: (N,).
         targets: int8 (N,).
-        num_best: Most images of high score.
-        num_missed: Most positives of low score.
+        num_best: Number of highest-scored images, at most.
+        num_missed: Number of lowest-scored positives, at most.
     """
     known = (targets >= 0).nonzero().flatten()
     ranking = known[scores[known].argsort(descending=True, stable=True)]
@@ -42,20 +42,6 @@ def examples(scores: Tensor, targets: Tensor, num_best: int, num_missed: int) ->
     missed = [image for image in positives if image not in best][:num_missed]
     ranks = {image: int((scores[known] >= scores[image]).sum()) for image in missed}
     return Examples(best, ranks, len(known))
-
-
-def best_and_worst(average_precision: Tensor, count: int) -> tuple[list[int], list[int]]:
-    """Places of the labels with the highest AP, best first, and the lowest AP, worst first.
-
-    Args:
-        average_precision: (L,); labels with NaN are left out.
-        count: Most labels of each kind; of fewer than twice as many, no label is in both.
-    """
-    order = average_precision.nan_to_num(-1).argsort(descending=True, stable=True)
-    order = order[~average_precision[order].isnan()]
-    num_best = min(count, (len(order) + 1) // 2)
-    num_worst = min(count, len(order) // 2)
-    return order[:num_best].tolist(), order.flip(0)[:num_worst].tolist()
 
 
 def shares_above(scores: Tensor, targets: Tensor, labels: list[int], others: list[int]) -> Tensor:
@@ -85,7 +71,7 @@ def shares_above(scores: Tensor, targets: Tensor, labels: list[int], others: lis
 
 
 def rank_correlation(first: Tensor, second: Tensor) -> float | None:
-    """Spearman's rank correlation of two (L,); None of fewer than 5, or where one is constant."""
+    """Spearman's rank correlation of two (L,); None for L below 5, or if one is constant."""
     if len(first) < 5:
         return None
     with warnings.catch_warnings():

@@ -1,11 +1,10 @@
-"""An evaluation as one HTML file: figures, charts and pictures, with nothing to load beside it."""
+"""An evaluation as one HTML file with figures, charts and images, which loads nothing else."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,59 +16,41 @@ from PIL import Image
 from torch import Tensor
 
 from zsl.evaluation import svg_charts
+from zsl.evaluation.assessment import Assessment
 from zsl.evaluation.charts import COLOURS
-from zsl.evaluation.error_analysis import best_and_worst, examples, rank_correlation, shares_above
-from zsl.evaluation.results import GROUPS, Comparison, Line
+from zsl.evaluation.error_analysis import examples, rank_correlation, shares_above
+from zsl.evaluation.label_table import best_and_worst
+from zsl.evaluation.results import metric_names, rows
 from zsl.files.atomic import write_atomically
 from zsl.labels import Role
+from zsl.metrics import Evaluation, label_group
+from zsl.versions import versions
 
-GROUP_MEANINGS = {
-    "zsl": "the unseen labels alone",
-    "gzsl": "all labels together",
-    "seen": "the seen labels alone",
-}
 MAX_BARS = 96
 """Labels with a bar, of the unseen and of the others; of more, the best and the worst."""
 NUM_EXTREMES = 4
-"""Best and worst unseen labels with pictures."""
-NUM_BEST_PICTURES = 4
-NUM_MISSED_PICTURES = 2
+"""Best and worst unseen labels with images."""
+NUM_BEST_IMAGES = 4
+NUM_MISSED_IMAGES = 2
 THUMBNAIL_SIDE = 160
 JPEG_QUALITY = 80
 NUM_ABOVE = 3
 """Labels named for each unseen label that they score higher than."""
 MAX_ROWS = 20
-"""Unseen labels in the table and the map of labels that score higher, as they are opened."""
+"""Unseen labels in the map of labels that score higher, and in their table before it is opened."""
 MAX_COLUMNS = 24
 """Other labels in the map."""
 
 
-@dataclass(frozen=True)
-class Section:
-    """What the report says of one checkpoint."""
-
-    name: str
-    """Short, another for each section."""
-    facts: dict[str, str]
-    """What the figures depend on: the checkpoint's path, the encoder, the data's fingerprint."""
-    lines: list[Line]
-    labels: pd.DataFrame
-    """A row for each column of the scores, as `zsl.evaluation.callback.label_table` makes them."""
-    scores: Tensor
-    """Logits float32 (N, L)."""
-    targets: Tensor
-    """int8 (N, L)."""
-    picture: Callable[[int], Image.Image]
-    """Gives the picture of a row of the scores."""
-
-
-def write(path: Path, sections: list[Section], comparisons: list[Comparison]) -> None:
+def write_html_report(
+    path: Path, assessments: Sequence[Assessment], comparisons: pd.DataFrame
+) -> None:
     """Writes the report.
 
     Args:
         path: The HTML file.
-        sections: One for each checkpoint, one or more.
-        comparisons: Of their figures, where there are several.
+        assessments: One for each checkpoint, one or more.
+        comparisons: From `zsl.evaluation.assessment.compare`; empty for a single checkpoint.
     """
     environment = Environment(
         loader=PackageLoader("zsl.evaluation"),
@@ -79,74 +60,87 @@ def write(path: Path, sections: list[Section], comparisons: list[Comparison]) ->
         lstrip_blocks=True,
     )
     page = environment.get_template("report.html").render(
-        sections=[_view(section) for section in sections],
-        comparisons=comparisons,
-        side_by_side=_side_by_side(sections) if len(sections) > 1 else [],
-        protocols=_protocols(sections),
+        sections=[_section(assessment) for assessment in assessments],
+        comparisons=list(comparisons.itertuples()),
+        side_by_side=_side_by_side(assessments) if len(assessments) > 1 else [],
+        protocols={
+            str(evaluation.protocol): evaluation.protocol.definition
+            for assessment in assessments
+            for evaluation in assessment.evaluations
+        },
         colours=COLOURS,
-        groups=GROUPS,
-        group_meanings=GROUP_MEANINGS,
+        label_group=label_group,
         max_rows=MAX_ROWS,
     )
-    # A path can hold bytes that are no text.
+    # A path can hold bytes that are not text.
     write_atomically(path, page.encode(errors="replace"))
 
 
-def _protocols(sections: list[Section]) -> dict[str, str]:
-    """Definitions of the protocols by their names."""
-    protocols = (line.protocol for section in sections for line in section.lines)
-    return {str(protocol): protocol.definition for protocol in protocols}
-
-
-def _side_by_side(sections: list[Section]) -> list[dict[str, Any]]:
-    """For each thing asked, the lines of the sections that asked it."""
-    questions: dict[tuple[str, str, str], dict[str, Line]] = {}
-    for section in sections:
-        for line in section.lines:
-            question = (line.group, line.calibration, str(line.protocol))
-            questions.setdefault(question, {})[section.name] = line
+def _side_by_side(assessments: Sequence[Assessment]) -> list[dict[str, Any]]:
+    """For each group, calibration and protocol, the evaluations of the checkpoints by name."""
+    found: dict[tuple[str, str, str], dict[str, Evaluation]] = {}
+    for assessment in assessments:
+        for group, evaluation in rows(assessment.evaluations):
+            key = (group, evaluation.calibration, str(evaluation.protocol))
+            found.setdefault(key, {})[assessment.scored.name] = evaluation
     return [
         {
             "group": group,
             "calibration": calibration,
             "protocol": protocol,
-            "lines": lines,
+            "evaluations": evaluations,
         }
-        for (group, calibration, protocol), lines in questions.items()
+        for (group, calibration, protocol), evaluations in found.items()
     ]
 
 
-def _view(section: Section) -> dict[str, Any]:
-    """What the template shows of a section."""
-    labels = section.labels
-    is_seen = labels["role"] == Role.SEEN
-    parts = {"unseen": labels[labels["role"] == Role.UNSEEN]}
-    parts |= {"seen and held-out": labels[labels["role"] != Role.UNSEEN]}
+def _section(assessment: Assessment) -> dict[str, Any]:
+    """What the template shows of a checkpoint."""
+    labels = assessment.labels
+    is_unseen = labels["role"] == Role.UNSEEN
+    parts = {"unseen": labels[is_unseen], "seen and held-out": labels[~is_unseen]}
     is_cut = any(len(part) > MAX_BARS for part in parts.values())
-    names = max((list(line.result.metrics) for line in section.lines), key=len)
+    headline, other_metrics = metric_names(assessment.evaluations)
     return {
-        "name": section.name,
-        "facts": section.facts,
-        "lines": section.lines,
-        "headline": [name for name in names if _is_headline(name)],
-        "other_metrics": [name for name in names if not _is_headline(name)],
-        "num_images": len(section.scores),
-        "labels": _records(_sorted(labels)),
+        "name": assessment.scored.name,
+        "facts": _facts(assessment),
+        "rows": rows(assessment.evaluations),
+        "headline": headline,
+        "other_metrics": other_metrics,
+        "labels": _records(best_and_worst(labels, "AP", len(labels))),
         "bars": {name: _bars(part) for name, part in parts.items() if len(part)},
         "rank_chart": _chart(svg_charts.ap_by_rank, labels) if is_cut else None,
-        "cosine_chart": _cosine_chart(labels[~is_seen]),
+        "cosine_chart": _cosine_chart(labels[labels["role"] != Role.SEEN]),
         "correlation": _correlation(parts["unseen"]),
-        "examples": _examples(section),
-        **_confusion(section),
+        "examples": _examples(assessment),
+        **_confusion(assessment),
     }
 
 
-def _is_headline(metric: str) -> bool:
-    return metric == "mAP" or "@" in metric
+def _facts(assessment: Assessment) -> dict[str, str]:
+    """What the figures depend on, and the harmonic mean, which belongs to no single group."""
+    scored = assessment.scored
+    hparams, recipe = scored.task.hparams, scored.data.recipe
+    facts = {
+        "checkpoint": str(scored.path),
+        "model": f"{_part_name(hparams['head'])} on {_part_name(hparams['backbone'])}",
+        "labels": scored.task.encoder.describe(),
+        "data": f"{_part_name(recipe)} {recipe['init_args'].get('root', '')}".strip(),
+        "data's fingerprint": scored.data.fingerprint,
+        "precision": scored.precision,
+        "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
+    }
+    first = assessment.evaluations[0]
+    if first.harmonic_map is not None:
+        interval = first.intervals.get("harmonic_mAP")
+        range_ = f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
+        facts["harmonic mean of ZSL and seen mAP"] = f"{first.harmonic_map:.3f}{range_}"
+    return facts
 
 
-def _sorted(labels: pd.DataFrame) -> pd.DataFrame:
-    return labels.sort_values("AP", ascending=False, na_position="last", kind="stable")
+def _part_name(part: dict[str, Any]) -> str:
+    """Class and name of a part: `TimmBackboneConfig resnet50`."""
+    return f"{part['class_path'].rpartition('.')[2]} {part['init_args'].get('name', '')}".strip()
 
 
 def _records(labels: pd.DataFrame) -> list[dict[Hashable, Any]]:
@@ -155,17 +149,11 @@ def _records(labels: pd.DataFrame) -> list[dict[Hashable, Any]]:
 
 
 def _bars(labels: pd.DataFrame) -> dict[str, Any]:
-    """Labels by AP, of many the best and the worst that have one; and how many there are."""
-    ordered = _sorted(labels)
-    if len(ordered) > MAX_BARS:
-        ordered = ordered.dropna(subset="AP")
-    if len(ordered) > MAX_BARS:
-        ordered = pd.concat([ordered.head(MAX_BARS // 2), ordered.tail(MAX_BARS // 2)])
-    return {"rows": _records(ordered), "count": len(labels)}
+    return {"rows": _records(best_and_worst(labels, "AP", MAX_BARS)), "count": len(labels)}
 
 
 def _chart(draw: Callable[[pd.DataFrame], Figure], labels: pd.DataFrame) -> str:
-    """An SVG image as the address of an `img`, where no style of the page gets at it."""
+    """An SVG image as the address of an `img`, out of reach of the page's styles."""
     svg = svg_charts.as_svg(lambda: draw(labels))
     return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
 
@@ -182,107 +170,108 @@ def _correlation(unseen: pd.DataFrame) -> float | None:
     return rank_correlation(cosines, torch.tensor(heights[known].to_numpy(float)))
 
 
-def _examples(section: Section) -> dict[str, list[dict[str, Any]]]:
-    """Cards of the best and of the worst unseen labels, each with pictures."""
-    unseen = (section.labels["role"] == Role.UNSEEN).to_numpy().nonzero()[0]
-    ap = torch.tensor(section.labels["AP"].to_numpy(float)[unseen])
-    best, worst = best_and_worst(ap, NUM_EXTREMES)
+def _examples(assessment: Assessment) -> dict[str, list[dict[str, Any]]]:
+    """Cards of the best and of the worst unseen labels, each with images."""
+    labels = assessment.labels
+    unseen = labels[labels["role"] == Role.UNSEEN].dropna(subset="AP")
+    columns = best_and_worst(unseen, "AP", 2 * NUM_EXTREMES).index.tolist()
+    num_best = (len(columns) + 1) // 2
+    best, worst = columns[:num_best], columns[num_best:][::-1]
     kinds = {
-        "Best unseen labels": [_card(section, int(unseen[place]), 0) for place in best],
-        "Worst unseen labels": [
-            _card(section, int(unseen[place]), NUM_MISSED_PICTURES) for place in worst
-        ],
+        "Best unseen labels": [_card(assessment, column, 0) for column in best],
+        "Worst unseen labels": [_card(assessment, column, NUM_MISSED_IMAGES) for column in worst],
     }
     return {title: cards for title, cards in kinds.items() if cards}
 
 
-def _card(section: Section, column: int, num_missed: int) -> dict[str, Any]:
-    """A label with pictures that it scores highest, and positives that it scores lowest."""
-    scores, targets = section.scores[:, column], section.targets[:, column]
-    chosen = examples(scores, targets, NUM_BEST_PICTURES, num_missed)
-    ranks = {image: rank + 1 for rank, image in enumerate(chosen.best)} | chosen.missed
-    pictures = [
+def _card(assessment: Assessment, column: int, num_missed: int) -> dict[str, Any]:
+    """A label with images that it scores highest, and positives that it scores lowest."""
+    scored = assessment.scored
+    scores, targets = scored.scores[:, column], scored.targets[:, column]
+    chosen = examples(scores, targets, NUM_BEST_IMAGES, num_missed)
+    ranks = {row: rank + 1 for rank, row in enumerate(chosen.best)} | chosen.missed
+    images = [
         {
-            "source": _thumbnail(section.picture(image)),
+            "source": _thumbnail(scored.image(row)),
             "rank": rank,
-            "is_right": bool(targets[image] == 1),
-            "is_missed": image in chosen.missed,
-            "true": _true_labels(section, image),
+            "is_right": bool(targets[row] == 1),
+            "is_missed": row in chosen.missed,
+            "true": _true_labels(assessment, row),
         }
-        for image, rank in ranks.items()
+        for row, rank in ranks.items()
     ]
     return {
-        "label": section.labels.iloc[column].to_dict(),
-        "pictures": pictures,
+        "label": assessment.labels.iloc[column].to_dict(),
+        "images": images,
         "num_known": chosen.num_known,
     }
 
 
-def _true_labels(section: Section, image: int) -> str:
-    columns = (section.targets[image] == 1).nonzero().flatten().tolist()
-    return ", ".join(section.labels["label"].iloc[columns]) or "no label"
+def _true_labels(assessment: Assessment, row: int) -> str:
+    columns = (assessment.scored.targets[row] == 1).nonzero().flatten().tolist()
+    return ", ".join(assessment.labels["label"].iloc[columns]) or "no label"
 
 
-def _thumbnail(picture: Image.Image) -> str:
+def _thumbnail(image: Image.Image) -> str:
     """A small JPEG as the address of an `img`."""
-    small = picture.convert("RGB")
+    small = image.convert("RGB")
     small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     buffer = io.BytesIO()
     small.save(buffer, format="JPEG", quality=JPEG_QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _confusion(section: Section) -> dict[str, Any]:
-    """Unseen labels below others in their own images: rows of a table, and a map of the first."""
-    labels = section.labels
-    unseen = (labels["role"] == Role.UNSEEN).to_numpy().nonzero()[0].tolist()
-    others = (labels["role"] != Role.UNSEEN).to_numpy().nonzero()[0].tolist()
-    shares = shares_above(section.scores, section.targets, unseen, others)
+def _confusion(assessment: Assessment) -> dict[str, Any]:
+    """Unseen labels below others in their own images: a table, and a map of its first rows."""
+    labels = assessment.labels
+    unseen = labels.index[labels["role"] == Role.UNSEEN].tolist()
+    others = labels.index[labels["role"] != Role.UNSEEN].tolist()
+    shares = shares_above(assessment.scored.scores, assessment.scored.targets, unseen, others)
     totals = shares.sum(dim=1)
     order = totals.nan_to_num(-1).argsort(descending=True, stable=True)
     order = order[~totals[order].isnan()]
-    rows = []
+    confusion = []
     for row in order.tolist():
         top = shares[row].argsort(descending=True, stable=True)[:NUM_ABOVE].tolist()
-        rows.append(
+        confusion.append(
             {
                 **labels.iloc[unseen[row]].to_dict(),
                 "total": float(totals[row]),
                 "above": [
                     {
-                        "share": float(shares[row, place]),
-                        "place": place,
-                        **labels.iloc[others[place]].to_dict(),
+                        "share": float(shares[row, column]),
+                        "column": column,
+                        **labels.iloc[others[column]].to_dict(),
                     }
-                    for place in top
-                    if shares[row, place] > 0
+                    for column in top
+                    if shares[row, column] > 0
                 ],
             }
         )
     return {
-        "confusion": rows,
+        "confusion": confusion,
         "num_others": len(others),
-        "map": _map(rows[:MAX_ROWS], shares[order[:MAX_ROWS]], labels.iloc[others]),
+        "map": _map(confusion[:MAX_ROWS], shares[order[:MAX_ROWS]], labels.iloc[others]),
     }
 
 
-def _map(rows: list[dict[str, Any]], shares: Tensor, others: pd.DataFrame) -> dict[str, Any]:
+def _map(confusion: list[dict[str, Any]], shares: Tensor, others: pd.DataFrame) -> dict[str, Any]:
     """Shares of the most frequent labels among those named in the rows.
 
     Args:
-        rows: Of the table.
+        confusion: R rows of the table.
         shares: (R, S) of these rows.
         others: The S labels.
     """
-    involved = sorted({label["place"] for row in rows for label in row["above"]})
+    involved = sorted({label["column"] for row in confusion for label in row["above"]})
     total = shares[:, involved].sum(dim=0)
-    chosen = [involved[place] for place in total.argsort(descending=True, stable=True).tolist()]
+    chosen = [involved[i] for i in total.argsort(descending=True, stable=True).tolist()]
     columns = chosen[:MAX_COLUMNS]
     return {
         "columns": others.iloc[columns].to_dict("records"),
         "rows": [
             {"label": row["label"], "shares": own[columns].tolist()}
-            for row, own in zip(rows, shares, strict=True)
+            for row, own in zip(confusion, shares, strict=True)
         ],
         "num_involved": len(involved),
     }

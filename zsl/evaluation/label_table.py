@@ -1,22 +1,15 @@
-"""What is told of each label after a test, as a table and as pictures."""
+"""A test's figures of each label, in one table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from PIL import Image
 from torch import Tensor
 
-from zsl.data import MultiLabelDataModule
-from zsl.evaluation import charts
-from zsl.files.atomic import atomic_path
 from zsl.labels import Role
 from zsl.labels.neighbours import nearest_seen
 from zsl.metrics import prevalence
-from zsl.versions import versions
 
 
 def label_table(task: Any, average_precision: Tensor, targets: Tensor) -> pd.DataFrame:
@@ -26,6 +19,10 @@ def label_table(task: Any, average_precision: Tensor, targets: Tensor) -> pd.Dat
         task: A `ZeroShotTask`.
         average_precision: (L,), NaN without a positive.
         targets: int8 (N, L).
+
+    Returns:
+        Columns `label`, `role`, `AP`, `positives`, `chance`, `nearest` (the nearest seen labels by
+        the cosine of their vectors, as text) and `cosine` (that of the nearest).
     """
     names = task.vocabulary.names
     num_seen = len(task.vocabulary.select(Role.SEEN))
@@ -43,34 +40,17 @@ def label_table(task: Any, average_precision: Tensor, targets: Tensor) -> pd.Dat
     )
 
 
-def draw(
-    folder: Path,
-    labels: pd.DataFrame,
-    scores: Tensor,
-    targets: Tensor,
-    picture: Callable[[int], Image.Image],
-) -> None:
-    """Writes the AP of each label as a table and a picture, and a picture of predictions.
+def best_and_worst(labels: pd.DataFrame, column: str, most: int) -> pd.DataFrame:
+    """Labels in descending order of a column; of more than `most`, the first and the last half.
 
     Args:
-        folder: It is made where needed.
-        labels: From `label_table`.
-        scores: Logits (N, L).
-        targets: int8 (N, L).
-        picture: Gives the picture of a row.
+        labels: A row for each label.
+        column: Of numbers. Labels with NaN come last, and are left out where there are too many.
+        most: Number of rows to return at most.
     """
-    with atomic_path(folder / "per_class_ap.csv") as path:
-        labels.to_csv(path, index=False, float_format="%.6f")
-    with atomic_path(folder / "per_class_ap.png") as path:
-        charts.per_class_ap(labels).savefig(path, dpi=110)
-    with atomic_path(folder / "predictions.png") as path:
-        charts.predictions(labels, scores, targets, picture).savefig(path, dpi=110)
-
-
-def circumstances(data: MultiLabelDataModule, precision: str | int) -> dict[str, Any]:
-    """What the figures depend on, besides the checkpoint."""
-    return {
-        "data_fingerprint": data.fingerprint,
-        "precision": str(precision),
-        "versions": versions(),
-    }
+    ordered = labels.sort_values(column, ascending=False, na_position="last", kind="stable")
+    if len(ordered) > most:
+        ordered = ordered.dropna(subset=column)
+    if len(ordered) > most:
+        ordered = pd.concat([ordered.head(most // 2), ordered.tail(most - most // 2)])
+    return ordered

@@ -1,122 +1,160 @@
-"""The figures of a test as lines: in the terminal, in results.csv and in results.json."""
+"""The figures of a test as text, as a data frame and as what results.json holds."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-from torch import Tensor
 
-from zsl.metrics import Evaluation, GroupResult, Protocol
-from zsl.metrics.bootstrap import interval
-
-GROUPS = {"zsl": "ZSL", "gzsl": "GZSL", "seen": "seen"}
+from zsl.metrics import Evaluation, label_group
 
 
-@dataclass(frozen=True)
-class Line:
-    """The figures of labels asked together, under one protocol."""
-
-    group: str
-    """`zsl`, `gzsl` or `seen`."""
-    protocol: Protocol
-    result: GroupResult
-    calibration: str = ""
-    """What was done to the scores: nothing, `stacking` or `per label`."""
-    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """95 % intervals by the names of the metrics, where they were made."""
+def rows(evaluations: Sequence[Evaluation]) -> list[tuple[str, Evaluation]]:
+    """Pairs of a group's name and an evaluation of it: by protocol, group, then calibration."""
+    pairs = [(group, evaluation) for evaluation in evaluations for group in evaluation.groups]
+    groups = list(dict.fromkeys(group for group, _ in pairs))
+    protocols = list(dict.fromkeys(evaluation.protocol for evaluation in evaluations))
+    return sorted(pairs, key=lambda row: (protocols.index(row[1].protocol), groups.index(row[0])))
 
 
-def lines(
-    evaluation: Evaluation, replicates: dict[str, Tensor] | None = None, calibration: str = ""
-) -> list[Line]:
-    """A line for each group of labels.
+def metric_names(evaluations: Sequence[Evaluation]) -> tuple[list[str], list[str]]:
+    """The names of the headline metrics (mAP, P/R/F1@K), and those of the others."""
+    results = [result for evaluation in evaluations for result in evaluation.groups.values()]
+    names = max((list(result.metrics) for result in results), key=len)
+    headline = [name for name in names if name == "mAP" or "@" in name]
+    return headline, [name for name in names if name not in headline]
+
+
+def summary(evaluations: Sequence[Evaluation], num_omitted: int) -> str:
+    """The headline figures as text, with their protocol and the number of images.
 
     Args:
-        evaluation: The figures.
-        replicates: Theirs by bootstrap, (R,) by name, e.g. `zsl/mAP`.
-        calibration: What was done to the scores.
+        evaluations: Under one protocol, that of the raw scores first.
+        num_omitted: Test images that are listed, but missing or unreadable.
     """
-    replicates = replicates or {}
-    return [
-        Line(
-            group,
-            evaluation.protocol,
-            result,
-            calibration,
-            {
-                name: interval(replicates[f"{group}/{name}"], value)
-                for name, value in result.metrics.items()
-                if f"{group}/{name}" in replicates
-            },
-        )
-        for group, result in evaluation.groups.items()
+    raw = evaluations[0]
+    omitted = f" Listed, but missing or unreadable: {num_omitted:,}." if num_omitted else ""
+    lines = [
+        f"Test on {raw.num_images:,} images.{omitted}",
+        f"Protocol {raw.protocol}: {raw.protocol.definition}.",
+        "",
+        figures_table(evaluations),
     ]
+    if raw.harmonic_map is not None:
+        interval = raw.intervals.get("harmonic_mAP")
+        range_ = f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
+        lines += ["", f"Harmonic mean of ZSL and seen mAP: {raw.harmonic_map:.3f}{range_}"]
+    return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """A figure of two checkpoints on the same images: what the second has more than the first."""
+def figures_table(evaluations: Sequence[Evaluation]) -> str:
+    """The headline figures as text, with half their interval's width and their chance level."""
+    names, _ = metric_names(evaluations)
+    cells = [["", "protocol", "images", "labels", "empty", *names]]
+    for group, evaluation in rows(evaluations):
+        result = evaluation.groups[group]
+        title = label_group(group).title
+        title += f", {evaluation.calibration}" if evaluation.calibration else ""
+        counts = (result.num_images, result.num_labels, result.num_empty)
+        figures = [_number(result.metrics.get(name)) for name in names]
+        cells.append([title, str(evaluation.protocol), *(f"{n:,}" for n in counts), *figures])
+        halves = [_half_width(evaluation.intervals.get(f"{group}/{name}")) for name in names]
+        if any(halves):
+            cells.append(["  95 % interval", "", "", "", "", *halves])
+        if not evaluation.calibration:
+            chance = [_number(result.chance.get(name)) for name in names]
+            cells.append(["  chance", "", "", "", "", *chance])
+    return aligned(cells, num_left=2)
 
-    first: str
-    second: str
-    metric: str
-    """Under its logged name, e.g. `zsl/mAP`."""
-    difference: float
-    low: float
-    """Of the 95 % interval of the difference, by paired bootstrap."""
-    high: float
 
-    @property
-    def is_more_than_noise(self) -> bool:
-        """The interval leaves out 0."""
-        return self.low > 0 or self.high < 0
-
-
-def comparison_table(comparisons: list[Comparison]) -> str:
-    """The comparisons as text."""
-    rows = [["", "", "difference", "95 % interval", ""]]
-    for pair in comparisons:
-        rows.append(
+def comparison_table(comparisons: pd.DataFrame) -> str:
+    """Differences from `zsl.evaluation.assessment.compare` as text."""
+    cells = [["", "", "difference", "95 % interval", ""]]
+    for pair in comparisons.itertuples():
+        cells.append(
             [
                 f"{pair.second} - {pair.first}",
-                pair.metric,
+                str(pair.metric),
                 f"{pair.difference:+.4f}",
                 f"{pair.low:+.4f} to {pair.high:+.4f}",
                 "more than noise" if pair.is_more_than_noise else "within the noise",
             ]
         )
-    return aligned(rows, num_left=2)
+    return aligned(cells, num_left=2)
 
 
-def as_frame(lines: list[Line]) -> pd.DataFrame:
-    """A row for each figure, with all that it depends on."""
-    return pd.DataFrame(
-        [
-            {
-                "protocol": line.protocol.images,
-                "empty": line.protocol.empty,
-                "ties": line.protocol.ties,
-                "calibration": line.calibration,
-                "group": line.group,
-                "images": line.result.num_images,
-                "labels": line.result.num_labels,
-                "empty_labels": line.result.num_empty,
-                "metric": name,
-                "value": value,
-                "low": line.intervals.get(name, (None, None))[0],
-                "high": line.intervals.get(name, (None, None))[1],
-                "chance": line.result.chance.get(name),
-            }
-            for line in lines
-            for name, value in line.result.metrics.items()
-        ]
-    )
+def aligned(cells: list[list[str]], num_left: int) -> str:
+    """Rows of cells as text, the first columns aligned to the left and the others to the right."""
+    frame = pd.DataFrame(cells)
+    for column in range(frame.shape[1]):
+        text = frame[column].str
+        width = int(text.len().max())
+        frame[column] = text.ljust(width) if column < num_left else text.rjust(width)
+    return "\n".join("  ".join(row).rstrip() for row in frame.to_numpy())
 
 
-def record(evaluation: Evaluation, num_omitted: int) -> dict[str, Any]:
-    """The figures under their logged names, with their protocol and N."""
+def _half_width(interval: tuple[float, float] | None) -> str:
+    return f"±{(interval[1] - interval[0]) / 2:.3f}" if interval else ""
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def figures_frame(name: str, evaluations: Sequence[Evaluation]) -> pd.DataFrame:
+    """A row for each figure of a checkpoint, with everything it depends on.
+
+    Args:
+        name: Of the checkpoint.
+        evaluations: Under one protocol or several.
+    """
+    records = [
+        {
+            "group": group,
+            "images": result.num_images,
+            "labels": result.num_labels,
+            "empty_labels": result.num_empty,
+            "metric": metric,
+            "value": value,
+            "chance": result.chance.get(metric),
+        }
+        | _circumstances(evaluation, f"{group}/{metric}")
+        for group, evaluation in rows(evaluations)
+        for result in [evaluation.groups[group]]
+        for metric, value in result.metrics.items()
+    ]
+    records += [
+        {"group": "zsl and seen", "metric": "harmonic_mAP", "value": evaluation.harmonic_map}
+        | _circumstances(evaluation, "harmonic_mAP")
+        for evaluation in evaluations
+        if evaluation.harmonic_map is not None and not evaluation.calibration
+    ]
+    columns = ["checkpoint", "protocol", "empty", "ties", "calibration", "group", "images"]
+    columns += ["labels", "empty_labels", "metric", "value", "low", "high", "chance"]
+    return pd.DataFrame(records).assign(checkpoint=name)[columns]
+
+
+def _circumstances(evaluation: Evaluation, figure: str) -> dict[str, Any]:
+    low, high = evaluation.intervals.get(figure, (None, None))
+    protocol = evaluation.protocol
+    return {
+        "protocol": protocol.images,
+        "empty": protocol.empty,
+        "ties": protocol.ties,
+        "calibration": evaluation.calibration,
+        "low": low,
+        "high": high,
+    }
+
+
+def results_record(evaluation: Evaluation, num_omitted: int) -> dict[str, Any]:
+    """The figures under their logged names, with their protocol and N.
+
+    Args:
+        evaluation: Of the raw scores.
+        num_omitted: Test images that are listed, but missing or unreadable.
+    """
     groups = evaluation.groups
     return {
         "protocol": {
@@ -137,42 +175,3 @@ def record(evaluation: Evaluation, num_omitted: int) -> dict[str, Any]:
             for name, value in result.chance.items()
         },
     }
-
-
-def table(lines: list[Line]) -> str:
-    """The headline figures as text, with half their interval's width and their chance level."""
-    most = max((line.result.metrics for line in lines), key=len)
-    names = [name for name in most if name == "mAP" or "@" in name]
-    rows = [["", "protocol", "images", "labels", "empty", *names]]
-    for line in lines:
-        title = GROUPS[line.group] + (f", {line.calibration}" if line.calibration else "")
-        counts = (line.result.num_images, line.result.num_labels, line.result.num_empty)
-        cells = [_number(line.result.metrics.get(name)) for name in names]
-        rows.append([title, str(line.protocol), *(f"{count:,}" for count in counts), *cells])
-        if line.intervals:
-            halves = [_half_width(line.intervals.get(name)) for name in names]
-            rows.append(["  95 % interval", "", "", "", "", *halves])
-        if not line.calibration:
-            chance = [_number(line.result.chance.get(name)) for name in names]
-            rows.append(["  chance", "", "", "", "", *chance])
-    return aligned(rows, num_left=2)
-
-
-def aligned(rows: list[list[str]], num_left: int) -> str:
-    """Rows of cells as text, the first columns to the left and the others to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column < num_left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
-
-
-def _half_width(interval: tuple[float, float] | None) -> str:
-    return f"±{(interval[1] - interval[0]) / 2:.3f}" if interval else ""
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

@@ -14,37 +14,45 @@ import torch
 from jsonargparse import ArgumentParser
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import DataLoader
 
-from zsl.data import MultiLabelDataModule
+from zsl.data import MultiLabelDataModule, Split
 from zsl.errors import InputError, require
 from zsl.files.checkpoints import read_checkpoint
 from zsl.files.class_paths import check_is_trusted
 from zsl.labels import Role, Vocabulary
+from zsl.metrics.evaluation import check_finite
 from zsl.metrics.per_image import check_k
 from zsl.tasks.zero_shot import ZeroShotTask
 
 
 @dataclass(frozen=True)
-class Tested:
-    """What the test of a checkpoint gave. Columns are seen, held-out, then unseen labels."""
+class TaskScores:
+    """What a task gives the test images of its data.
 
-    name: str
-    """Tells it from others in a report."""
-    path: Path
-    task: ZeroShotTask
+    Columns are seen, held-out, then unseen labels; rows are in the order of the test split.
+    """
+
+    task: Any
+    """A `ZeroShotTask`."""
     data: MultiLabelDataModule
     precision: str
-    index: list[int]
-    """Of the N rows, places in the test split."""
+    """Of the trainer."""
+    index: Sequence[int]
+    """Positions of the N rows in the test split."""
     scores: Tensor
     """Logits, float32 (N, L)."""
     targets: Tensor
     """int8 (N, L)."""
-    validation: tuple[Tensor, Tensor] | None
-    """Scores and targets of M validation images, where they were asked for."""
+    validation: tuple[Tensor, Tensor] | None = None
+    """Scores and targets of M validation images, if they were scored."""
+    name: str = ""
+    """Tells the checkpoint from others in a report."""
+    path: Path | None = None
+    """The checkpoint's file."""
 
-    def picture(self, row: int) -> Image.Image:
-        """The picture of a row."""
+    def image(self, row: int) -> Image.Image:
+        """Reads the image of a row."""
         return self.data.test_dataset.picture(self.index[row])
 
     @property
@@ -54,30 +62,36 @@ class Tested:
 
     @property
     def roles(self) -> list[Role]:
-        """Their roles."""
+        """The roles of the columns."""
         return self.task.vocabulary.roles
 
     @property
     def groups(self) -> dict[str, list[int]]:
-        """By name, the columns asked together."""
+        """By name, the columns that are evaluated together."""
         return self.task.groups()
 
+    @property
+    def num_omitted(self) -> int:
+        """Test images that are listed, but missing or unreadable."""
+        return self.data.omitted(Split.TEST)
 
-def run_test(
+
+def score_checkpoint(
     path: Path,
-    name: str,
     changes: dict[str, Any],
-    ks: Sequence[int],
-    with_validation: bool,
+    *,
+    name: str = "",
+    ks: Sequence[int] = (),
+    with_validation: bool = False,
     trust_code: bool = False,
-) -> Tested:
-    """Tests a checkpoint on the data it was trained with.
+) -> TaskScores:
+    """Scores the test images of the data that a checkpoint was trained with.
 
     Args:
         path: A file of `zsl.fit`.
-        name: Of the checkpoint, in reports.
         changes: To the data's arguments.
-        ks: What will be asked of it: the K of P/R/F1@K.
+        name: Of the checkpoint, in reports.
+        ks: The K of P/R/F1@K that will be computed; checked before the images are scored.
         with_validation: Scores the validation images too.
         trust_code: Whether classes outside of zsl that the checkpoint names may be imported.
 
@@ -102,24 +116,29 @@ def run_test(
     )
     if data.fingerprint != contents.data_fingerprint:
         print(f"note: the data's labels or splits have changed since the training of {path}.")
-    trainer = pl.Trainer(
+    trainer: Any = pl.Trainer(
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
         precision=contents.precision if torch.cuda.is_available() else "32-true",
         devices=1,
     )
-    trainer.test(task, data, verbose=False)
-    index, scores, targets = task.predictions.compute()
+    # The task looks there for stored tokens, which have to be those of its backbone.
+    trainer.datamodule = data
+    data.setup("test")
+    scores, targets = _scores(trainer, task, data.test_dataloader())
+    check_finite(scores)
     require(
         bool((targets == 1).any()),
         f"None of the {targets.shape[1]:,} labels has a positive among the {len(targets):,} test "
         "images, so there is nothing to measure; check the labels of the test split.",
     )
-    validation = _score_validation(trainer, task, data) if with_validation else None
-    return Tested(
-        name, path, task, data, str(trainer.precision), index, scores, targets, validation
-    )
+    validation = None
+    if with_validation:
+        data.setup("validate")
+        validation = _scores(trainer, task, data.val_dataloader())
+    precision, index = str(trainer.precision), range(len(scores))
+    return TaskScores(task, data, precision, index, scores, targets, validation, name, path)
 
 
 def _first_difference(trained: Vocabulary, found: Vocabulary) -> str:
@@ -135,11 +154,11 @@ def _first_difference(trained: Vocabulary, found: Vocabulary) -> str:
     return ""
 
 
-def _score_validation(
-    trainer: pl.Trainer, task: ZeroShotTask, data: MultiLabelDataModule
+def _scores(
+    trainer: pl.Trainer, task: ZeroShotTask, loader: DataLoader[Any]
 ) -> tuple[Tensor, Tensor]:
-    data.setup("validate")
-    batches: Any = trainer.predict(task, data.val_dataloader())
+    """Logits float32 (N, L) and targets int8 (N, L), in the order of the loader."""
+    batches: Any = trainer.predict(task, loader)
     scores, targets = zip(*batches, strict=True)
     return torch.cat(scores), torch.cat(targets)
 

@@ -1,4 +1,4 @@
-"""Charts of the AP of labels, for a page: small, with text that the browser sets."""
+"""Charts of the AP of labels as SVG for the HTML report, with text set by the browser."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def as_svg(draw: Callable[[], Figure]) -> bytes:
 def chance_corrected(labels: pd.DataFrame) -> pd.Series:
     """How far the AP of each label is from chance (0) to perfect (1); NaN where chance is 1.
 
-    `(AP - chance) / (1 - chance)`, which frequent and rare labels have in common, as AP has not.
+    `(AP - chance) / (1 - chance)`, so that frequent and rare labels can be compared.
 
     Args:
         labels: Columns `AP` and `chance`.
@@ -84,7 +84,7 @@ def ap_by_cosine(labels: pd.DataFrame) -> Figure:
 
 
 def _name_points(figure: Figure, axes: Any, labels: pd.DataFrame) -> None:
-    """Writes the names that find room beside their points, first come, first served."""
+    """Writes names beside their points as long as there is room, the first ones first."""
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw_without_rendering()
     points = axes.transData.transform(labels[["cosine", "height"]].to_numpy())
@@ -103,7 +103,7 @@ def _name_points(figure: Figure, axes: Any, labels: pd.DataFrame) -> None:
 
 
 def shortened(name: str) -> str:
-    """A name of few letters."""
+    """Cuts a long name."""
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
@@ -115,7 +115,7 @@ def _free_box(
     taken: list[Bbox],
     points: NDArray[np.floating],
 ) -> Bbox | None:
-    """A place for a name right, left, above or below its point, where nothing else is."""
+    """A free box for a name right, left, above or below its point; None if there is none."""
     x, y = point
     gap = 9
     for left, bottom in (
@@ -141,11 +141,11 @@ def ap_by_rank(labels: pd.DataFrame) -> Figure:
     axes = figure.subplots()
     for role, own in _by_role(labels.dropna(subset="AP")):
         ordered = own.sort_values("AP", ascending=False)
-        places = (np.arange(len(ordered)) + 0.5) / len(ordered)
+        shares = (np.arange(len(ordered)) + 0.5) / len(ordered)
         colour = COLOURS[role]
         text = f"{len(own)} {role.replace('_', '-')}"
-        axes.plot(places, ordered["AP"], color=colour, linewidth=2, label=text)
-        axes.plot(places, ordered["chance"], ".", color=colour, markersize=2, alpha=0.5)
+        axes.plot(shares, ordered["AP"], color=colour, linewidth=2, label=text)
+        axes.plot(shares, ordered["chance"], ".", color=colour, markersize=2, alpha=0.5)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["best", "25 %", "50 %", "75 %", "worst"])

@@ -16,6 +16,7 @@ from zsl.metrics.evaluation import (
     evaluate,
     prevalence,
 )
+from zsl.metrics.groups import LabelGroup, label_group
 from zsl.metrics.per_image import at_threshold, coverage, precision_recall_f1_at_k
 from zsl.metrics.protocol import Protocol
 
@@ -24,6 +25,7 @@ __all__ = [
     "Coverage",
     "Evaluation",
     "GroupResult",
+    "LabelGroup",
     "MeanAveragePrecision",
     "PrecisionRecallF1AtK",
     "PrecisionRecallF1AtThreshold",
@@ -34,6 +36,7 @@ __all__ = [
     "chance_level",
     "coverage",
     "evaluate",
+    "label_group",
     "precision_recall_f1_at_k",
     "prevalence",
 ]

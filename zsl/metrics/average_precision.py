@@ -68,14 +68,14 @@ def _tied(scores: NDArray[np.floating], targets: NDArray[np.int8]) -> float:
         return np.nan
     known = np.sort(scores if (targets >= 0).all() else scores[targets >= 0])
     hits = len(positives) - np.searchsorted(positives, positives)
-    asked = len(known) - np.searchsorted(known, positives)
-    return float(np.mean(hits / asked))
+    depths = len(known) - np.searchsorted(known, positives)
+    return float(np.mean(hits / depths))
 
 
 def _sorted(scores: NDArray[np.floating], targets: NDArray[np.int8]) -> float:
     """AP of one label by its ranking."""
-    _, positives, asked, hits = rank_positives(scores, targets, "sorted")
-    return float(np.mean(hits / asked)) if len(positives) else np.nan
+    _, positives, depths, hits = rank_positives(scores, targets, "sorted")
+    return float(np.mean(hits / depths)) if len(positives) else np.nan
 
 
 class RankedPositives(NamedTuple):
@@ -85,7 +85,7 @@ class RankedPositives(NamedTuple):
     """Known images, the best first."""
     positives: NDArray[np.int64]
     """Those with the label, the best first."""
-    asked: NDArray[np.int64]
+    depths: NDArray[np.int64]
     """(T,): known images down to each distinct threshold at which there is a positive."""
     hits: NDArray[np.int64]
     """(T,): positives down to the same."""
@@ -103,12 +103,12 @@ def rank_positives(
     # The stable sort is much slower.
     ascending = np.argsort(scores[known], kind="stable" if ties == "sorted" else "quicksort")
     ranking = known[ascending[::-1]]
-    places = np.flatnonzero(targets[ranking] == 1)
-    positives = ranking[places]
+    positions = np.flatnonzero(targets[ranking] == 1)
+    positives = ranking[positions]
     hits = np.arange(1, len(positives) + 1)
     if ties == "sorted" or not len(positives):
-        return RankedPositives(ranking, positives, places + 1, hits)
+        return RankedPositives(ranking, positives, positions + 1, hits)
     values = scores[positives]
     is_last = np.append(values[1:] != values[:-1], True)
-    asked = np.searchsorted(-scores[ranking], -values[is_last], side="right")
-    return RankedPositives(ranking, positives, asked, hits[is_last])
+    depths = np.searchsorted(-scores[ranking], -values[is_last], side="right")
+    return RankedPositives(ranking, positives, depths, hits[is_last])

@@ -1,4 +1,4 @@
-"""How sure the figures are: bootstrap over the images (Efron, 1979).
+"""Intervals of the figures by bootstrap over the images (Efron, 1979).
 
 An image drawn c times counts as c images. So a figure is computed from the counts of the drawn
 images, for all replicates at once, and no resampled data is ever made.
@@ -57,12 +57,12 @@ class Bootstrap:
         Args:
             scores: (N, L), finite.
             targets: int8 (N, L).
-            groups: By name, the columns asked together; `zsl` and `seen` are among them.
+            groups: By name, the columns evaluated together.
             ks: The K of P/R/F1@K; one above the number of labels of a group is left out.
             protocol: What counts.
 
         Returns:
-            float64 (R,) by name: `zsl/mAP`, `zsl/F1@3`, ..., `harmonic_mAP`.
+            float64 (R,) under the names of `Evaluation.figures`: mAP, P/R/F1@K, `harmonic_mAP`.
         """
         protocol = protocol or Protocol()
         result = {}
@@ -73,7 +73,8 @@ class Bootstrap:
             else:
                 ap = self.ap(scores[:, columns], targets[:, columns], protocol)
             result[f"{name}/mAP"] = protocol.mean(ap)
-        result["harmonic_mAP"] = harmonic_mean(result["zsl/mAP"], result["seen/mAP"])
+        if {"zsl", "seen"} <= groups.keys():
+            result["harmonic_mAP"] = harmonic_mean(result["zsl/mAP"], result["seen/mAP"])
         return result | self.at_k_figures(scores, targets, groups, ks, protocol)
 
     def at_k_figures(
@@ -87,9 +88,9 @@ class Bootstrap:
         """Those of `figures` that rank labels within an image: P/R/F1@K."""
         result: dict[str, Tensor] = {}
         for name, columns in groups.items():
-            asked = scores[:, columns], targets[:, columns]
+            own = scores[:, columns], targets[:, columns]
             for k in possible_ks(ks, len(columns)):
-                figures = self.at_k(*asked, k, protocol or Protocol())
+                figures = self.at_k(*own, k, protocol or Protocol())
                 result |= {f"{name}/{key}": value for key, value in figures.items()}
         return result
 
@@ -124,15 +125,15 @@ def _ap(
     Known images are summed between one distinct score of a positive and the next, not one by one.
     """
     num_replicates = counts.shape[1]
-    ranking, positives, asked, hits = rank_positives(scores, targets, protocol.ties)
+    ranking, positives, depths, hits = rank_positives(scores, targets, protocol.ties)
     if not len(positives):
         return torch.full((num_replicates,), torch.nan, dtype=torch.float64)
-    num_asked = _sums(counts, ranking, asked).cumsum_(dim=0)
+    num_retrieved = _sums(counts, ranking, depths).cumsum_(dim=0)
     new_hits = _sums(counts, positives, hits)
     num_hits = new_hits.cumsum(dim=0)
     num_positives = num_hits[-1].double()
-    # In place: of a frequent label, each of these has half as many rows as there are images.
-    precision = num_hits.div_(num_asked.clamp_(min=1))
+    # In place: for a frequent label each of these has half as many rows as there are images.
+    precision = num_hits.div_(num_retrieved.clamp_(min=1))
     return precision.mul_(new_hits).sum(dim=0).double() / num_positives
 
 

@@ -1,10 +1,9 @@
-"""Scores made comparable between labels, for what ranks labels within an image (F1@K).
+"""Scores made comparable between labels, for metrics that rank labels within an image (F1@K).
 
-mAP ranks images within a label and doesn't ask for that; in GZSL labels that were trained can
-score higher than others everywhere, or lower, and so take all places among an image's best, or
-none. Both remedies are fitted on validation images, with held-out labels in the place of unseen
-ones. They shift a label's scores or stretch them, so they leave its ranking of images, and mAP, as
-they were.
+mAP ranks images within a label and doesn't need that; in GZSL labels that were trained can score
+higher than others everywhere, or lower, and so be all of an image's best labels, or none. Both
+remedies are fitted on validation images, with held-out labels in the place of unseen ones. They
+shift a label's scores or stretch them, so they leave its ranking of images, and mAP, as they were.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ def calibrated_stacking(scores: Tensor, targets: Tensor, is_seen: Tensor, k: int
         k: The K of F1@K.
 
     Returns:
-        The bias; 0 where none is better.
+        The bias; 0 if no other is better.
 
     Raises:
         InputError: There is nothing to fit on.
@@ -49,7 +48,7 @@ def calibrated_stacking(scores: Tensor, targets: Tensor, is_seen: Tensor, k: int
         best = best.topk(min(k, best.shape[1]), dim=1).indices
         return int((best_targets.gather(1, best) == 1).sum())
 
-    # Labels asked and positives stay as they are: the most hits are the best F1@K.
+    # Numbers of predicted labels and positives don't change: the most hits are the best F1@K.
     gaps = (seen_scores.unsqueeze(2) - other_scores.unsqueeze(1)).flatten().numpy()
     levels = np.linspace(0, 1, _NUM_BIASES)
     return max([0.0, *np.quantile(gaps[np.isfinite(gaps)], levels).tolist()], key=hits)
@@ -126,7 +125,7 @@ def _fit(scores: Tensor, targets: Tensor) -> tuple[float, float, float, float]:
     features = [scores[images, labels].double(), mean[labels], std[labels]]
     chosen = torch.stack(features, dim=1).numpy()
     present = (targets[images, labels] == 1).numpy()
-    # Of like size, so that the solver goes straight to the optimum.
+    # Standardized features let the solver converge quickly.
     centre, scale = chosen.mean(axis=0), chosen.std(axis=0).clip(1e-6)
     model = LogisticRegression(C=1e4, max_iter=1000).fit((chosen - centre) / scale, present)
     weights = model.coef_[0] / scale

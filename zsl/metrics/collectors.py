@@ -38,7 +38,7 @@ class Collector(Metric):
         """Adds a batch.
 
         Args:
-            index: int64 (B,), the images' places in the split.
+            index: int64 (B,), the images' positions in the split.
             scores: (B, L), any floating dtype, kept as float32.
             targets: int8 (B, L).
         """
@@ -65,7 +65,7 @@ class Collector(Metric):
 
 
 class Predictions(Collector):
-    """Gives what was collected."""
+    """The scores and targets of a split, as the result of a metric."""
 
     def compute(self) -> tuple[list[int], Tensor, Tensor]:
         """Returns N indices, ascending, scores float32 (N, L) and targets int8 (N, L)."""

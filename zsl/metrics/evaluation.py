@@ -1,4 +1,4 @@
-"""The figures of one split: groups of labels asked together, each beside its chance level.
+"""The figures of one split: groups of labels evaluated together, each beside its chance level.
 
 mAP ranks images within a label, P/R/F1@K rank labels within an image.
 """
@@ -6,7 +6,7 @@ mAP ranks images within a label, P/R/F1@K rank labels within an image.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
@@ -28,14 +28,14 @@ THRESHOLD = 0.5
 
 
 def prevalence(targets: Tensor) -> Tensor:
-    """Part (L,) of the images with a known target int8 (N, L) that have the label."""
+    """Share (L,) of the images with a known target int8 (N, L) that have the label."""
     return (targets == 1).sum(dim=0) / (targets >= 0).sum(dim=0).clamp(min=1)
 
 
 def chance_level(
     targets: Tensor, ks: Sequence[int] = KS, protocol: Protocol | None = None
 ) -> dict[str, float]:
-    """Expected mAP and P/R/F1@K of scores that say nothing.
+    """Expected mAP and P/R/F1@K of uninformative scores.
 
     A constant score has the label's prevalence as AP; K labels drawn at random hit in
     proportion to an image's positives.
@@ -50,15 +50,15 @@ def chance_level(
     result = {"mAP": (protocol or Protocol()).mean(constant).item()}
     known, positives = (targets >= 0).sum(dim=1), (targets == 1).sum(dim=1)
     for k in possible_ks(ks, targets.shape[1]):
-        asked = known.clamp(max=k)
-        hits = (asked * positives / known.clamp(min=1)).sum()
-        figures = precision_recall_f1(hits, asked.sum(), positives.sum())
+        predicted = known.clamp(max=k)
+        hits = (predicted * positives / known.clamp(min=1)).sum()
+        figures = precision_recall_f1(hits, predicted.sum(), positives.sum())
         result |= at_k_names(k, [figure.item() for figure in figures])
     return result
 
 
 def possible_ks(ks: Sequence[int], num_labels: int) -> list[int]:
-    """The K of which a group has as many labels."""
+    """Returns the K that are at most the number of labels."""
     return [k for k in ks if k <= num_labels]
 
 
@@ -69,7 +69,7 @@ def at_k_names(k: int, values: Sequence[T]) -> dict[str, T]:
 
 @dataclass(frozen=True)
 class GroupResult:
-    """Figures of the labels that are asked together."""
+    """Figures of labels that are evaluated together."""
 
     num_images: int
     """Images that count under the protocol."""
@@ -79,33 +79,45 @@ class GroupResult:
     metrics: dict[str, float]
     """mAP; P@3, R@3, F1@3, ...; OP, OR, OF1, CP, CR, CF1 at `THRESHOLD`; coverage."""
     chance: dict[str, float]
-    """mAP and P/R/F1@K of scores that say nothing."""
+    """mAP and P/R/F1@K of uninformative scores."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of one split."""
+    """Figures of one split under one protocol."""
 
     protocol: Protocol
     num_images: int
     average_precision: Tensor
     """float64 (L,), over all images; NaN for a label without a positive."""
     groups: dict[str, GroupResult]
+    calibration: str = ""
+    """How the scores were calibrated; empty for raw scores."""
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """95 % intervals by the names of `figures`, where a bootstrap made them."""
 
     @property
-    def harmonic_map(self) -> float:
-        """Harmonic mean of unseen (`zsl`) and `seen` mAP."""
+    def harmonic_map(self) -> float | None:
+        """Harmonic mean of the mAP of the groups `zsl` and `seen`; None unless both are there."""
+        if not {"zsl", "seen"} <= self.groups.keys():
+            return None
         maps = [self.groups[name].metrics["mAP"] for name in ("zsl", "seen")]
         return harmonic_mean(*torch.tensor(maps, dtype=torch.float64)).item()
 
-    def logged(self, split: str) -> dict[str, float]:
-        """The figures under their logged names, e.g. `test/zsl/F1@3`."""
-        named = {
-            f"{split}/{group}/{name}": value
+    @property
+    def figures(self) -> dict[str, float]:
+        """All figures by group and metric, e.g. `zsl/F1@3`, and `harmonic_mAP` if there is one."""
+        figures = {
+            f"{group}/{name}": value
             for group, result in self.groups.items()
             for name, value in result.metrics.items()
         }
-        return named | {f"{split}/harmonic_mAP": self.harmonic_map}
+        harmonic = self.harmonic_map
+        return figures if harmonic is None else figures | {"harmonic_mAP": harmonic}
+
+    def logged(self, split: str) -> dict[str, float]:
+        """Returns the figures under their logged names, e.g. `test/zsl/F1@3`."""
+        return {f"{split}/{name}": value for name, value in self.figures.items()}
 
 
 def evaluate(
@@ -115,15 +127,14 @@ def evaluate(
     ks: Sequence[int] = KS,
     protocol: Protocol | None = None,
 ) -> Evaluation:
-    """Metrics of groups of labels, with their chance level.
-
-    A K above the number of labels of a group is left out.
+    """Computes the metrics of groups of labels, and their chance level.
 
     Args:
         scores: Logits (N, L), finite.
         targets: int8 (N, L).
-        groups: By name, the columns asked together; `zsl` and `seen` are among them.
-        ks: The K of P/R/F1@K.
+        groups: By name, the columns evaluated together. The names are free; of `zsl` and `seen`
+            there is a harmonic mean too.
+        ks: The K of P/R/F1@K; one above the number of labels of a group is left out.
         protocol: What counts; the default is that of BiAM, but for ties.
 
     Raises:
@@ -132,39 +143,45 @@ def evaluate(
     check_finite(scores)
     protocol = protocol or Protocol()
     ap = protocol.average_precision(scores, targets)
-    results = {}
-    for name, columns in groups.items():
-        asked_scores, asked_targets, group_ap = scores[:, columns], targets[:, columns], ap[columns]
-        if protocol.images == "labelled_images":
-            kept = protocol.images_kept(asked_targets)
-            asked_scores, asked_targets = asked_scores[kept], asked_targets[kept]
-            group_ap = protocol.average_precision(asked_scores, asked_targets)
-        metrics = {"mAP": protocol.mean(group_ap).item()}
-        for k in possible_ks(ks, len(columns)):
-            metrics |= at_k_names(k, precision_recall_f1_at_k(asked_scores, asked_targets, k))
-        metrics |= at_threshold(asked_scores, asked_targets, THRESHOLD)
-        metrics["coverage"] = coverage(asked_scores, asked_targets)
-        results[name] = GroupResult(
-            num_images=len(asked_targets),
-            num_labels=len(columns),
-            num_empty=int(group_ap.isnan().sum()),
-            metrics=metrics,
-            chance=chance_level(asked_targets, ks, protocol),
-        )
+    results = {
+        name: _group_result(scores[:, columns], targets[:, columns], ap[columns], ks, protocol)
+        for name, columns in groups.items()
+    }
     return Evaluation(protocol, len(scores), ap, results)
 
 
+def _group_result(
+    scores: Tensor, targets: Tensor, ap: Tensor, ks: Sequence[int], protocol: Protocol
+) -> GroupResult:
+    if protocol.images == "labelled_images":
+        kept = protocol.images_kept(targets)
+        scores, targets = scores[kept], targets[kept]
+        ap = protocol.average_precision(scores, targets)
+    metrics = {"mAP": protocol.mean(ap).item()}
+    for k in possible_ks(ks, len(ap)):
+        metrics |= at_k_names(k, precision_recall_f1_at_k(scores, targets, k))
+    metrics |= at_threshold(scores, targets, THRESHOLD)
+    metrics["coverage"] = coverage(scores, targets)
+    return GroupResult(
+        num_images=len(targets),
+        num_labels=len(ap),
+        num_empty=int(ap.isnan().sum()),
+        metrics=metrics,
+        chance=chance_level(targets, ks, protocol),
+    )
+
+
 def check_finite(scores: Tensor) -> None:
-    """Refuses scores (N, L) that are no numbers.
+    """Refuses scores (N, L) that are not finite numbers.
 
     Raises:
-        InputError: A score is not finite.
+        InputError: A score is infinite or NaN.
     """
     broken = ~scores.isfinite()
     if broken.any():
-        image, label = (int(place) for place in broken.nonzero()[0])
+        image, label = broken.nonzero()[0].tolist()
         raise InputError(
             f"{int(broken.sum()):,} of {scores.numel():,} scores are not finite numbers, the first "
             f"that of image {image} and label {label}, counted from 0: the training diverged; "
-            "lower model.learning_rate or take trainer.precision 32-true."
+            "lower the learning rate, or train in 32-bit precision."
         )

@@ -1,4 +1,4 @@
-"""What is said of each image: precision, recall and F1 of its K best labels, or above a threshold.
+"""Metrics of the labels predicted for an image: its K best ones, or those above a threshold.
 
 Targets are 1 present, 0 absent, -1 unknown; unknown entries are left out of every figure.
 """
@@ -17,10 +17,10 @@ _IMAGES_AT_ONCE = 4096  # Bounds the memory.
 
 
 class Counts(NamedTuple):
-    """Labels of each image, int64 (N,): asked, present, and both."""
+    """Numbers of labels of each image, int64 (N,): predicted and present, predicted, present."""
 
     hits: Tensor
-    asked: Tensor
+    predicted: Tensor
     positives: Tensor
 
 
@@ -42,14 +42,14 @@ def counts_at_k(scores: Tensor, targets: Tensor, k: int) -> Counts:
 
 
 def check_k(k: int, num_labels: int) -> None:
-    """Refuses a K that asks more labels than there are.
+    """Refuses a K below 1 or above the number of labels.
 
     Raises:
-        InputError: It does, or is below 1.
+        InputError: K is out of this range.
     """
     require(
         1 <= k <= num_labels,
-        f"K is {k}, but {num_labels} labels are asked; choose a K from 1 to {num_labels}.",
+        f"K is {k}, but there are {num_labels} labels; choose a K from 1 to {num_labels}.",
     )
 
 
@@ -61,25 +61,26 @@ def _counts_at_k(scores: Tensor, targets: Tensor, k: int) -> Counts:
 
 
 def precision_recall_f1(
-    hits: Tensor, asked: Tensor, positives: Tensor
+    hits: Tensor, predicted: Tensor, positives: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """P = hits / asked, R = hits / positives and F1 = 2 hits / (asked + positives), of any shape.
+    """Precision, recall and F1 from counts, of any shape.
 
-    0 where nothing is asked or present.
+    P = hits / predicted, R = hits / positives and F1 = 2 hits / (predicted + positives); 0
+    where nothing is predicted or present.
     """
-    hits, asked, positives = hits.double(), asked.double(), positives.double()
+    hits, predicted, positives = hits.double(), predicted.double(), positives.double()
     return (
-        hits / asked.clamp(min=1),
+        hits / predicted.clamp(min=1),
         hits / positives.clamp(min=1),
-        2 * hits / (asked + positives).clamp(min=1),
+        2 * hits / (predicted + positives).clamp(min=1),
     )
 
 
 def precision_recall_f1_at_k(scores: Tensor, targets: Tensor, k: int) -> tuple[float, float, float]:
     """Micro-averaged precision, recall and F1 of each image's K best labels.
 
-    `P = hits / labels asked`, `R = hits / positives`, over all images; K labels are asked of an
-    image, fewer where fewer are known. Gong et al., arXiv 1312.4894.
+    `P = hits / predicted labels`, `R = hits / positives`, over all images; K labels are predicted
+    for an image, fewer where fewer are known. Gong et al., arXiv 1312.4894.
 
     Args:
         scores: (N, L).
@@ -98,8 +99,8 @@ def at_threshold(scores: Tensor, targets: Tensor, threshold: float = 0.5) -> dic
     """Precision, recall and F1 of the labels whose probability is above a threshold.
 
     Overall (`OP`, `OR`, `OF1`): counted over all images and labels. Per class (`CP`, `CR`): the
-    mean of each label's precision and recall, 0 for a label that is never asked or never present;
-    `CF1` is the harmonic mean of the two. As in Chen et al. (ML-GCN), arXiv 1904.03582.
+    mean of each label's precision and recall, 0 for a label that is never predicted or never
+    present; `CF1` is the harmonic mean of the two. As in Chen et al. (ML-GCN), arXiv 1904.03582.
 
     Args:
         scores: Logits (N, L).
@@ -107,12 +108,13 @@ def at_threshold(scores: Tensor, targets: Tensor, threshold: float = 0.5) -> dic
         threshold: Between 0 and 1.
 
     Raises:
-        InputError: The threshold is no probability between 0 and 1.
+        InputError: The threshold is not between 0 and 1.
     """
     check_threshold(threshold)
-    asked = (scores > torch.tensor(threshold, dtype=torch.float64).logit().item()) & (targets >= 0)
-    hits = (asked & (targets == 1)).sum(dim=0)
-    counts = (hits, asked.sum(dim=0), (targets == 1).sum(dim=0))
+    logit = torch.tensor(threshold, dtype=torch.float64).logit().item()
+    predicted = (scores > logit) & (targets >= 0)
+    hits = (predicted & (targets == 1)).sum(dim=0)
+    counts = (hits, predicted.sum(dim=0), (targets == 1).sum(dim=0))
     overall = precision_recall_f1(*(count.sum() for count in counts))
     precision, recall, _ = (values.mean() for values in precision_recall_f1(*counts))
     figures = [*overall, precision, recall, harmonic_mean(precision, recall)]
@@ -120,15 +122,15 @@ def at_threshold(scores: Tensor, targets: Tensor, threshold: float = 0.5) -> dic
 
 
 def harmonic_mean(first: Tensor, second: Tensor) -> Tensor:
-    """Of two tensors of one shape, at least 0; 0 where both are."""
+    """Harmonic mean of two tensors of one shape, at least 0 each; 0 where both are 0."""
     return 2 * first * second / (first + second).clamp(min=1e-12)
 
 
 def check_threshold(threshold: float) -> None:
-    """Refuses a threshold that is no probability between 0 and 1.
+    """Refuses a threshold that is not between 0 and 1.
 
     Raises:
-        InputError: It is none.
+        InputError: It is 0 or below, or 1 or above.
     """
     require(0 < threshold < 1, f"The threshold is {threshold}; expected between 0 and 1.")
 

@@ -37,7 +37,8 @@ class Protocol:
     `all_images` (BiAM, LESA, MKT) or `labelled_images` (ML-Decoder, SDL, DualCoOp).
 
     Args:
-        images: `all_images`, or `labelled_images`: those with a positive among the labels asked.
+        images: `all_images`, or `labelled_images`: those with a positive among the
+            evaluated labels.
         empty: A label without a positive counts as AP 0 (`zero`), or not at all (`skip`).
         ties: `averaged`, as scikit-learn does, or `sorted`: one after the other.
 
@@ -72,7 +73,7 @@ class Protocol:
         return "; ".join(choices[getattr(self, name)] for name, choices in _CHOICES.items())
 
     def images_kept(self, targets: Tensor) -> Tensor | slice:
-        """What picks the images that count, by their targets int8 (N, L) of the labels asked."""
+        """Index of the images that count, by the targets int8 (N, L) of the evaluated labels."""
         return slice(None) if self.images == "all_images" else (targets == 1).any(dim=1)
 
     def average_precision(self, scores: Tensor, targets: Tensor) -> Tensor:

@@ -39,6 +39,15 @@ from zsl.models import (
 )
 from zsl.tasks.optimization import OptimizationConfig, schedule_steps
 
+_PARTS: dict[str, Any] = {
+    "backbone": BackboneConfig,
+    "head": HeadConfig,
+    "augmentation": QueryAugmentationConfig,
+    "loss": Loss,
+    "optimization": OptimizationConfig,
+}
+"""What a task is made of, besides labels and data: the settings that a checkpoint holds."""
+
 
 class ZeroShotTask(pl.LightningModule):
     """Trains a tagger on the seen labels; selects on held-out ones; tests on unseen ones.
@@ -285,17 +294,12 @@ class ZeroShotTask(pl.LightningModule):
             vocabulary = Vocabulary.ordered(contents.names, contents.roles)
             encoder = encoder_from_recipe(contents.encoder, trust_code)
             encoder.remember(vocabulary.names, checkpoint.tensors["network.label_vectors"])
-            backbone = restore_part(settings["backbone"], BackboneConfig, trust_code)
-            task = cls(
-                vocabulary,
-                contents.image_size,
-                encoder,
-                backbone.without_weights(),
-                restore_part(settings["head"], HeadConfig, trust_code),
-                restore_part(settings["augmentation"], QueryAugmentationConfig, trust_code),
-                restore_part(settings["loss"], Loss, trust_code),
-                restore_part(settings["optimization"], OptimizationConfig, trust_code),
-            )
+            parts = {
+                name: restore_part(part, _PARTS[name], trust_code)
+                for name, part in settings.items()
+            }
+            parts["backbone"] = parts["backbone"].without_weights()
+            task = cls(vocabulary, contents.image_size, encoder, **parts)
             task.load_state_dict(checkpoint.tensors)
         except LOAD_ERRORS as error:
             source = f"The checkpoint {checkpoint.path}"

@@ -1,0 +1,56 @@
+"""Scores of a task that never was, on data that is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from zsl.evaluation.scoring import TaskScores
+from zsl.labels import Role, Vocabulary
+
+
+def make_scored(
+    roles: list[str],
+    num_images: int = 12,
+    name: str = "first",
+    labels: list[str] | None = None,
+    groups: dict[str, list[int]] | None = None,
+    image: Callable[[int], Image.Image] = lambda row: Image.new("RGBA", (500, 20 + row)),
+    validation: tuple[Tensor, Tensor] | None = None,
+) -> TaskScores:
+    """Random scores of labels in the order of their roles; the first has no positive."""
+    generator = torch.Generator().manual_seed(len(name))
+    labels = labels or [f"label {position}" for position in range(len(roles))]
+    vocabulary = Vocabulary(labels, roles)
+    vectors = torch.randn(len(roles), 4, generator=generator)
+    scores = torch.randn(num_images, len(roles), generator=generator)
+    targets = torch.randint(-1, 2, scores.shape, generator=generator).to(torch.int8)
+    targets[:, 0].clamp_(max=0)
+    num_seen, num_unseen = (len(vocabulary.select(role)) for role in (Role.SEEN, Role.UNSEEN))
+    columns = list(range(len(roles)))
+    default = {"zsl": columns[len(roles) - num_unseen :], "gzsl": columns}
+    default |= {"seen": columns[:num_seen]}
+    task = SimpleNamespace(
+        vocabulary=vocabulary,
+        groups=lambda *roles: groups or default,
+        network=SimpleNamespace(label_vectors=vectors),
+        hparams={
+            "head": {"class_path": "zsl.models.MLDecoderConfig", "init_args": {}},
+            "backbone": {"class_path": "zsl.models.TimmBackboneConfig", "init_args": {}},
+        },
+        encoder=SimpleNamespace(describe=lambda: "random vectors"),
+    )
+    data: Any = SimpleNamespace(
+        recipe={"class_path": "fakes.Fake", "init_args": {}},
+        fingerprint="0123456789abcdef",
+        omitted=lambda split: 0,
+        test_dataset=SimpleNamespace(picture=image),
+    )
+    index, path = range(num_images), Path("runs/<odd>&/\udcff.ckpt")
+    return TaskScores(task, data, "32-true", index, scores, targets, validation, name, path)

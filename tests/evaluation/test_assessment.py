@@ -1,0 +1,78 @@
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from tests.evaluation.fakes import make_scored
+from zsl.evaluation.assessment import assess, compare
+from zsl.evaluation.report import write_evaluation
+from zsl.evaluation.results import figures_frame
+from zsl.metrics import Protocol
+from zsl.metrics.bootstrap import Bootstrap
+
+ROLES = ["seen"] * 6 + ["held_out"] * 2 + ["unseen"] * 6
+
+
+def test_labels_of_a_fixed_set_of_classes_are_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scored = make_scored(["seen"] * 5, groups={"classes": [0, 1, 2, 3, 4], "rare": [0, 1]})
+    write_evaluation([assess(scored, [Protocol()], (3,), Bootstrap(12, 5))], tmp_path)
+    text = capsys.readouterr().out
+    assert "classes          all_images      12       5      1" in text
+    assert "Harmonic" not in text
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["protocol"]["num_labels"] == {"classes": 5, "rare": 2}
+    assert {"test/classes/F1@3", "test/rare/mAP"} <= set(results["intervals"])
+    assert "test/harmonic_mAP" not in results["metrics"]
+    assert set(pd.read_csv(tmp_path / "results.csv")["group"]) == {"classes", "rare"}
+    assert "harmonic" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_calibration_ranks_labels_anew_and_no_image_within_a_label() -> None:
+    targets = (torch.rand(40, 14, generator=torch.Generator().manual_seed(0)) < 0.5).to(torch.int8)
+    validation = targets + torch.randn(40, 14, generator=torch.Generator().manual_seed(1)), targets
+    scored = make_scored(ROLES, validation=validation)
+    protocols = [Protocol(), Protocol("labelled_images")]
+    assessment = assess(scored, protocols, (3,), Bootstrap(12, 5))
+    assert assessment.calibration["num_held_out_labels"] == 2
+    frame = figures_frame("name", assessment.evaluations)
+    rows = frame[(frame["metric"] == "mAP") & (frame["protocol"] == "all_images")]
+    assert list(zip(rows["group"], rows["calibration"], strict=True)) == [
+        *(("zsl", ""), ("zsl", "per label")),
+        *(("gzsl", ""), ("gzsl", "stacking"), ("gzsl", "per label"), ("seen", "")),
+    ]
+    for _, same in frame[frame["metric"] == "mAP"].groupby(["group", "protocol"]):
+        assert same["value"].nunique() == 1
+    # Figures above a threshold need probabilities, which stacking does not leave.
+    assert "CF1" not in set(frame.loc[frame["calibration"] == "stacking", "metric"])
+    # What is calibrated has intervals where its ranking is another.
+    calibrated = frame[frame["calibration"] != ""]
+    has_interval = calibrated["low"].notna()
+    assert set(calibrated.loc[has_interval, "metric"]) == {"P@3", "R@3", "F1@3"}
+
+
+def test_held_out_labels_without_a_positive_leave_calibration_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # The tables of images refuse this beforehand; other data need not.
+    nothing = torch.randn(5, 14), torch.zeros(5, 14, dtype=torch.int8)
+    assessment = assess(make_scored(ROLES, validation=nothing), [Protocol()], (3,), None)
+    assert "no calibrated figures: Of 6 seen labels none is present" in capsys.readouterr().out
+    assert assessment.calibration == {}
+    assert len(assessment.evaluations) == 1
+
+
+def test_checkpoints_of_other_labels_are_not_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    one, same, other = (
+        assess(make_scored(roles, name=name), [Protocol()], (3,), Bootstrap(12, 5))
+        for roles, name in ((ROLES, "one"), (ROLES, "two"), (ROLES[1:], "other"))
+    )
+    comparisons = compare(one, [same, other])
+    assert set(comparisons["second"]) == {"two"}
+    assert comparisons["metric"].tolist() == [
+        *("zsl/mAP", "gzsl/mAP", "seen/mAP", "harmonic_mAP", "zsl/F1@3", "gzsl/F1@3")
+    ]
+    assert "note: other is not compared with one" in capsys.readouterr().out
