@@ -51,17 +51,6 @@ def test_full_decoding_looks_where_the_published_layer_does(
     torch.testing.assert_close(head.attention(tokens, vectors), expected)
 
 
-def test_attention_leaves_what_is_kept_of_all_labels() -> None:
-    head = WordMLDecoder(10, 6, **OPTIONS).eval()
-    tokens, vectors = torch.randn(2, 9, 10), torch.randn(8, 6)
-    with torch.no_grad():
-        head(tokens, vectors)
-        kept = head._cache._kept["queries"].result
-        head.attention(tokens, vectors[:3])
-        head(tokens, vectors)
-    assert head._cache._kept["queries"].result is kept
-
-
 def test_a_label_looks_where_its_group_does() -> None:
     torch.manual_seed(2)
     vectors, tokens = torch.randn(20, 6), torch.randn(3, 9, 10)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from timm.data import resolve_model_data_config
 from torch import Tensor
 
 from zsl.errors import InputError, require
-from zsl.models.ml_decoder import FixedMLDecoder, GroupedWordMLDecoder, MLDecoder, WordMLDecoder
+from zsl.models.ml_decoder import (
+    DecoderOptions,
+    FixedMLDecoder,
+    GroupedWordMLDecoder,
+    MLDecoder,
+    WordMLDecoder,
+)
 from zsl.models.network import TaggerNetwork
 from zsl.models.tokens import ToTokens
 
@@ -25,10 +31,7 @@ def add_ml_decoder_head(
     query_dim: int | None = None,
     group_queries: Tensor | None = None,
     image_shape: ImageShape = None,
-    embed_dim: int = 768,
-    num_heads: int = 8,
-    feedforward_dim: int = 2048,
-    dropout: float = 0.1,
+    **options: Unpack[DecoderOptions],
 ) -> Any:
     """Replaces pooling and classifier of a timm model by an ML-Decoder head.
 
@@ -46,10 +49,8 @@ def add_ml_decoder_head(
         group_queries: (K, W) queries of groups of words, as from `group_labels`.
         image_shape: Channels, height and width of the images that the model takes; None takes those
             of timm's description of it.
-        embed_dim: Width D of the decoder.
-        num_heads: Number of attention heads; divides `embed_dim`.
-        feedforward_dim: Width of the hidden layer of the feed-forward part.
-        dropout: Dropout rate in the decoder; timm's own before the classifier (`drop_rate`) stays.
+        **options: `embed_dim`, `num_heads`, `feedforward_dim` and `dropout` of `MLDecoder`; timm's
+            own dropout before the classifier (`drop_rate`) stays.
 
     Returns:
         For fixed classes the model itself, with the head in its classifier's place; a
@@ -66,16 +67,15 @@ def add_ml_decoder_head(
         raise InputError("query_dim and group_queries are two modes; give one of them.")
     to_tokens, features = _inspect(model, image_shape)
     token_dim = to_tokens(features).shape[2]
-    widths = (embed_dim, num_heads, feedforward_dim, dropout)
     head: MLDecoder
     if query_dim is not None:
-        head = WordMLDecoder(token_dim, query_dim, *widths)
+        head = WordMLDecoder(token_dim, query_dim, **options)
     elif group_queries is not None:
-        head = GroupedWordMLDecoder(token_dim, group_queries, *widths)
+        head = GroupedWordMLDecoder(token_dim, group_queries, **options)
     else:
         num_classes = model.num_classes if num_classes is None else num_classes
         require(num_classes >= 1, f"{_name(model)} has no classes of its own; give num_classes.")
-        head = FixedMLDecoder(token_dim, num_classes, num_groups, *widths)
+        head = FixedMLDecoder(token_dim, num_classes, num_groups, **options)
     head.to_tokens = to_tokens
     head.to(next(model.parameters())).train(model.training)
     if isinstance(head, FixedMLDecoder) and _has_place(model, head, features, image_shape):

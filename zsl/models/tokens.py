@@ -58,6 +58,11 @@ class OnMeanToken(nn.Module):
         self.to_tokens = ToTokens()
         self.decoder = decoder
 
-    def forward(self, features: Tensor, queries: Tensor) -> Tensor:
+    def prepare(self, queries: Tensor) -> Any:
+        """Returns what the decoder prepares of label vectors (L, W); these, if it does not."""
+        prepare = getattr(self.decoder, "prepare", None)
+        return queries if prepare is None else prepare(queries)
+
+    def forward(self, features: Tensor, queries: Any) -> Tensor:
         """Returns logits (B, L) of tokens (B, T, C) or a map for label vectors (L, W)."""
         return self.decoder(self.to_tokens(features).mean(dim=1, keepdim=True), queries)
