@@ -20,8 +20,10 @@ from zsl.models import Backbone
         ("test_vit", None, 64, 16),
         ("test_vit", 16, 64, 16),
         ("test_nfnet", None, 64, 4),
-        ("swin_tiny_patch4_window7_224", None, 64, 4),
-        ("swin_tiny_patch4_window7_224", 16, 64, 16),
+        ("test_mambaout", None, 64, 4),
+        ("test_mambaout", 16, 64, 16),
+        pytest.param("swin_tiny_patch4_window7_224", None, 64, 4, marks=pytest.mark.slow),
+        pytest.param("swin_tiny_patch4_window7_224", 16, 64, 16, marks=pytest.mark.slow),
     ],
 )
 def test_tokens_of_convolutions_and_transformers(
@@ -88,7 +90,7 @@ def test_frozen_backbone_never_changes() -> None:
         assert torch.equal(tensor, before[name]), name
 
 
-@pytest.mark.parametrize("name", ["convnext_atto", "mobilenetv3_small_050", "test_vit"])
+@pytest.mark.parametrize("name", ["test_convnext", "mobilenetv3_small_050", "test_vit"])
 def test_every_trained_parameter_has_a_gradient(name: str) -> None:
     backbone = Backbone(name, None, None, 64).train()
     backbone(torch.rand(2, 3, 64, 64)).square().sum().backward()
