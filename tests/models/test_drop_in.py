@@ -201,9 +201,9 @@ def check_refused(model: Any, message: str) -> None:
 
 def test_wrong_requests_are_refused() -> None:
     model = timm.create_model("test_resnet")
-    with pytest.raises(InputError, match="Linear is no timm model with a classifier"):
+    with pytest.raises(InputError, match="Linear is not a timm model with a classifier"):
         add_ml_decoder_head(nn.Linear(3, 3))
-    with pytest.raises(InputError, match="FeatureListNet is no timm model"):
+    with pytest.raises(InputError, match="FeatureListNet is not a timm model"):
         add_ml_decoder_head(timm.create_model("test_resnet", features_only=True))
     with pytest.raises(InputError, match="query_dim and group_queries are two modes"):
         add_ml_decoder_head(model, query_dim=3, group_queries=torch.ones(2, 3))

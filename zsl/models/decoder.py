@@ -2,7 +2,7 @@
 
 Ridnik et al., "ML-Decoder: Scalable and Versatile Classification Head", arXiv 2111.12933.
 There is no self-attention between queries, so the output of a query does not depend on which
-others are asked, and what concerns the queries alone is computed once and not once per image.
+others are queried, and what concerns the queries alone is computed once and not once per image.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class PreparedQueries(NamedTuple):
     normed: Tensor
     """(Q, D): the queries after the first norm."""
     projected: Tensor
-    """(Q, D): the same as the attention asks them."""
+    """(Q, D): these, projected for the attention."""
 
     def split(self, size: int) -> list[PreparedQueries]:
         """Cuts the queries into parts of at most `size`."""

@@ -53,8 +53,8 @@ def add_ml_decoder_head(
             own dropout before the classifier (`drop_rate`) stays.
 
     Returns:
-        For fixed classes the model itself, with the head in its classifier's place; a
-        `TaggerNetwork` of model and head where timm names no such place. For words always a
+        For fixed classes the model itself, with the head as its classifier; a `TaggerNetwork` of
+        model and head where that doesn't work, as with two classifiers. For words always a
         `TaggerNetwork`, since a timm model's `forward` takes no label vectors.
 
     Raises:
@@ -78,19 +78,19 @@ def add_ml_decoder_head(
         head = FixedMLDecoder(token_dim, num_classes, num_groups, **options)
     head.to_tokens = to_tokens
     head.to(next(model.parameters())).train(model.training)
-    if isinstance(head, FixedMLDecoder) and _has_place(model, head, features, image_shape):
+    if isinstance(head, FixedMLDecoder) and _can_install(model, head, features, image_shape):
         return _install(model, head)
     model.reset_classifier(0, "")
     return TaggerNetwork(model, head)
 
 
 def _inspect(model: Any, image_shape: ImageShape) -> tuple[ToTokens, Tensor]:
-    """Tries the model without pooling and classifier: how to make tokens of what it gives."""
+    """Tries the model without pooling and classifier; returns its features and their layout."""
     if hasattr(model, "_orig_mod"):
         raise InputError("The model is compiled; add the head first, then compile.")
     if not (hasattr(model, "reset_classifier") and hasattr(model, "pretrained_cfg")):
         raise InputError(
-            f"{type(model).__name__} is no timm model with a classifier; make one "
+            f"{type(model).__name__} is not a timm model with a classifier; make one "
             "with timm.create_model(name)."
         )
     try:
@@ -120,13 +120,15 @@ def _inspect(model: Any, image_shape: ImageShape) -> tuple[ToTokens, Tensor]:
     return to_tokens, features
 
 
-def _has_place(model: Any, head: FixedMLDecoder, features: Tensor, image_shape: ImageShape) -> bool:
-    """Whether the head can stand where timm's description says that the classifier is."""
+def _can_install(
+    model: Any, head: FixedMLDecoder, features: Tensor, image_shape: ImageShape
+) -> bool:
+    """Whether the model works with the head where timm says that its classifier is."""
     if not isinstance(model.pretrained_cfg.get("classifier"), str):
         return False  # Distilled models have two.
     trial = copy.deepcopy(head).eval()
     with torch.no_grad():
-        trial(features)  # What fails here is no matter of the place.
+        trial(features)  # What fails here is not the model's fault.
     try:
         logits = _try(_install(copy.deepcopy(model), trial), image_shape)
     except Exception:  # Each family does something else with what it did not expect.

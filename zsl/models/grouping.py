@@ -1,8 +1,8 @@
-"""Groups of labels: their queries from the label vectors, and one dot product for each label.
+"""Groups of labels: their queries, and the dot product of each label with its group's output.
 
-Group decoding (Ridnik et al., arXiv 2111.12933) lets one query stand for many
-classes. With words, a label belongs to the group whose query is nearest to its vector, so that
-labels never seen in training have a group too, whichever others are asked with them.
+Group decoding (Ridnik et al., arXiv 2111.12933) lets one query stand for many classes. With
+words, a label belongs to the group whose query is nearest to its vector, so that labels never seen
+in training have a group too, whichever others are queried with them.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def check_group_queries(group_queries: Tensor) -> None:
     """Refuses queries among which the nearest is not defined.
 
     Raises:
-        InputError: They are no matrix, one is not finite or zero, or two have one direction.
+        InputError: They are not a matrix, one is not finite or zero, or two have one direction.
     """
     if group_queries.ndim != 2 or not len(group_queries):
         raise InputError(
