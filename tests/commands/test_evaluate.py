@@ -143,7 +143,7 @@ def test_a_checkpoint_of_another_version_is_one_sentence(
     other["zsl"]["version"] = "9.0"
     torch.save(other, "other.ckpt")
     assert evaluate(["--checkpoint=other.ckpt"]) == 2
-    assert "was saved by zsl 9.0 and does not go with zsl" in capsys.readouterr().err
+    assert "was saved by zsl 9.0 and does not fit zsl" in capsys.readouterr().err
 
 
 def test_what_an_earlier_evaluation_compared_is_not_left(runs: Path, in_tmp_path: Path) -> None:

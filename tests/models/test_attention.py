@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from zsl.models import Backbone, GroupedWordMLDecoder, WordMLDecoder, decoder, group_labels
+from zsl.models import (
+    Backbone,
+    GroupedWordMLDecoder,
+    TimmBackboneConfig,
+    WordMLDecoder,
+    decoder,
+    group_labels,
+)
 from zsl.models.decoder import CrossAttention
 
 OPTIONS: dict[str, Any] = {"embed_dim": 16, "num_heads": 4, "feedforward_dim": 24}
@@ -51,17 +58,6 @@ def test_full_decoding_looks_where_the_published_layer_does(
     torch.testing.assert_close(head.attention(tokens, vectors), expected)
 
 
-def test_attention_leaves_what_is_kept_of_all_labels() -> None:
-    head = WordMLDecoder(10, 6, **OPTIONS).eval()
-    tokens, vectors = torch.randn(2, 9, 10), torch.randn(8, 6)
-    with torch.no_grad():
-        head(tokens, vectors)
-        kept = head._cache._kept["queries"].result
-        head.attention(tokens, vectors[:3])
-        head(tokens, vectors)
-    assert head._cache._kept["queries"].result is kept
-
-
 def test_a_label_looks_where_its_group_does() -> None:
     torch.manual_seed(2)
     vectors, tokens = torch.randn(20, 6), torch.randn(3, 9, 10)
@@ -80,7 +76,9 @@ def test_a_label_looks_where_its_group_does() -> None:
     [("test_resnet", 32, 4), ("test_resnet", 16, 16), ("test_resnet", 8, 64), ("test_vit", 16, 16)],
 )
 def test_every_backbone_has_maps(name: str, stride: int, num_tokens: int) -> None:
-    backbone = Backbone(name, None, stride if name == "test_resnet" else None, 64).eval()
+    backbone = Backbone(
+        TimmBackboneConfig(name, weights=None, stride=stride if name == "test_resnet" else None), 64
+    ).eval()
     head = WordMLDecoder(backbone.token_dim, 6, **OPTIONS).eval()
     with torch.no_grad():
         maps = head.attention(backbone(torch.rand(2, 3, 64, 64)), torch.randn(5, 6))

@@ -1,5 +1,6 @@
 """All heads in two processes: the gradients are those of the whole batch in one."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,19 @@ def make_tokens() -> Tensor:
     return torch.randn(4, 5, 10, generator=torch.Generator().manual_seed(1))
 
 
-def gradients(rank: int, folder: str) -> None:
-    """Runs in each process; the first one saves what it has."""
-    dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=PROCESSES)
+def second_process(index: int, folder: str) -> None:
+    gradients(1, folder)
+
+
+def gradients(rank: int, folder: str) -> list[dict[str, Tensor | None]]:
+    """The gradients of all heads by name, as each process has them."""
+    dist.init_process_group(
+        "gloo",
+        f"file://{folder}/meet",
+        timedelta(minutes=2),
+        rank=rank,
+        world_size=PROCESSES,
+    )
     found = []
     for head, queries in make_heads():
         parallel = DistributedDataParallel(head)
@@ -40,14 +51,14 @@ def gradients(rank: int, folder: str) -> None:
             head.zero_grad()
             parallel(make_tokens().chunk(PROCESSES)[rank], *queries).square().mean().backward()
         found.append({name: p.grad for name, p in head.named_parameters()})
-    if rank == 0:
-        torch.save(found, f"{folder}/gradients.pt")
     dist.destroy_process_group()
+    return found
 
 
 def test_gradients_of_two_processes_are_those_of_the_whole_batch(tmp_path: Path) -> None:
-    spawn(gradients, (str(tmp_path),), nprocs=PROCESSES)
-    found = torch.load(tmp_path / "gradients.pt", weights_only=True)
+    second = spawn(second_process, (str(tmp_path),), join=False)
+    found = gradients(0, str(tmp_path))
+    assert second.join()
     for (head, queries), own in zip(make_heads(), found, strict=True):
         head(make_tokens(), *queries).square().mean().backward()
         expected = {name: parameter.grad for name, parameter in head.named_parameters()}

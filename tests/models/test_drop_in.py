@@ -1,12 +1,13 @@
 import copy
 import pickle
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import timm
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from zsl.errors import InputError
 from zsl.models import FixedMLDecoder, TaggerNetwork, add_ml_decoder_head, group_labels
@@ -17,34 +18,48 @@ OPTIONS: dict[str, Any] = {"embed_dim": 16, "feedforward_dim": 16}
 FAMILIES: dict[str, tuple[int, int]] = {
     # name: (image size, number of tokens)
     "test_resnet": (64, 4),
-    "regnetx_002": (64, 4),
     "test_efficientnet": (64, 4),
     "mobilenetv3_small_050": (64, 4),
     "test_convnext": (64, 4),
     "test_nfnet": (64, 4),
     "test_byobnet": (64, 4),
-    "test_mambaout": (64, 4),
+    "test_mambaout": (64, 4),  # A map with its channels last.
+    "test_coatnet": (64, 4),
+    "test_vit": (64, 16),
+    "test_vit_relpos": (64, 16),  # No class token.
+}
+FULL_SIZE = {
+    "regnetx_002": (64, 4),
     "tresnet_m": (64, 4),
     "mobilevit_xxs": (64, 4),
     "poolformer_s12": (64, 4),
     "pvt_v2_b0": (64, 4),
-    "test_vit": (64, 16),
     "deit_tiny_patch16_224": (64, 16),
     "eva02_tiny_patch14_224": (56, 16),
     "swin_tiny_patch4_window7_224": (64, 4),
     "gmixer_12_224": (64, 16),
-    "test_coatnet": (64, 4),
 }
-TWO_CLASSIFIERS = {"efficientformer_l1": (224, 49), "levit_128s": (224, 16)}
-SIZED = ("test_vit", "deit", "beit", "eva", "swin", "gmixer", "coatnet")
+TWO_CLASSIFIERS = {"tiny efficientformer_l1": (224, 49)}
+FULL_SIZE_TWO_CLASSIFIERS = {"efficientformer_l1": (224, 49), "levit_128s": (224, 16)}
+ALL = FAMILIES | FULL_SIZE | TWO_CLASSIFIERS | FULL_SIZE_TWO_CLASSIFIERS
+SIZED = ("test_vit", "deit", "eva02", "swin", "gmixer", "coatnet")
+
+
+def slow(*names: str) -> list[Any]:
+    return [pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+two_classifiers = [*TWO_CLASSIFIERS, *slow(*FULL_SIZE_TWO_CLASSIFIERS)]
 
 
 def make(name: str, **options: Any) -> tuple[Any, tuple[int, int, int]]:
     """A model, and the shape of the images above, which most convolutions take as they are."""
-    image_size, _ = (FAMILIES | TWO_CLASSIFIERS)[name]
+    image_size, _ = ALL[name]
     if any(part in name for part in SIZED):
         options["img_size"] = image_size
-    return timm.create_model(name, **options), (3, image_size, image_size)
+    if name.startswith("tiny"):
+        options |= {"depths": (1, 1, 1, 1), "embed_dims": (16, 16, 16, 32)}
+    return timm.create_model(name.removeprefix("tiny "), **options), (3, image_size, image_size)
 
 
 def shape_of_tokens(head: nn.Module) -> list[torch.Size]:
@@ -56,9 +71,9 @@ def shape_of_tokens(head: nn.Module) -> list[torch.Size]:
     return shapes
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", [*FAMILIES, *slow(*FULL_SIZE)])
 def test_head_stands_where_the_classifier_was(name: str) -> None:
-    _, num_tokens = FAMILIES[name]
+    _, num_tokens = ALL[name]
     model, shape = make(name, num_classes=5)
     assert add_ml_decoder_head(model, 7, 3, image_shape=shape, **OPTIONS) is model
     head = model.get_classifier()
@@ -73,9 +88,11 @@ def test_head_stands_where_the_classifier_was(name: str) -> None:
     assert next(model.parameters()).grad is not None
 
 
-@pytest.mark.parametrize("name", [*TWO_CLASSIFIERS, "test_resnet", "test_vit", "mobilevit_xxs"])
+@pytest.mark.parametrize(
+    "name", [*two_classifiers, "test_resnet", "test_vit", *slow("mobilevit_xxs")]
+)
 def test_words_on_models_of_any_kind(name: str) -> None:
-    _, num_tokens = (FAMILIES | TWO_CLASSIFIERS)[name]
+    _, num_tokens = ALL[name]
     model, shape = make(name)
     tagger = add_ml_decoder_head(model, query_dim=12, image_shape=shape, **OPTIONS)
     assert isinstance(tagger, TaggerNetwork)
@@ -91,11 +108,11 @@ def test_groups_of_words() -> None:
     assert tagger(torch.rand(2, 3, 64, 64), vectors).shape == (2, 40)
 
 
-@pytest.mark.parametrize("name", TWO_CLASSIFIERS)
+@pytest.mark.parametrize("name", two_classifiers)
 def test_a_model_with_two_classifiers_gets_the_head_after_it(name: str) -> None:
-    _, num_tokens = TWO_CLASSIFIERS[name]
+    _, num_tokens = ALL[name]
     model, shape = make(name)
-    tagger = add_ml_decoder_head(model, 7, **OPTIONS)
+    tagger = add_ml_decoder_head(model, 7, image_shape=shape, **OPTIONS)
     assert isinstance(tagger, TaggerNetwork)
     shapes = shape_of_tokens(tagger.decoder)
     assert tagger(torch.rand(2, *shape)).shape == (2, 7)
@@ -134,6 +151,28 @@ def test_it_can_be_copied_pickled_and_trained_again_with_another_head() -> None:
     assert add_ml_decoder_head(model, 9, **OPTIONS)(images).shape == (2, 9)
 
 
+def fail(images: Tensor) -> Tensor:
+    raise RuntimeError("Cannot pool")
+
+
+@pytest.mark.parametrize(
+    ("forward", "message"),
+    [
+        (fail, r"test_resnet without its pooling gives an ML-Decoder head no tokens \(Cannot pool"),
+        (lambda images: [images], "features of test_resnet before the classifier have parts"),
+        (lambda images: images.mean((2, 3)), r"before the classifier have the shape \(1, 3\); an"),
+        (lambda images: images[:, :, :1, :1], "gives 1 spatial tokens before the classifier"),
+    ],
+)
+def test_models_without_tokens_are_refused_and_unchanged(
+    forward: Callable[[Tensor], Any], message: str
+) -> None:
+    model = timm.create_model("test_resnet", num_classes=5)
+    model.forward = forward
+    check_refused(model, message)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -146,8 +185,11 @@ def test_it_can_be_copied_pickled_and_trained_again_with_another_head() -> None:
         ("pit_ti_224", "pit_ti_224 gives 0 spatial tokens before the classifier"),
     ],
 )
-def test_models_without_tokens_are_refused_and_unchanged(name: str, message: str) -> None:
-    model = timm.create_model(name, num_classes=5)
+def test_full_size_models_without_tokens_are_refused(name: str, message: str) -> None:
+    check_refused(timm.create_model(name, num_classes=5), message)
+
+
+def check_refused(model: Any, message: str) -> None:
     before = copy.deepcopy(model.state_dict())
     with pytest.raises(InputError, match=message):
         add_ml_decoder_head(model, **OPTIONS)
@@ -159,9 +201,9 @@ def test_models_without_tokens_are_refused_and_unchanged(name: str, message: str
 
 def test_wrong_requests_are_refused() -> None:
     model = timm.create_model("test_resnet")
-    with pytest.raises(InputError, match="Linear is no timm model with a classifier"):
+    with pytest.raises(InputError, match="Linear is not a timm model with a classifier"):
         add_ml_decoder_head(nn.Linear(3, 3))
-    with pytest.raises(InputError, match="FeatureListNet is no timm model"):
+    with pytest.raises(InputError, match="FeatureListNet is not a timm model"):
         add_ml_decoder_head(timm.create_model("test_resnet", features_only=True))
     with pytest.raises(InputError, match="query_dim and group_queries are two modes"):
         add_ml_decoder_head(model, query_dim=3, group_queries=torch.ones(2, 3))
@@ -181,11 +223,8 @@ def test_wrong_requests_are_refused() -> None:
 def test_trouble_of_the_head_is_not_taken_for_a_missing_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fail(self: FixedMLDecoder, features: torch.Tensor) -> torch.Tensor:
-        raise RuntimeError("out of memory")
-
-    monkeypatch.setattr(FixedMLDecoder, "forward", fail)
-    with pytest.raises(RuntimeError, match="out of memory"):
+    monkeypatch.setattr(FixedMLDecoder, "forward", lambda self, features: fail(features))
+    with pytest.raises(RuntimeError, match="Cannot pool"):
         add_ml_decoder_head(timm.create_model("test_resnet"), **OPTIONS)
 
 

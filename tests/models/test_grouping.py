@@ -6,7 +6,7 @@ from torch import Tensor
 
 from zsl.errors import InputError
 from zsl.models import group_labels
-from zsl.models.grouping import GroupedVectors, dot_each, nearest_group
+from zsl.models.grouping import GroupedVectors, nearest_group
 
 
 def test_clusters_of_directions_are_found_at_any_length() -> None:
@@ -55,7 +55,6 @@ def test_each_label_meets_the_output_of_its_group(groups: list[int]) -> None:
         dim=1,
     )
     torch.testing.assert_close(products, expected)
-    torch.testing.assert_close(dot_each(outputs, vectors, torch.tensor(groups)), expected)
     weights = torch.randn_like(products)
 
     def gradients(values: Tensor) -> tuple[Tensor, ...]:

@@ -187,6 +187,25 @@ def test_a_label_does_not_depend_on_the_other_labels(
         assert head(tokens, queries[:0]).shape == (3, 0)
 
 
+@word_modes
+@pytest.mark.parametrize(
+    ("dtype", "autocast"),
+    [(torch.float64, False), (torch.float32, True), (torch.bfloat16, False)],
+)
+def test_prepared_labels_give_the_same(
+    make: Callable[[], Any], dtype: torch.dtype, autocast: bool
+) -> None:
+    head = make().eval().to(dtype)
+    head.span = span_of(torch.randn(4, WIDTH)).to(dtype)
+    queries = torch.randn(50, WIDTH)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        prepared = head.prepare(queries)
+        for images in (2, 3):
+            tokens = torch.randn(images, 5, TOKENS, dtype=dtype)
+            for ask in (head, head.attention):
+                assert torch.equal(ask(tokens, prepared), ask(tokens, queries))
+
+
 @all_modes
 def test_batch_size_does_not_matter(make: Callable[[], MLDecoder]) -> None:
     head = make().eval()
@@ -211,7 +230,7 @@ def test_labels_in_parts_give_the_same(training: bool, monkeypatch: pytest.Monke
         return score(part, memory)
 
     monkeypatch.setattr(head, "_score", record)
-    monkeypatch.setattr("zsl.models.ml_decoder._HIDDEN_AT_ONCE_CPU", 3 * 24 * 20)
+    monkeypatch.setattr("zsl.models.decoder._HIDDEN_AT_ONCE_CPU", 3 * 24 * 20)
     with torch.set_grad_enabled(training):
         logits = head(tokens, queries)
     torch.testing.assert_close(logits, expected)
@@ -300,6 +319,15 @@ def test_exported_head_takes_any_number_of_images_and_labels(make: Callable[[], 
     for images, number in ((3, 40), (5, 77), (2, 9)):
         arguments = inputs(head, images=images, labels=number)
         torch.testing.assert_close(program.module()(*arguments), head(*arguments))
+
+
+@word_modes
+@pytest.mark.filterwarnings("ignore")  # Tracing is deprecated, and warns of the checks of shapes.
+def test_traced_head_takes_any_number_of_images_and_labels(make: Callable[[], MLDecoder]) -> None:
+    head = make().eval()
+    traced = torch.jit.trace(head, inputs(head, images=3, labels=9))
+    arguments = inputs(head, images=2, labels=77)
+    torch.testing.assert_close(traced(*arguments), head(*arguments))
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,7 @@ def test_values_in_the_notation_of_python(value: Any) -> None:
     assert {name: found[name] for name in optimization} == optimization
     assert config["model"]["backbone"]["init_args"]["frozen"] is True
     assert config["model"]["backbone"]["init_args"]["weights"] is None
-    assert config["model"]["stride"] == 16
+    assert config["model"]["backbone"]["init_args"]["stride"] == 16
 
 
 @pytest.mark.parametrize("own", [["--config", "table.yaml"], ["--config=table.yaml"]])

@@ -2,11 +2,12 @@
 
 Ridnik et al., "ML-Decoder: Scalable and Versatile Classification Head", arXiv 2111.12933.
 There is no self-attention between queries, so the output of a query does not depend on which
-others are asked, and what concerns the queries alone is computed once and not once per image.
+others are queried, and what concerns the queries alone is computed once and not once per image.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -14,6 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _WEIGHTS_AT_ONCE = 2**22
+# On a CPU about what its caches hold, on a GPU what fills it.
+_HIDDEN_AT_ONCE_CPU = 2**22
+_HIDDEN_AT_ONCE = 2**26
 
 
 class PreparedQueries(NamedTuple):
@@ -22,12 +26,43 @@ class PreparedQueries(NamedTuple):
     normed: Tensor
     """(Q, D): the queries after the first norm."""
     projected: Tensor
-    """(Q, D): the same as the attention asks them."""
+    """(Q, D): these, projected for the attention."""
 
     def split(self, size: int) -> list[PreparedQueries]:
         """Cuts the queries into parts of at most `size`."""
         parts = zip(self.normed.split(size), self.projected.split(size), strict=True)
         return [PreparedQueries(*part) for part in parts]
+
+
+def join_parts(
+    score: Callable[[PreparedQueries], Tensor], queries: PreparedQueries, hidden: int
+) -> Tensor:
+    """Scores Q queries a part at a time, so that memory does not grow with them.
+
+    Args:
+        score: Turns queries into their logits (B, queries).
+        queries: The Q queries.
+        hidden: Number of hidden activations that scoring one query takes.
+
+    Returns:
+        The logits (B, Q).
+    """
+    # A graph has one part, since it must serve other numbers of queries.
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined]
+        return score(queries)
+    at_once = _HIDDEN_AT_ONCE_CPU if queries.normed.device.type == "cpu" else _HIDDEN_AT_ONCE
+    parts = queries.split(max(1, at_once // max(1, hidden)))
+    if len(parts) == 1 or torch.is_grad_enabled():
+        return torch.cat([score(part) for part in parts], dim=1)
+    # Small results kept between large ones that are freed would leave memory in pieces.
+    first, *others = parts
+    scores = score(first)
+    logits = scores.new_empty(len(scores), len(queries.normed))
+    columns, *other_columns = logits.split(len(first.normed), dim=1)
+    columns.copy_(scores)
+    for columns, part in zip(other_columns, others, strict=True):
+        columns.copy_(score(part))
+    return logits
 
 
 class Memory(NamedTuple):

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from timm.data import resolve_model_data_config
 from torch import Tensor
 
 from zsl.errors import InputError, reason_of, require
-from zsl.models.ml_decoder import FixedMLDecoder, GroupedWordMLDecoder, MLDecoder, WordMLDecoder
+from zsl.models.ml_decoder import (
+    DecoderOptions,
+    FixedMLDecoder,
+    GroupedWordMLDecoder,
+    MLDecoder,
+    WordMLDecoder,
+)
 from zsl.models.network import TaggerNetwork
 from zsl.models.tokens import ToTokens
 
@@ -25,10 +31,7 @@ def add_ml_decoder_head(
     query_dim: int | None = None,
     group_queries: Tensor | None = None,
     image_shape: ImageShape = None,
-    embed_dim: int = 768,
-    num_heads: int = 8,
-    feedforward_dim: int = 2048,
-    dropout: float = 0.1,
+    **options: Unpack[DecoderOptions],
 ) -> Any:
     """Replaces pooling and classifier of a timm model by an ML-Decoder head.
 
@@ -46,14 +49,12 @@ def add_ml_decoder_head(
         group_queries: (K, W) queries of groups of words, as from `group_labels`.
         image_shape: Channels, height and width of the images that the model takes; None takes those
             of timm's description of it.
-        embed_dim: Width D of the decoder.
-        num_heads: Number of attention heads; divides `embed_dim`.
-        feedforward_dim: Width of the hidden layer of the feed-forward part.
-        dropout: Dropout rate in the decoder; timm's own before the classifier (`drop_rate`) stays.
+        **options: `embed_dim`, `num_heads`, `feedforward_dim` and `dropout` of `MLDecoder`; timm's
+            own dropout before the classifier (`drop_rate`) stays.
 
     Returns:
-        For fixed classes the model itself, with the head in its classifier's place; a
-        `TaggerNetwork` of model and head where timm names no such place. For words always a
+        For fixed classes the model itself, with the head as its classifier; a `TaggerNetwork` of
+        model and head where that doesn't work, as with two classifiers. For words always a
         `TaggerNetwork`, since a timm model's `forward` takes no label vectors.
 
     Raises:
@@ -66,31 +67,30 @@ def add_ml_decoder_head(
         raise InputError("query_dim and group_queries are two modes; give one of them.")
     to_tokens, features = _inspect(model, image_shape)
     token_dim = to_tokens(features).shape[2]
-    widths = (embed_dim, num_heads, feedforward_dim, dropout)
     head: MLDecoder
     if query_dim is not None:
-        head = WordMLDecoder(token_dim, query_dim, *widths)
+        head = WordMLDecoder(token_dim, query_dim, **options)
     elif group_queries is not None:
-        head = GroupedWordMLDecoder(token_dim, group_queries, *widths)
+        head = GroupedWordMLDecoder(token_dim, group_queries, **options)
     else:
         num_classes = model.num_classes if num_classes is None else num_classes
         require(num_classes >= 1, f"{_name(model)} has no classes of its own; give num_classes.")
-        head = FixedMLDecoder(token_dim, num_classes, num_groups, *widths)
+        head = FixedMLDecoder(token_dim, num_classes, num_groups, **options)
     head.to_tokens = to_tokens
     head.to(next(model.parameters())).train(model.training)
-    if isinstance(head, FixedMLDecoder) and _has_place(model, head, features, image_shape):
+    if isinstance(head, FixedMLDecoder) and _can_install(model, head, features, image_shape):
         return _install(model, head)
     model.reset_classifier(0, "")
     return TaggerNetwork(model, head)
 
 
 def _inspect(model: Any, image_shape: ImageShape) -> tuple[ToTokens, Tensor]:
-    """Tries the model without pooling and classifier: how to make tokens of what it gives."""
+    """Tries the model without pooling and classifier; returns its features and their layout."""
     if hasattr(model, "_orig_mod"):
         raise InputError("The model is compiled; add the head first, then compile.")
     if not (hasattr(model, "reset_classifier") and hasattr(model, "pretrained_cfg")):
         raise InputError(
-            f"{type(model).__name__} is no timm model with a classifier; make one "
+            f"{type(model).__name__} is not a timm model with a classifier; make one "
             "with timm.create_model(name)."
         )
     try:
@@ -120,13 +120,15 @@ def _inspect(model: Any, image_shape: ImageShape) -> tuple[ToTokens, Tensor]:
     return to_tokens, features
 
 
-def _has_place(model: Any, head: FixedMLDecoder, features: Tensor, image_shape: ImageShape) -> bool:
-    """Whether the head can stand where timm's description says that the classifier is."""
+def _can_install(
+    model: Any, head: FixedMLDecoder, features: Tensor, image_shape: ImageShape
+) -> bool:
+    """Whether the model works with the head where timm says that its classifier is."""
     if not isinstance(model.pretrained_cfg.get("classifier"), str):
         return False  # Distilled models have two.
     trial = copy.deepcopy(head).eval()
     with torch.no_grad():
-        trial(features)  # What fails here is no matter of the place.
+        trial(features)  # What fails here is not the model's fault.
     try:
         logits = _try(_install(copy.deepcopy(model), trial), image_shape)
     except Exception:  # Each family does something else with what it did not expect.

@@ -11,21 +11,25 @@ Ridnik et al., "ML-Decoder: Scalable and Versatile Classification Head", arXiv 2
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import NamedTuple, TypedDict, Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zsl.errors import InputError, require
-from zsl.models.decoder import DecoderLayer, Memory, PreparedQueries
-from zsl.models.grouping import GroupedVectors, check_group_queries, dot_each, nearest_group
-from zsl.models.query_cache import QueryCache
+from zsl.models.decoder import DecoderLayer, Memory, PreparedQueries, join_parts
+from zsl.models.grouping import GroupedVectors, check_group_queries, nearest_group
 from zsl.models.tokens import ToTokens
 
-# Hidden activations at a time: on a CPU about what its caches hold, on a GPU what fills it.
-_HIDDEN_AT_ONCE_CPU = 2**22
-_HIDDEN_AT_ONCE = 2**26
+
+class DecoderOptions(TypedDict, total=False):
+    """Arguments of `MLDecoder` that every mode takes."""
+
+    embed_dim: int
+    num_heads: int
+    feedforward_dim: int
+    dropout: float
 
 
 class MLDecoder(nn.Module):
@@ -34,13 +38,13 @@ class MLDecoder(nn.Module):
     Args:
         token_dim: Width C of the backbone's tokens.
         query_dim: Width W of the queries; None if they have the decoder's width.
+        query_relu: Passes the projected queries through a ReLU, as the published head does.
+        span: (W, k) from `span_of`: of each label vector only the part in it is used. None uses the
+            whole.
         embed_dim: Width D of the decoder.
         num_heads: Number of attention heads; divides `embed_dim`.
         feedforward_dim: Width of the hidden layer of the feed-forward part.
         dropout: Dropout rate throughout the decoder.
-        query_relu: Passes the projected queries through a ReLU.
-        span: (W, k), orthonormal columns: of each query only the part in their span is used. None
-            uses the whole.
 
     Raises:
         InputError: A width or rate is out of range, or `num_heads` does not divide `embed_dim`.
@@ -52,20 +56,22 @@ class MLDecoder(nn.Module):
         self,
         token_dim: int,
         query_dim: int | None,
-        embed_dim: int,
-        num_heads: int,
-        feedforward_dim: int,
-        dropout: float,
+        *,
         query_relu: bool = True,
         span: Tensor | None = None,
+        embed_dim: int = 768,
+        num_heads: int = 8,
+        feedforward_dim: int = 2048,
+        dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        require(
-            query_dim is None or query_dim >= 1, f"query_dim is {query_dim}; expected 1 or more."
-        )
-        require(embed_dim >= 1, f"embed_dim is {embed_dim}; expected 1 or more.")
-        require(num_heads >= 1, f"num_heads is {num_heads}; expected 1 or more.")
-        require(feedforward_dim >= 1, f"feedforward_dim is {feedforward_dim}; expected 1 or more.")
+        widths = {
+            "query_dim": query_dim,
+            "embed_dim": embed_dim,
+            "feedforward_dim": feedforward_dim,
+        }
+        for name, number in {**widths, "num_heads": num_heads}.items():
+            require(number is None or number >= 1, f"{name} is {number}; expected 1 or more.")
         require(0 <= dropout < 1, f"dropout is {dropout}; expected 0 to below 1.")
         require(
             embed_dim % num_heads == 0,
@@ -78,7 +84,6 @@ class MLDecoder(nn.Module):
         self.embed_tokens = nn.Linear(token_dim, embed_dim)
         self.embed_queries = None if query_dim is None else nn.Linear(query_dim, embed_dim)
         self.layer = DecoderLayer(embed_dim, num_heads, feedforward_dim, dropout)
-        self._cache = QueryCache()
 
     def _remember(self, features: Tensor) -> Memory:
         """Keys and values of the features: tokens (B, T, C) or a map (B, C, H, W)."""
@@ -90,7 +95,7 @@ class MLDecoder(nn.Module):
             )
         return self.layer.attention.remember(F.relu(self.embed_tokens(tokens)))
 
-    def _check_queries(self, queries: Tensor) -> Tensor:
+    def _within_span(self, queries: Tensor) -> Tensor:
         """Returns the part of label vectors (L, W) that is used."""
         if queries.ndim != 2 or queries.shape[1] != self.query_dim:
             raise InputError(
@@ -102,54 +107,12 @@ class MLDecoder(nn.Module):
         with torch.autocast(queries.device.type, enabled=False):
             return queries.to(self.span.dtype) @ self.span @ self.span.T
 
-    def _prepare(self, queries: Tensor) -> PreparedQueries:
-        """Does the work on queries (Q, W or D) that needs no image.
-
-        In inference it is done once for the same queries and parameters; with modules that are
-        not PyTorch's own, as adapters make them, always, since these can change unseen.
-        """
-        parts = [self.embed_queries, self.layer.norm1, self.layer.attention.query]
-        modules = [part for part in parts if part is not None]
-
-        if not self._inference or self.layer.dropout.training or not all(map(_is_plain, modules)):
-            return self._prepare_anew(queries)
-        parameters = [parameter for module in modules for parameter in module.parameters()]
-        return self._cache.get(
-            "queries", lambda: self._prepare_anew(queries), [queries, *parameters]
-        )
-
-    def _prepare_anew(self, queries: Tensor) -> PreparedQueries:
+    def _embed(self, queries: Tensor) -> PreparedQueries:
+        """Does the decoder's work on queries (Q, W or D) that needs no image."""
         if self.embed_queries is None:
             return self.layer.prepare(queries)
         projected = self.embed_queries(queries.to(self.embed_queries.weight.dtype))
         return self.layer.prepare(F.relu(projected) if self.query_relu else projected)
-
-    @property
-    def _in_graph(self) -> bool:
-        """Whether a compiler or tracer records, for other values and numbers of labels than now."""
-        tracing = torch.jit.is_tracing()  # type: ignore[attr-defined]  # It is public.
-        return torch.compiler.is_compiling() or tracing
-
-    @property
-    def _inference(self) -> bool:
-        """Whether what was computed of the queries may serve again."""
-        return not (self.training or torch.is_grad_enabled() or self._in_graph)
-
-    def train(self, mode: bool = True) -> Self:
-        """Sets training mode; what was kept for inference is given up."""
-        if mode:
-            self._cache.clear()
-        return super().train(mode)
-
-    def _apply(self, *args: Any, **kwargs: Any) -> Self:
-        """Moves or casts the head; what was kept for inference is given up."""
-        self._cache.clear()
-        return super()._apply(*args, **kwargs)
-
-
-def _is_plain(module: nn.Module) -> bool:
-    hooks = module._forward_hooks or module._forward_pre_hooks
-    return type(module) in (nn.Linear, nn.LayerNorm) and not hooks
 
 
 class FixedMLDecoder(MLDecoder):
@@ -162,10 +125,7 @@ class FixedMLDecoder(MLDecoder):
         token_dim: Width C of the backbone's tokens.
         num_classes: Number N of classes.
         num_groups: Number K of queries, from 1 to N; None takes 100, or N where that is less.
-        embed_dim: Width D of the decoder.
-        num_heads: Number of attention heads; divides `embed_dim`.
-        feedforward_dim: Width of the hidden layer of the feed-forward part.
-        dropout: Dropout rate throughout the decoder.
+        **options: `embed_dim`, `num_heads`, `feedforward_dim` and `dropout` of `MLDecoder`.
 
     Raises:
         InputError: A number is out of range, or `num_heads` does not divide `embed_dim`.
@@ -178,24 +138,22 @@ class FixedMLDecoder(MLDecoder):
         token_dim: int,
         num_classes: int,
         num_groups: int | None = None,
-        embed_dim: int = 768,
-        num_heads: int = 8,
-        feedforward_dim: int = 2048,
-        dropout: float = 0.1,
+        **options: Unpack[DecoderOptions],
     ) -> None:
-        super().__init__(token_dim, None, embed_dim, num_heads, feedforward_dim, dropout)
+        super().__init__(token_dim, None, **options)
         require(num_classes >= 1, f"num_classes is {num_classes}; expected 1 or more.")
         num_groups = min(100, num_classes) if num_groups is None else num_groups
         require(
             1 <= num_groups <= num_classes,
             f"num_groups is {num_groups}; expected 1 to num_classes, {num_classes}.",
         )
+        embed_dim = self.embed_tokens.out_features
         self.register_buffer("group_queries", torch.randn(num_groups, embed_dim))
         self.readout = GroupLinear(num_groups, embed_dim, num_classes)
 
     def forward(self, features: Tensor) -> Tensor:
         """Returns the logits (B, N) for tokens (B, T, C) or a map (B, C, H, W)."""
-        queries = self._prepare(self.group_queries[: self.readout.num_used])
+        queries = self._embed(self.group_queries[: self.readout.num_used])
         decoded = self.layer(queries, self._remember(features))
         with torch.autocast(decoded.device.type, enabled=False):
             return self.readout(decoded.to(self.readout.weight.dtype))
@@ -207,7 +165,7 @@ class GroupLinear(nn.Module):
     Args:
         num_groups: Number K of queries.
         dim: Width D of their outputs.
-        num_classes: Number N of classes; the last group's surplus places are cut off.
+        num_classes: Number N of classes; the surplus columns of the last group are cut off.
 
     Attributes:
         num_used: Number of queries that own a class, ⌈N/⌈N/K⌉⌉.
@@ -233,12 +191,9 @@ class WordMLDecoder(MLDecoder):
     Args:
         token_dim: Width C of the backbone's tokens.
         query_dim: Width W of the label vectors.
-        embed_dim: Width D of the decoder.
-        num_heads: Number of attention heads; divides `embed_dim`.
-        feedforward_dim: Width of the hidden layer of the feed-forward part.
-        dropout: Dropout rate throughout the decoder.
         query_relu: Passes the projected queries through a ReLU, as the published head does.
         span: (W, k) from `span_of`: of each label vector only the part in it is used.
+        **options: `embed_dim`, `num_heads`, `feedforward_dim` and `dropout` of `MLDecoder`.
 
     Raises:
         InputError: A number is out of range, or `num_heads` does not divide `embed_dim`.
@@ -248,62 +203,49 @@ class WordMLDecoder(MLDecoder):
         self,
         token_dim: int,
         query_dim: int,
-        embed_dim: int = 768,
-        num_heads: int = 8,
-        feedforward_dim: int = 2048,
-        dropout: float = 0.1,
+        *,
         query_relu: bool = True,
         span: Tensor | None = None,
+        **options: Unpack[DecoderOptions],
     ) -> None:
-        super().__init__(
-            token_dim, query_dim, embed_dim, num_heads, feedforward_dim, dropout, query_relu, span
-        )
-        # One readout shared by all queries: any number of labels can be asked.
-        self.readout = nn.Linear(embed_dim, 1)
+        super().__init__(token_dim, query_dim, query_relu=query_relu, span=span, **options)
+        # One readout shared by all queries: any number of labels can be queried.
+        self.readout = nn.Linear(self.embed_tokens.out_features, 1)
         nn.init.xavier_normal_(self.readout.weight)
         nn.init.zeros_(self.readout.bias)
 
-    def forward(self, features: Tensor, queries: Tensor) -> Tensor:
-        """Returns logits (B, L), made for a part of the labels at a time.
+    def prepare(self, queries: Tensor) -> PreparedQueries:
+        """Returns for label vectors (L, W) what `forward` and `attention` need of them.
 
-        Args:
-            features: Tokens (B, T, C) or a map (B, C, H, W).
-            queries: (L, W) label vectors.
+        Keep it to query the same labels again. It is valid only while weights, dtype and device of
+        the head, training or evaluation mode and autocast stay the same.
 
         Raises:
             InputError: The label vectors have another width than W.
         """
-        queries = self._check_queries(queries)
+        return self._embed(self._within_span(queries))
+
+    def forward(self, features: Tensor, queries: Tensor | PreparedQueries) -> Tensor:
+        """Returns logits (B, L).
+
+        Args:
+            features: Tokens (B, T, C) or a map (B, C, H, W).
+            queries: (L, W) label vectors, or what `prepare` made of them.
+
+        Raises:
+            InputError: The label vectors have another width than W.
+        """
+        prepared = queries if isinstance(queries, PreparedQueries) else self.prepare(queries)
         memory = self._remember(features)
-        prepared = self._prepare(queries)
-        if self._in_graph:
-            return self._score(prepared, memory)
-        at_once = _HIDDEN_AT_ONCE_CPU if features.device.type == "cpu" else _HIDDEN_AT_ONCE
-        hidden = len(features) * self.layer.feedforward_dim
-        parts = prepared.split(max(1, at_once // max(1, hidden)))
-        if len(parts) == 1 or torch.is_grad_enabled():
-            return torch.cat([self._score(part, memory) for part in parts], dim=1)
-        # Small results kept between large ones that are freed would leave memory in pieces.
-        first = self._score(parts[0], memory)
-        logits = first.new_empty(len(features), len(queries))
-        places = logits.split(first.shape[1], dim=1)
-        places[0].copy_(first)
-        for place, part in zip(places[1:], parts[1:], strict=True):
-            place.copy_(self._score(part, memory))
-        return logits
+        hidden = features.shape[0] * self.layer.feedforward_dim
+        return join_parts(lambda part: self._score(part, memory), prepared, hidden)
 
-    def attention(self, features: Tensor, queries: Tensor) -> Tensor:
-        """Returns where the queries of labels look: (B, L, T), mean over heads, sums of 1.
+    def attention(self, features: Tensor, queries: Tensor | PreparedQueries) -> Tensor:
+        """Returns where the label queries look: (B, L, T), mean over heads; a label's sum to 1.
 
-        Args:
-            features: Tokens (B, T, C) or a map (B, C, H, W).
-            queries: (L, W) label vectors.
-
-        Raises:
-            InputError: The label vectors have another width than W.
+        Takes what `forward` takes.
         """
-        # These are a few of the labels asked: what is kept of all of them stays.
-        prepared = self._prepare_anew(self._check_queries(queries))
+        prepared = queries if isinstance(queries, PreparedQueries) else self.prepare(queries)
         return self.layer.attention.mean_weights(prepared.projected, self._remember(features))
 
     def _score(self, queries: PreparedQueries, memory: Memory) -> Tensor:
@@ -311,6 +253,15 @@ class WordMLDecoder(MLDecoder):
         # Half-precision logits tie, which spoils rankings.
         with torch.autocast(decoded.device.type, enabled=False):
             return self.readout(decoded.to(self.readout.weight.dtype)).squeeze(-1)
+
+
+class PreparedGroups(NamedTuple):
+    """What a `GroupedWordMLDecoder` computes of L labels before it sees an image."""
+
+    queries: PreparedQueries
+    """Those of the K groups."""
+    labels: GroupedVectors
+    """The label vectors, arranged by group."""
 
 
 class GroupedWordMLDecoder(MLDecoder):
@@ -328,12 +279,9 @@ class GroupedWordMLDecoder(MLDecoder):
     Args:
         token_dim: Width C of the backbone's tokens.
         group_queries: (K, W), from `group_labels` or of your own; fixed, saved with the head.
-        embed_dim: Width D of the decoder.
-        num_heads: Number of attention heads; divides `embed_dim`.
-        feedforward_dim: Width of the hidden layer of the feed-forward part.
-        dropout: Dropout rate throughout the decoder.
         query_relu: Passes the projected queries through a ReLU, as the published head does.
         span: (W, k) from `span_of`: of each label vector only the part in it is used.
+        **options: `embed_dim`, `num_heads`, `feedforward_dim` and `dropout` of `MLDecoder`.
 
     Raises:
         InputError: A number is out of range, `num_heads` does not divide `embed_dim`, or the group
@@ -346,68 +294,49 @@ class GroupedWordMLDecoder(MLDecoder):
         self,
         token_dim: int,
         group_queries: Tensor,
-        embed_dim: int = 768,
-        num_heads: int = 8,
-        feedforward_dim: int = 2048,
-        dropout: float = 0.1,
+        *,
         query_relu: bool = True,
         span: Tensor | None = None,
+        **options: Unpack[DecoderOptions],
     ) -> None:
         check_group_queries(group_queries)
         query_dim = group_queries.shape[1]
-        super().__init__(
-            token_dim, query_dim, embed_dim, num_heads, feedforward_dim, dropout, query_relu, span
-        )
+        super().__init__(token_dim, query_dim, query_relu=query_relu, span=span, **options)
         self.register_buffer("group_queries", group_queries.detach().float().clone())
-        self.readout = nn.Linear(embed_dim, query_dim)
+        self.readout = nn.Linear(self.embed_tokens.out_features, query_dim)
         self.bias = nn.Parameter(torch.zeros(1))
         nn.init.xavier_normal_(self.readout.weight)
         nn.init.zeros_(self.readout.bias)
 
-    def forward(self, features: Tensor, queries: Tensor) -> Tensor:
+    def prepare(self, queries: Tensor) -> PreparedGroups:
+        """Returns what `forward` needs of label vectors (L, W), as `WordMLDecoder.prepare`."""
+        vectors = self._within_span(queries).to(self.readout.weight.dtype)
+        with torch.autocast(vectors.device.type, enabled=False):
+            groups = nearest_group(vectors, self.group_queries)
+        labels = GroupedVectors.arrange(vectors, groups, self.group_queries.shape[0])
+        return PreparedGroups(self._embed(self.group_queries), labels)
+
+    def forward(self, features: Tensor, queries: Tensor | PreparedGroups) -> Tensor:
         """Returns logits (B, L).
 
         Args:
             features: Tokens (B, T, C) or a map (B, C, H, W).
-            queries: (L, W) label vectors.
+            queries: (L, W) label vectors, or what `prepare` made of them.
 
         Raises:
             InputError: The label vectors have another width than W.
         """
-        queries = self._check_queries(queries)
-        decoded = self.layer(self._prepare(self.group_queries), self._remember(features))
+        prepared = queries if isinstance(queries, PreparedGroups) else self.prepare(queries)
+        decoded = self.layer(prepared.queries, self._remember(features))
         with torch.autocast(decoded.device.type, enabled=False):
             outputs = self.readout(decoded.to(self.readout.weight.dtype))
             # Vectors of any length train alike.
             outputs = outputs / self.group_queries.norm(dim=1).mean()
-            queries = queries.to(outputs.dtype)
-            if self._in_graph and not self.training:
-                # For exporters.
-                groups = nearest_group(queries, self.group_queries)
-                return dot_each(outputs, queries, groups) + self.bias
-            return self._group(queries).dot(outputs) + self.bias
+            return prepared.labels.dot(outputs) + self.bias
 
-    def attention(self, features: Tensor, queries: Tensor) -> Tensor:
-        """Returns where the groups of labels look: (B, L, T), mean over heads, sums of 1.
-
-        Labels of one group look at the same places.
-
-        Args:
-            features: Tokens (B, T, C) or a map (B, C, H, W).
-            queries: (L, W) label vectors.
-
-        Raises:
-            InputError: The label vectors have another width than W.
-        """
-        groups = nearest_group(self._check_queries(queries), self.group_queries)
-        prepared, memory = self._prepare(self.group_queries), self._remember(features)
-        return self.layer.attention.mean_weights(prepared.projected, memory)[:, groups]
-
-    def _group(self, queries: Tensor) -> GroupedVectors:
-        def arrange() -> GroupedVectors:
-            groups = nearest_group(queries, self.group_queries)
-            return GroupedVectors.arrange(queries, groups, self.group_queries.shape[0])
-
-        if not self._inference:
-            return arrange()
-        return self._cache.get("groups", arrange, [queries, self.group_queries])
+    def attention(self, features: Tensor, queries: Tensor | PreparedGroups) -> Tensor:
+        """Returns where the group queries look, label by label, as `WordMLDecoder.attention`."""
+        prepared = queries if isinstance(queries, PreparedGroups) else self.prepare(queries)
+        memory = self._remember(features)
+        weights = self.layer.attention.mean_weights(prepared.queries.projected, memory)
+        return weights[:, prepared.labels.groups]

@@ -35,12 +35,12 @@ _MODULES = {
 
 
 class LoadReport(NamedTuple):
-    """What `load_published` had no use for."""
+    """What `load_published` did not match, by name."""
 
     unused: list[str]
-    """Tensors of the checkpoint without a place in the model."""
+    """Tensors of the checkpoint for which the model has none."""
     untouched: list[str]
-    """Tensors of the model that the checkpoint does not hold."""
+    """Tensors of the model that the checkpoint does not have."""
 
 
 def load_published(model: nn.Module, checkpoint: str | Path | Mapping[str, Tensor]) -> LoadReport:
@@ -56,7 +56,7 @@ def load_published(model: nn.Module, checkpoint: str | Path | Mapping[str, Tenso
             weights are taken where a file has them.
 
     Returns:
-        The names left over on both sides.
+        The names that are left over on both sides.
 
     Raises:
         InputError: The file can't be read, or its head is not one like the model's.
@@ -178,7 +178,7 @@ def _read(checkpoint: str | Path | Mapping[str, Tensor]) -> tuple[dict[str, Tens
         raise InputError(f"The checkpoint {checkpoint} does not exist; expected a file.")
     try:
         tensors = dict(timm.models.load_state_dict(str(checkpoint), weights_only=True))
-    except Exception as error:  # Bytes that are no checkpoint fail in many ways.
+    except Exception as error:  # Other files fail in many ways.
         raise InputError(
             f"{checkpoint} can't be read: it is damaged, or holds other things than tensors by "
             "name; if you trust it, load it with torch.load(..., weights_only=False) and give that."

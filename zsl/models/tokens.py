@@ -10,7 +10,7 @@ from zsl.errors import InputError
 
 
 class ToTokens(nn.Module):
-    """Brings a map or a sequence to tokens (B, T, C), in reading order.
+    """Turns a map or a sequence into tokens (B, T, C), in reading order.
 
     Args:
         num_prefix_tokens: Tokens before the spatial ones, e.g. the class token, to leave out.
@@ -24,7 +24,7 @@ class ToTokens(nn.Module):
 
     @classmethod
     def of(cls, model: Any) -> ToTokens:
-        """The layout of a timm model's features."""
+        """Reads the layout of its features off a timm model."""
         # Old models such as VOLO have a class token and don't say how many tokens come first.
         has_class_token = getattr(model, "cls_token", None) is not None
         num_prefix_tokens = getattr(model, "num_prefix_tokens", int(has_class_token))
@@ -47,7 +47,7 @@ class ToTokens(nn.Module):
 
 
 class OnMeanToken(nn.Module):
-    """A head that is shown one token, the mean of the backbone's: what remains without attention.
+    """A head that sees one token, the mean of the backbone's: what remains without attention.
 
     Args:
         decoder: Turns tokens and label vectors into logits.
@@ -58,6 +58,11 @@ class OnMeanToken(nn.Module):
         self.to_tokens = ToTokens()
         self.decoder = decoder
 
-    def forward(self, features: Tensor, queries: Tensor) -> Tensor:
+    def prepare(self, queries: Tensor) -> Any:
+        """Returns what the decoder prepares of label vectors (L, W); these, if it does not."""
+        prepare = getattr(self.decoder, "prepare", None)
+        return queries if prepare is None else prepare(queries)
+
+    def forward(self, features: Tensor, queries: Any) -> Tensor:
         """Returns logits (B, L) of tokens (B, T, C) or a map for label vectors (L, W)."""
         return self.decoder(self.to_tokens(features).mean(dim=1, keepdim=True), queries)
