@@ -96,7 +96,7 @@ def test_words_on_models_of_any_kind(name: str) -> None:
     model, shape = make(name)
     tagger = add_ml_decoder_head(model, query_dim=12, image_shape=shape, **OPTIONS)
     assert isinstance(tagger, TaggerNetwork)
-    shapes = shape_of_tokens(tagger.decoder)
+    shapes = shape_of_tokens(tagger.head)
     assert tagger(torch.rand(2, *shape), torch.randn(5, 12)).shape == (2, 5)
     assert shapes[0][1] == num_tokens
 
@@ -114,7 +114,7 @@ def test_a_model_with_two_classifiers_gets_the_head_after_it(name: str) -> None:
     model, shape = make(name)
     tagger = add_ml_decoder_head(model, 7, image_shape=shape, **OPTIONS)
     assert isinstance(tagger, TaggerNetwork)
-    shapes = shape_of_tokens(tagger.decoder)
+    shapes = shape_of_tokens(tagger.head)
     assert tagger(torch.rand(2, *shape)).shape == (2, 7)
     assert shapes[0][1] == num_tokens
 

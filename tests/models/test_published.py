@@ -166,7 +166,7 @@ def test_backbone_and_head_of_a_tagger(tmp_path: Path) -> None:
     source = add_ml_decoder_head(timm.create_model("test_resnet"), query_dim=W, **OPTIONS)
     target = add_ml_decoder_head(timm.create_model("test_resnet"), query_dim=W, **OPTIONS)
     path = tmp_path / "words.safetensors"
-    tensors = source.backbone.state_dict() | to_published(source.decoder, prefix="fc.")
+    tensors = source.backbone.state_dict() | to_published(source.head, prefix="fc.")
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
     assert load_published(target, path) == ([], [])
     images, queries = torch.rand(2, 3, 64, 64), torch.randn(4, W)

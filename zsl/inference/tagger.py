@@ -119,12 +119,10 @@ class Tagger(
         except InputError:
             raise
         except Exception as error:  # Damaged files and the net fail in many ways.
-            what = (
-                "can't be read" if is_folder else "is neither a file nor a folder here, nor found"
-            )
+            what = "can't be read" if is_folder else "is not here and could not be downloaded"
             raise InputError(
-                f"The tagger {name} {what} ({reason_of(error)}); expected a .ckpt file of zsl.fit, or a "
-                "folder or hub repository that save_pretrained wrote."
+                f"The tagger {name} {what} ({reason_of(error)}); expected a .ckpt file of zsl.fit, "
+                "or a folder or hub repository that save_pretrained wrote."
             ) from error
 
     @classmethod
@@ -363,8 +361,8 @@ class Tagger(
         side = isqrt(weights.shape[2])
         require(
             side * side == weights.shape[2],
-            f"The {weights.shape[2]} tokens of the backbone don't form a square, so there is no map "
-            "to draw.",
+            f"The {weights.shape[2]} tokens of the backbone don't form a square, so there is no "
+            "map to draw.",
         )
         return weights.float().unflatten(2, (side, side))
 
