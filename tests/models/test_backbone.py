@@ -138,7 +138,7 @@ def test_wrong_requests_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="are no file; expected 'pretrained'"):
         Backbone(TimmBackboneConfig("test_resnet", weights=str(tmp_path / "none.pt")))
 
-    with pytest.raises(InputError, match="backbone.stride is 16, but the model's own pooling"):
+    with pytest.raises(InputError, match=r"backbone\.stride is 16, but the model's own pooling"):
         Backbone(TimmBackboneConfig("test_vit", weights=None, stride=16, pooled=True))
 
     other = tmp_path / "other.pt"
