@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -220,13 +221,13 @@ def test_no_more_than_a_batch_of_scores_is_made(
 ) -> None:
     """And the labels are embedded once, whatever the number of batches."""
     shapes: list[torch.Size] = []
-    select = zsl.Tagger.select
+    score = zsl.Tagger.score
 
-    def note(self: zsl.Tagger, tokens: torch.Tensor, *rest: object) -> object:
+    def note(self: zsl.Tagger, tokens: torch.Tensor, queries: Any) -> Any:
         shapes.append(tokens.shape)
-        return select(self, tokens, *rest)  # type: ignore[arg-type]
+        return score(self, tokens, queries)
 
-    monkeypatch.setattr(zsl.Tagger, "select", note)
+    monkeypatch.setattr(zsl.Tagger, "score", note)
     assert predict([*checkpoint(run), "album", "--batch_size=5"]) == 0
     assert [shape[0] for shape in shapes] == [5, 5, 2]
     assert len(capsys.readouterr().out.splitlines()) == 12

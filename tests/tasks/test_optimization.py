@@ -54,9 +54,10 @@ def test_a_resumed_schedule_must_be_as_long() -> None:
 
 
 def test_the_moving_average_starts_short_and_keeps_constants_exact() -> None:
+    callback: Any
     (callback,) = OptimizationConfig(ema_decay=0.9).callbacks()
     model: Any = Model()
-    averaged = torch.optim.swa_utils.AveragedModel(model, **callback._kwargs, use_buffers=True)
+    averaged: Any = torch.optim.swa_utils.AveragedModel(model, **callback._kwargs, use_buffers=True)
     expected = None
     for count in range(5):
         with torch.no_grad():

@@ -116,11 +116,12 @@ def score_checkpoint(
     )
     if data.fingerprint != contents.data_fingerprint:
         print(f"note: the data's labels or splits have changed since the training of {path}.")
+    precision: Any = contents.precision if torch.cuda.is_available() else "32-true"
     trainer: Any = pl.Trainer(
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
-        precision=contents.precision if torch.cuda.is_available() else "32-true",
+        precision=precision,
         devices=1,
     )
     # The task looks there for stored tokens, which have to be those of its backbone.

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any
 
 from zsl.errors import InputError, require
 
-T = TypeVar("T")
 _OWN = "zsl"
 
 
@@ -50,7 +49,7 @@ def describe_part(part: object) -> dict[str, Any]:
     return {"class_path": class_path(type(part)), "init_args": as_plain_values(part)}
 
 
-def restore_part(contents: Mapping[str, Any], base: type[T], trust_code: bool) -> T:
+def restore_part(contents: Mapping[str, Any], base: type, trust_code: bool) -> Any:
     """Makes a part again from what `describe_part` returned.
 
     Args:
@@ -65,7 +64,7 @@ def restore_part(contents: Mapping[str, Any], base: type[T], trust_code: bool) -
     return load_class(contents["class_path"], base, trust_code)(**contents["init_args"])
 
 
-def load_class(path: str, base: type[T], trust_code: bool) -> type[T]:
+def load_class(path: str, base: type, trust_code: bool) -> Any:
     """Imports a class that a checkpoint names.
 
     Raises:

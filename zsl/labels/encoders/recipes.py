@@ -25,7 +25,6 @@ def encoder_from_recipe(recipe: Mapping[str, Any], trust_code: bool = False) -> 
     if "encoders" in arguments:
         parts = arguments["encoders"]
         arguments["encoders"] = [encoder_from_recipe(part, trust_code) for part in parts]
-    kind: Any = load_class(recipe["class_path"], LabelEncoder, trust_code)  # type: ignore[type-abstract]
-    encoder: LabelEncoder = kind(**arguments)
+    encoder: LabelEncoder = load_class(recipe["class_path"], LabelEncoder, trust_code)(**arguments)
     encoder.fingerprint = recipe["fingerprint"]
     return encoder
