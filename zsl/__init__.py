@@ -1,4 +1,4 @@
-"""Multi-label zero-shot learning: train a tagger on the labels you have, ask it for others."""
+"""Multi-label zero-shot learning: train a tagger on the labels you have, query it with others."""
 
 from typing import TYPE_CHECKING, Any
 

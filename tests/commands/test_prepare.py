@@ -124,7 +124,7 @@ def test_shrunken_copies_are_whole_and_used(
     dataset = data.dataset(Split.TEST, data.evaluation_transform)
     assert dataset.path(0) == folder / fake_nuswide.images[24]
     assert dataset.pixels(0, 16).shape == (3, 16, 16)
-    assert dataset.picture(0).size == (40, 30)  # People see the image itself.
+    assert dataset.image(0).size == (40, 30)  # People see the image itself.
 
     # Nothing is done twice; what changed or went is done again.
     before = {path: path.stat().st_ctime_ns for path in folder.rglob("*.jpg")}

@@ -67,7 +67,7 @@ def test_the_store_holds_the_tokens_in_float16(tiny: list[str]) -> None:
     batch = served.__getitems__([7, 3])
     assert torch.equal(batch["tokens"][1], served[3]["tokens"])
     assert torch.equal(batch["target"][0], images.target(7))
-    assert served.picture(3).tobytes() == images.picture(3).tobytes()
+    assert served.image(3).tobytes() == images.image(3).tobytes()
     assert not list(Path().glob(".partial*"))
 
 
@@ -167,7 +167,7 @@ def test_what_prepare_refuses(tiny: list[str], capsys: pytest.CaptureFixture[str
         assert message in capsys.readouterr().err
     Path("thesis").mkdir()
     assert prepare(["features", *tiny, "--data.features=thesis"]) == 2
-    assert "thesis exists and is no feature store" in capsys.readouterr().err
+    assert "thesis exists and is not a feature store" in capsys.readouterr().err
     assert Path("thesis").is_dir()
 
 

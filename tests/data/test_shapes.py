@@ -64,7 +64,7 @@ def test_the_shape_of_the_label_is_in_the_picture() -> None:
     found = 0
     for index in range(100):
         names = [dataset.vocabulary.names[i] for i in dataset.target(index).nonzero().flatten()]
-        pixels = np.asarray(dataset.picture(index), dtype=float)
+        pixels = np.asarray(dataset.image(index), dtype=float)
         for name in names:
             distance = np.abs(pixels - COLOURS[name.split()[0]]).max(axis=2)
             found += (distance < 40).sum() > 40

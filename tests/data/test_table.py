@@ -32,7 +32,7 @@ def test_images_and_targets_come_from_the_table(table_root: Path) -> None:
     names = {data.vocabulary.names[i] for i in sample["target"].nonzero().flatten()}
     assert names == set(row["labels"].split("|"))
     with Image.open(table_root / row["image"]) as image:
-        assert image.tobytes() == data.test_dataset.picture(2).tobytes()
+        assert image.tobytes() == data.test_dataset.image(2).tobytes()
     batch = next(iter(data.train_dataloader()))
     assert batch["image"].shape == (4, 3, 16, 16)
     assert batch["target"].shape == (4, 8)

@@ -135,7 +135,7 @@ def test_wrong_requests_are_refused(tmp_path: Path) -> None:
         Backbone(TimmBackboneConfig("test_resnet", weights=None, stride=5))
     with pytest.raises(InputError, match="packaged weights are those of tf_efficientnet_lite0"):
         Backbone(TimmBackboneConfig("test_resnet", weights="packaged"))
-    with pytest.raises(InputError, match="are no file; expected 'pretrained'"):
+    with pytest.raises(InputError, match="are not a file; expected 'pretrained'"):
         Backbone(TimmBackboneConfig("test_resnet", weights=str(tmp_path / "none.pt")))
 
     with pytest.raises(InputError, match=r"backbone\.stride is 16, but the model's own pooling"):

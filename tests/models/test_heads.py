@@ -56,7 +56,7 @@ def test_conse_combines_no_more_labels_than_there_are_and_trains_on_these_alone(
     few, many = ConSEHead(5, seen, num_combined=6).eval(), ConSEHead(5, seen, num_combined=99)
     many.load_state_dict(few.state_dict())
     assert torch.equal(many.eval()(tokens, seen), few(tokens, seen))
-    with pytest.raises(InputError, match="asked 2 labels in training; expected the 6 seen ones"):
+    with pytest.raises(InputError, match="given 2 queries in training; expected the 6 seen ones"):
         many.train()(tokens, seen[:2])
 
 

@@ -64,8 +64,8 @@ class MultiLabelDataset(Dataset[Sample], ABC):
         """Number of images."""
 
     @abstractmethod
-    def picture(self, index: int) -> Image.Image:
-        """Returns the RGB picture as it is, for people to look at."""
+    def image(self, index: int) -> Image.Image:
+        """Returns the RGB image as it is, for people to look at."""
 
     @abstractmethod
     def target(self, index: int) -> Tensor:
@@ -77,7 +77,7 @@ class MultiLabelDataset(Dataset[Sample], ABC):
 
     def pixels(self, index: int, min_side: int) -> Tensor:
         """Returns uint8 (3, H, W); sides above `min_side` may be reduced to no less than that."""
-        return pil_to_tensor(self.picture(index))
+        return pil_to_tensor(self.image(index))
 
     def __getitem__(self, index: int) -> Sample:
         """Returns the transformed image with its target."""
@@ -108,7 +108,7 @@ class ImageFileDataset(MultiLabelDataset):
     def path(self, index: int) -> Path:
         """The file of an image."""
 
-    def picture(self, index: int) -> Image.Image:
+    def image(self, index: int) -> Image.Image:
         """Reads the image file; raises an `InputError` where that is none."""
         return read_image(self.path(index))
 

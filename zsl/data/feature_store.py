@@ -44,7 +44,7 @@ class FeatureStore:
             found = "holds no feature store" if self.folder.is_dir() else "does not exist"
             raise InputError(
                 f"The folder {self.folder} {found}; make one with python -m zsl.prepare features "
-                "and the arguments of zsl.fit, or set data.features null to train from the images."
+                "and the arguments of zsl.fit, or set features null to train from the images."
             )
         try:
             self.record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -131,9 +131,9 @@ class FeatureDataset(MultiLabelDataset):
         """Number of images."""
         return len(self.images)
 
-    def picture(self, index: int) -> Image.Image:
-        """Returns the RGB picture as it is, for people to look at."""
-        return self.images.picture(index)
+    def image(self, index: int) -> Image.Image:
+        """Returns the RGB image as it is, for people to look at."""
+        return self.images.image(index)
 
     def target(self, index: int) -> Tensor:
         """Returns the int8 (L,) target."""
@@ -183,12 +183,12 @@ class FeatureWriter:
         """Yields a writer; the folder is there, in place of an older store, once the block is left.
 
         Raises:
-            InputError: The folder exists and is no feature store.
+            InputError: The folder exists and is not a feature store.
         """
         folder = Path(folder)
         if folder.exists() and not (folder / _RECORD).is_file():
             raise InputError(
-                f"{folder} exists and is no feature store; name a folder that does not exist."
+                f"{folder} exists and is not a feature store; name a folder that does not exist."
             )
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))

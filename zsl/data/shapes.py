@@ -205,7 +205,7 @@ class ShapesDataset(MultiLabelDataset):
         count = random.integers(1, MAX_SHAPES + 1)
         return _place_shapes(random.choice(self.labels, size=count, replace=False), random), random
 
-    def picture(self, index: int) -> Image.Image:
+    def image(self, index: int) -> Image.Image:
         """Draws the scene."""
         shapes, random = self._scene(index)
         image = _background(random)

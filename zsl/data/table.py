@@ -20,7 +20,7 @@ from zsl.data.transforms import ImageConfig
 from zsl.errors import InputError, did_you_mean, refuse_repeated, require
 from zsl.files.digests import text_digest
 from zsl.files.images import unreadable
-from zsl.files.tables import place, read_table
+from zsl.files.tables import read_table, row_name
 from zsl.labels import Role, Vocabulary
 from zsl.preprocessing import ImageTransform
 
@@ -196,14 +196,14 @@ class TableDataModule(MultiLabelDataModule):
                 missing.append(row)
             except (OSError, SyntaxError, Image.DecompressionBombError) as error:
                 raise InputError(
-                    f"{place(self.table_path, row)}: {unreadable(path, error)}"
+                    f"{row_name(self.table_path, row)}: {unreadable(path, error)}"
                 ) from error
         if missing:
             path = self.root / self.image_paths[missing[0]]
             folder = "" if path.parent.is_dir() else f"; the folder {path.parent} does not exist"
             raise InputError(
                 f"{len(missing)} of {len(self._rows(split))} {split} images are missing, the first "
-                f"is {path} ({place(self.table_path, missing[0])}){folder}; paths in the table "
+                f"is {path} ({row_name(self.table_path, missing[0])}){folder}; paths in the table "
                 f"are relative to {self.root}."
             )
 
@@ -212,13 +212,13 @@ def _check_rows(images: list[str], splits: list[str], path: Path) -> None:
     """Refuses a row with a wrong split, or with the image of an earlier one."""
     for row, (image, split) in enumerate(zip(images, splits, strict=True)):
         if not image:
-            raise InputError(f"{place(path, row)}: the image path is empty.")
+            raise InputError(f"{row_name(path, row)}: the image path is empty.")
         if split not in list(Split):
             raise InputError(
-                f"{place(path, row)}: the split is {split!r}; expected one of "
+                f"{row_name(path, row)}: the split is {split!r}; expected one of "
                 f"{', '.join(Split)}." + did_you_mean(split, Split)
             )
-    refuse_repeated(images, lambda row: place(path, row), "give it one row with all its labels")
+    refuse_repeated(images, lambda row: row_name(path, row), "give it one row with all its labels")
 
 
 def _parse_labels(
@@ -231,13 +231,13 @@ def _parse_labels(
         for name in names:
             if not name:
                 raise InputError(
-                    f"{place(path, row)}: an empty label in {cell!r}; expected names joined by "
+                    f"{row_name(path, row)}: an empty label in {cell!r}; expected names joined by "
                     f"{separator!r}."
                 )
             if name not in vocabulary:
                 raise InputError(
-                    f"{place(path, row)}: the label {name!r} is not in {class_file}; add it there "
-                    "with a role, or take it out here." + did_you_mean(name, vocabulary.names)
+                    f"{row_name(path, row)}: the label {name!r} is not in {class_file}; add it "
+                    "there with a role, or take it out here." + did_you_mean(name, vocabulary.names)
                 )
         label_lists.append(sorted(set(names)))
     return label_lists

@@ -1,4 +1,4 @@
-"""Writes what a test gave: results.json and pictures for one checkpoint, tables for several."""
+"""Writes what a test gave: results.json and charts for one checkpoint, tables for several."""
 
 from __future__ import annotations
 

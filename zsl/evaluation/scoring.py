@@ -53,7 +53,7 @@ class TaskScores:
 
     def image(self, row: int) -> Image.Image:
         """Reads the image of a row."""
-        return self.data.test_dataset.picture(self.index[row])
+        return self.data.test_dataset.image(self.index[row])
 
     @property
     def names(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Tables that users write: reading them, and naming a place in them."""
+"""Tables that users write: reading them, and naming a row as the user finds it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     Raises:
         InputError: The file is missing, can't be read, has no rows or lacks a column.
     """
-    # Imported here, since those who ask a trained model read no table.
+    # Imported here, since querying a trained model reads no table.
     import pandas as pd
     from pandas.errors import ParserWarning
 
@@ -52,6 +52,6 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     return table[list(columns)].fillna("").astype(str).apply(lambda column: column.str.strip())
 
 
-def place(path: Path, row: int) -> str:
+def row_name(path: Path, row: int) -> str:
     """Names a row, counted from 0, as a reader finds it: `tags.csv, line 2` is the first."""
     return f"{path}, row {row + 1}" if path.suffix == ".parquet" else f"{path}, line {row + 2}"

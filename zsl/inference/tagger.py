@@ -100,7 +100,7 @@ class Tagger(
                 `token`.
 
         Raises:
-            InputError: There is none, or it is damaged, does not fit this version of zsl, or names
+            InputError: It is missing or damaged, does not fit this version of zsl, or names
                 a class that is not trusted.
         """
         name = pretrained_model_name_or_path
@@ -389,7 +389,7 @@ def _as_list(images: ImageLike | Sequence[ImageLike]) -> Sequence[ImageLike]:
 
 
 def _describe_data(recipe: Mapping[str, Any]) -> str:
-    """Class and folder's name: where the data lay is no concern of others."""
+    """Class and folder's name; the path of the data is not for others to see."""
     root = recipe["init_args"].get("root")
     name: str = recipe["class_path"].rpartition(".")[2]
     return name + (f" ({Path(root).name})" if root else "")

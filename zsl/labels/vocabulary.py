@@ -9,7 +9,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from zsl.errors import InputError, did_you_mean, refuse_repeated, require
-from zsl.files.tables import place, read_table
+from zsl.files.tables import read_table, row_name
 
 
 class Role(StrEnum):
@@ -72,7 +72,7 @@ class Vocabulary:
         path = Path(path)
         table = read_table(path, ("name", "role"))
         names, roles = table["name"].tolist(), table["role"].tolist()
-        _check(names, roles, lambda row: place(path, row))
+        _check(names, roles, lambda row: row_name(path, row))
         ordered = sorted(zip(names, roles, strict=True))
         return cls([name for name, _ in ordered], [role for _, role in ordered])
 

@@ -244,8 +244,8 @@ def _load_packaged(model: Any, name: str) -> None:
 def _load_file(model: Any, name: str, path: Path) -> None:
     if not path.is_file():
         raise InputError(
-            f"The backbone weights {str(path)!r} are no file; expected 'pretrained', 'packaged', "
-            f"null, or the path of a checkpoint of {name}."
+            f"The backbone weights {str(path)!r} are not a file; expected 'pretrained', "
+            f"'packaged', null, or the path of a checkpoint of {name}."
         )
     try:
         state = timm.models.load_state_dict(str(path), weights_only=True)

@@ -190,7 +190,7 @@ class ConSEHead(nn.Module):
             return cosine(self._combine(logits), queries)
         require(
             len(queries) == len(self.seen_vectors),
-            f"ConSE's classifier was asked {len(queries)} labels in training; expected the "
+            f"ConSE's classifier was given {len(queries)} queries in training; expected the "
             f"{len(self.seen_vectors)} seen ones.",
         )
         return logits

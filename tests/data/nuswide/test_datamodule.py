@@ -41,7 +41,7 @@ def check(fake_nuswide: FakeNUSWide, data: NUSWideDataModule) -> None:
     for split in Split:
         dataset = data.dataset(split, data.evaluation_transform)
         for index, row in enumerate(dataset.rows):
-            picture = np.asarray(dataset.picture(index), dtype=int)
+            picture = np.asarray(dataset.image(index), dtype=int)
             left, right = fake_nuswide.colours[row]
             assert (
                 np.abs(picture[:, :15].mean(axis=(0, 1)) - fake_nuswide.rgb(left, row)).max() < 12
@@ -118,7 +118,7 @@ def test_unseen_names_come_from_the_config_if_it_has_any(fake_nuswide: FakeNUSWi
     data = load(fake_nuswide.root, unseen=["nature", "sky"])
     assert data.vocabulary.select(Role.UNSEEN) == ["nature", "sky"]
     assert "whales" in data.vocabulary.select(Role.SEEN, Role.HELD_OUT)
-    with pytest.raises(InputError, match=r"'natur' is none of the 13 labels .*'nature'"):
+    with pytest.raises(InputError, match=r"'natur' is not one of the 13 labels .*'nature'"):
         load(fake_nuswide.root, unseen=["natur"])
     for unseen in ([], NAMES):
         with pytest.raises(InputError, match=r"of 13 labels of .* are unseen; set unseen"):
@@ -346,7 +346,7 @@ def test_wrong_rows_of_ml_decoders_table_are_named(
         ("yellow", "sky", r"nus_wide\.csv, column \d+: 'sky' is there twice"),
         ("image_id", "picture", "begins with the columns picture, split"),
         (",split", ",part", "does not say which images are for the test"),
-        ("water", "Water", r"water of the published unseen labels are no labels of the.*'Water'"),
+        ("water", "Water", r"water of the published unseen labels are not labels of the.*'Water'"),
         (",train,", ",train,1,", r"nus_wide\.csv can't be read as a CSV: "),
         ("actor_0002_174174086.jpg,", ",", r"nus_wide\.csv, line 2: the image is not named"),
     ],

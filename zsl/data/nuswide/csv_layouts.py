@@ -19,7 +19,7 @@ from zsl.data.nuswide.image_names import match, normalise
 from zsl.data.nuswide.layout import CONCEPTS, TEST_LIST, TRAIN_LIST, Layout, Listing
 from zsl.data.nuswide.text_files import as_targets, read_both_lists, read_names
 from zsl.errors import InputError, did_you_mean, reason_of, refuse_repeated
-from zsl.files.tables import place
+from zsl.files.tables import row_name
 
 BENCHMARK = "benchmark_81_v0.json"
 SPLITS = {"train": False, "val": True, "test": True}
@@ -117,12 +117,12 @@ class TableLayout(Layout):
         self.notes: list[str] = []
         images, splits, names, targets = self._read_table()
         if "" in images:
-            raise InputError(f"{place(self.path, images.index(''))}: the image is not named.")
-        refuse_repeated(images, lambda row: place(self.path, row))
+            raise InputError(f"{row_name(self.path, images.index(''))}: the image is not named.")
+        refuse_repeated(images, lambda row: row_name(self.path, row))
         for row, split in enumerate(splits):
             if split not in SPLITS:
                 raise InputError(
-                    f"{place(self.path, row)}: the split is {split!r}; expected one of "
+                    f"{row_name(self.path, row)}: the split is {split!r}; expected one of "
                     f"{', '.join(SPLITS)}.{did_you_mean(split, SPLITS)}"
                 )
         order = sorted(range(len(names)), key=names.__getitem__)
@@ -182,7 +182,7 @@ class LabelListTable(TableLayout):
         for row, cell in enumerate(table.iloc[:, 1]):
             if not (cell.strip().startswith("[") and cell.strip().endswith("]")):
                 raise InputError(
-                    f"{place(self.path, row)}: the labels are {cell!r}; expected [a, b]."
+                    f"{row_name(self.path, row)}: the labels are {cell!r}; expected [a, b]."
                 )
             cells.append([name.strip(" '\"") for name in cell.strip(" []").split(",")])
         given = {name for cell in cells for name in cell if name}
@@ -234,7 +234,8 @@ class ConceptColumnTable(TableLayout):
             if is_wrong.any():
                 row, column = np.argwhere(is_wrong)[0]
                 return (
-                    f"{place(self.path, int(chunk.index[row]))}: the value of {names[column]!r} is "
+                    f"{row_name(self.path, int(chunk.index[row]))}: the value of {names[column]!r} "
+                    "is "
                     f"{chunk[names].iat[row, column]!r}; expected -1, 0 or 1."
                 )
         return f"{self.path} holds something else than -1, 0 and 1."

@@ -66,7 +66,7 @@ class NUSWideDataset(ImageFileDataset):
         """The file of an image."""
         return self.folder / self.index.images[self.rows[index]].as_py()
 
-    def picture(self, index: int) -> Image.Image:
+    def image(self, index: int) -> Image.Image:
         """Reads the image file itself: a copy is squashed."""
         return read_image(self.originals / self.index.images[self.rows[index]].as_py())
 
@@ -162,7 +162,7 @@ class NUSWideDataModule(MultiLabelDataModule):
         absent = self.index.info["unseen_without_column"]
         if unseen is None and absent:
             raise InputError(
-                f"{', '.join(absent[:5])} of the published unseen labels are no labels of the "
+                f"{', '.join(absent[:5])} of the published unseen labels are not labels of the "
                 f"table in {self.folders.root}; correct their names there, or set unseen."
                 + did_you_mean(absent[0], names)
             )
@@ -170,7 +170,7 @@ class NUSWideDataModule(MultiLabelDataModule):
         for name in unseen:
             if name not in names:
                 raise InputError(
-                    f"unseen: {name!r} is none of the {len(names)} labels of "
+                    f"unseen: {name!r} is not one of the {len(names)} labels of "
                     f"{self.folders.root}.{did_you_mean(name, names)}"
                 )
         require(

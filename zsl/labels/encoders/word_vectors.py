@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from zsl.errors import InputError, did_you_mean, refuse_repeated, require
-from zsl.files.tables import place, read_table
+from zsl.files.tables import read_table, row_name
 from zsl.labels.encoders.cache import Embedded
 from zsl.labels.encoders.encoder import LabelEncoder, Scale
 from zsl.labels.encoders.word_sources import Found, find_words
@@ -115,8 +115,10 @@ def _read_aliases(path: str | None) -> dict[str, str]:
         return {}
     table = read_table(Path(path), ("name", "alias"))
     for row, cells in enumerate(zip(table["name"], table["alias"], strict=True)):
-        require(all(cells), f"{place(Path(path), row)}: a name or its alias is empty; give both.")
-    refuse_repeated(table["name"], lambda row: place(Path(path), row))
+        require(
+            all(cells), f"{row_name(Path(path), row)}: a name or its alias is empty; give both."
+        )
+    refuse_repeated(table["name"], lambda row: row_name(Path(path), row))
     return dict(zip(table["name"], table["alias"], strict=True))
 
 
