@@ -235,7 +235,6 @@ class ConceptColumnTable(TableLayout):
                 row, column = np.argwhere(is_wrong)[0]
                 return (
                     f"{row_name(self.path, int(chunk.index[row]))}: the value of {names[column]!r} "
-                    "is "
-                    f"{chunk[names].iat[row, column]!r}; expected -1, 0 or 1."
+                    f"is {chunk[names].iat[row, column]!r}; expected -1, 0 or 1."
                 )
         return f"{self.path} holds something else than -1, 0 and 1."
