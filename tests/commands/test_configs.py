@@ -15,14 +15,22 @@ from zsl.commands.evaluate import main as evaluate
 from zsl.commands.fit import main as fit
 
 CONFIGS = [name for name in config_names() if "/" not in name]
-TINY = ["--model.head.embed_dim=16", "--model.head.feedforward_dim=16", "--model.backbone.weights=null"]
+TINY = [
+    "--model.head.embed_dim=16",
+    "--model.head.feedforward_dim=16",
+    "--model.backbone.weights=null",
+]
 TINY += ["--data.batch_size=4", "--data.num_workers=0", "--trainer.accelerator=cpu"]
 TINY += ["--trainer.max_epochs=2"]
 
 
 def miniature(config: str, folder: Path) -> list[str]:
     """Arguments that run a config on data made for it, with a tiny model of the same kind."""
-    convolutional = ["--model.backbone.name=test_resnet", "--model.backbone.stride=16", "--data.images.size=32"]
+    convolutional = [
+        "--model.backbone.name=test_resnet",
+        "--model.backbone.stride=16",
+        "--data.images.size=32",
+    ]
     if config == "shapes.yaml":
         sizes = ["--data.num_train=16", "--data.num_val=8", "--data.num_test=8"]
         return [*convolutional, *sizes]

@@ -164,7 +164,11 @@ def test_a_run_is_resumed_from_its_last_checkpoint(capsys: pytest.CaptureFixture
 
 @pytest.mark.usefixtures("in_tmp_path")
 def test_two_processes_evaluate_every_image_once() -> None:
-    devices = ["--trainer.devices=2", "--trainer.strategy=ddp", "--model.optimization.ema_decay=0.9"]
+    devices = [
+        "--trainer.devices=2",
+        "--trainer.strategy=ddp",
+        "--model.optimization.ema_decay=0.9",
+    ]
     sizes = ["--data.num_val=9", "--data.num_test=17", "--data.num_train=32"]
     arguments = ["--config=shapes.yaml", *TINY_SHAPES, *sizes, *TINY_MODEL, *QUICK, *devices]
     subprocess.run([sys.executable, "-m", "zsl.fit", *arguments], check=True, timeout=200)
@@ -241,9 +245,15 @@ def test_wandb_overlay_logs_offline_beside_the_csv(monkeypatch: pytest.MonkeyPat
         (["--data.num_trian=1"], "no argument data.num_trian. Did you mean 'data.num_train'"),
         (["--trainer.max_epoch=1"], "Did you mean 'trainer.max_epochs'"),
         (["--model.encoder.templat=x"], "Did you mean 'model.encoder.template'"),
-        (["--model.optimization.learning_rate=fast"], "model.optimization.learning_rate is 'fast'; expected float"),
+        (
+            ["--model.optimization.learning_rate=fast"],
+            "model.optimization.learning_rate is 'fast'; expected float",
+        ),
         (["--model.backbone.stride=wide"], "model.backbone.stride is 'wide'; expected int or null"),
-        (["--model.optimization.optimizer=sgd"], "model.optimization.optimizer is 'sgd'; expected adamw, adam."),
+        (
+            ["--model.optimization.optimizer=sgd"],
+            "model.optimization.optimizer is 'sgd'; expected adamw, adam.",
+        ),
         (["--data.batch_size=many"], "data.batch_size is 'many'; expected int."),
         (["--data.num_workers=many"], "data.num_workers is 'many'; expected int or null."),
         (["--model.backbone.stride=7"], "has no features at stride 7"),

@@ -17,7 +17,11 @@ from zsl.errors import InputError
 
 TINY = ["--config=table.yaml", "--config=data/features.yaml", "--data.batch_size=8"]
 TINY += ["--data.images.size=32", "--model.backbone.name=test_resnet", "--model.backbone.stride=16"]
-TINY += ["--model.backbone.weights=null", "--model.head.embed_dim=16", "--model.head.feedforward_dim=16"]
+TINY += [
+    "--model.backbone.weights=null",
+    "--model.head.embed_dim=16",
+    "--model.head.feedforward_dim=16",
+]
 TINY += ["--trainer.max_epochs=2", "--trainer.accelerator=cpu", "--data.num_workers=0"]
 
 

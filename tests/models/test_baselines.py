@@ -23,7 +23,11 @@ def arguments(overlay: str, root: Path, folder: Path) -> list[str]:
     """Arguments that run an overlay of table.yaml with a tiny model of the same kind."""
     tiny = ["--config=table.yaml", f"--config={overlay}", f"--data.root={root}"]
     tiny += ["--data.images.size=32", "--data.batch_size=8", "--data.num_workers=0"]
-    tiny += ["--model.backbone.weights=null", "--model.head.embed_dim=16", "--model.head.feedforward_dim=16"]
+    tiny += [
+        "--model.backbone.weights=null",
+        "--model.head.embed_dim=16",
+        "--model.head.feedforward_dim=16",
+    ]
     tiny += ["--trainer.accelerator=cpu"]
     if overlay == "baselines/clip.yaml":
         # As wide as what this transformer of timm makes of an image.
@@ -104,7 +108,11 @@ def test_without_an_epoch_any_head_is_tested_as_it_was_drawn(
         ("fast0tag", ["--model.loss=hinge"], "model.loss is 'hinge'; expected asymmetric, ranking"),
         ("clip", ["--trainer.max_epochs=3"], "trainer.max_epochs is 3, but model.head clip"),
         ("clip", ["--model.backbone.frozen=false"], "model.backbone.frozen is false, but model"),
-        ("clip", ["--model.backbone.stride=16"], "stride of the backbone is 16, but its own pooling"),
+        (
+            "clip",
+            ["--model.backbone.stride=16"],
+            "stride of the backbone is 16, but its own pooling",
+        ),
         (
             "clip",
             ["--model.encoder.model=all-MiniLM-L6-v2"],

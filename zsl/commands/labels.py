@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -33,11 +34,13 @@ def report(args: list[str]) -> None:
     from zsl.evaluation import charts
     from zsl.files.atomic import atomic_path
 
-    args, output = _take_output(args)
-    vocabulary, encoder = labels_of(args)
+    parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--output", default="labels")
+    options, rest = parser.parse_known_args(args)
+    vocabulary, encoder = labels_of(rest)
     labels, vectors = describe(vocabulary, encoder)
     print(table(labels))
-    folder = Path(output)
+    folder = Path(options.output)
     with atomic_path(folder / "labels.csv") as path:
         labels.to_csv(path, index=False, float_format="%.4f")
     with atomic_path(folder / "labels.png") as path:
@@ -46,20 +49,6 @@ def report(args: list[str]) -> None:
     print(f"\n{vocabulary!r}, vectors of {vectors.shape[1]} numbers")
     print(", ".join(f"{name}: {value}" for name, value in recipe.items()))
     print(f"Written: {folder / 'labels.csv'}, {folder / 'labels.png'}")
-
-
-def _take_output(args: list[str]) -> tuple[list[str], str]:
-    """Takes `--output FOLDER` out of the arguments."""
-    rest, output = [], "labels"
-    values = iter(args)
-    for argument in values:
-        if argument == "--output":
-            output = next(values, output)
-        elif argument.startswith("--output="):
-            output = argument.partition("=")[2]
-        else:
-            rest.append(argument)
-    return rest, output
 
 
 def describe(vocabulary: Vocabulary, encoder: LabelEncoder) -> tuple[pd.DataFrame, torch.Tensor]:
