@@ -91,6 +91,8 @@ def leave_out_chatter() -> None:
     logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)
     # It logs a traceback before it raises what is explained to the user.
     logging.getLogger("gensim").setLevel(logging.CRITICAL)
+    # About arguments that Lightning passes.
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 

@@ -104,7 +104,7 @@ def _parse(parser: LightningArgumentParser, args: list[str]) -> Namespace:
         # A path through `latest` would lead into this run as soon as it has begun.
         config.ckpt_path = str(Path(config.ckpt_path).resolve())
         settings = read_checkpoint(config.ckpt_path).settings
-        return parser.parse_object({"model": settings}, cfg_base=config)
+        return parser.parse_object({"model": settings}, namespace=config)
     except (ArgumentError, UnicodeDecodeError) as error:
         raise InputError(explain(str(error), _known_names(parser))) from error
 

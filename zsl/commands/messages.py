@@ -38,7 +38,7 @@ def explain(message: str, known: Collection[str] = ()) -> str:
     There is no argument model.head.num_combine. Did you mean 'model.head.num_combined'?
     >>> print(explain('''Parser key "seed_everything":
     ...   Expected a <class 'int'>. Got value: many'''))
-    seed_everything is 'many'; expected int.
+    --seed_everything is 'many'; expected int.
     >>> print(explain('''Parser key "model.head":
     ...   Problem with given class_path 'zsl.models.MLDecoderConfig':
     ...     Parser key "num_groups":
@@ -49,10 +49,10 @@ def explain(message: str, known: Collection[str] = ()) -> str:
     ...         - Expected a <class 'NoneType'>
     ...       Given value type: <class 'str'>
     ...       Given value: many'''))
-    model.head.num_groups is 'many'; expected int or null.
+    --model.head.num_groups is 'many'; expected int or null.
     >>> print(explain('''Parser key "model.optimization.optimizer":
     ...   Expected a typing.Literal['adamw', 'adam']. Got value: sgd'''))
-    model.optimization.optimizer is 'sgd'; expected adamw or adam.
+    --model.optimization.optimizer is 'sgd'; expected adamw or adam.
     >>> print(explain('''Parser key "data":
     ...   Problem with given class_path 'zsl.data.TableDataModule':
     ...     the following arguments are required: root''', ["config"]))
@@ -68,7 +68,7 @@ def explain(message: str, known: Collection[str] = ()) -> str:
     >>> print(explain('''Parser key "model.head":
     ...   - Expected a path but zsl.losses.RankingLoss either not accessible or invalid
     ...   - Import path zsl.losses.RankingLoss does not correspond to a subclass of HeadConfig'''))
-    model.head is zsl.losses.RankingLoss, which is not a HeadConfig; name one.
+    --model.head is zsl.losses.RankingLoss, which is not a HeadConfig; name one.
 
     Args:
         message: What jsonargparse raised.
@@ -95,12 +95,12 @@ def explain(message: str, known: Collection[str] = ()) -> str:
         advice = did_you_mean(name, known) or " Name one of python -m zsl.fit --help_all."
         return f"There is no class {name}.{advice}"
     if other_class := re.search(r"Import path (\S+) .*subclass of (\w+)", text):
-        return f"{key} is {other_class[1]}, which is not a {other_class[2]}; name one."
+        return f"--{key} is {other_class[1]}, which is not a {other_class[2]}; name one."
     if nothing := re.search(r"Not a valid subclass of (\w+)", text):
-        return f"{key} names no {nothing[1]}; add a --config that does, or --{key} CLASS_PATH."
+        return f"--{key} names no {nothing[1]}; add a --config that does, or --{key} CLASS_PATH."
     if wrong := _WRONG.search(text):
         types, value = (part for part in wrong.groups() if part is not None)
-        return f"{key} is {value!r}; expected {_type_names(types)}."
+        return f"--{key} is {value!r}; expected {_type_names(types)}."
     if class_path:
         reason = text.split(" - Expected ")[0]
         return (
