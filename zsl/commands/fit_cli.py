@@ -176,8 +176,8 @@ def _logging_to(folder: str, config: Namespace) -> Namespace:
         f"trainer.logger begins with {kind}; expected a CSVLogger first, as in shapes.yaml, for it "
         f"makes the folder {folder}.",
     )
-    place = {"save_dir": str(path.parents[1]), "name": path.parent.name, "version": path.name}
-    first.init_args.update(Namespace(**place))
+    first.init_args.save_dir = str(path.parent.parent)
+    first.init_args.name, first.init_args.version = path.parent.name, path.name
     return config
 
 
