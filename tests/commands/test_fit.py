@@ -369,8 +369,8 @@ def test_help_names_the_configs_and_where_every_argument_is_explained(
     explained["all"] = capsys.readouterr().out
     for name, line in (
         ("TableDataModule", r"--data.images.size SIZE Side [^(]* \(type: int, default: 224\)"),
-        ("MLDecoderConfig", r"--model.head.dropout DROPOUT Dropout [^(]*\(type: float, default: 0.1"),
-        ("all", r"--model.head.num_groups NUM_GROUPS Number [^(]*\(type: int . null, default: null"),
+        ("MLDecoderConfig", r"--model.head.dropout DROPOUT [^(]*\(type: float, default: 0.1"),
+        ("all", r"--model.head.num_groups NUM_GROUPS [^(]*\(type: int . null, default: null"),
         ("all", r"--model.head.num_combined NUM_COMBINED Seen [^(]*\(type: int, default: 10\)"),
         ("all", r"--model.backbone.name NAME A model [^(]*\(type: str, default: resnet50\)"),
         ("all", r"--model.augmentation.noise NOISE Strength [^(]*\(type: float, default: 0.0\)"),

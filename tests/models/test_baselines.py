@@ -96,7 +96,7 @@ def test_without_an_epoch_any_head_is_tested_as_it_was_drawn(
 @pytest.mark.parametrize(
     ("overlay", "changes", "message"),
     [
-        ("conse", ["--model.augmentation.dropout=0.5"], "augmentation.dropout is 0.5, but the head"),
+        ("conse", ["--model.augmentation.dropout=0.5"], "dropout is 0.5, but the head ConSE"),
         ("fast0tag", ["--model.loss=hinge"], "There is no class hinge."),
         ("clip", ["--trainer.max_epochs=3"], "max_epochs is 3; set it to 0"),
     ],

@@ -13,7 +13,7 @@ from wandb.sdk.launch.sweeps.utils import (
 
 from tests.sweeps.fakes import write
 from zsl.commands.configs import config_names, find_sweep, shipped_configs, sweep_names
-from zsl.commands.fit_cli import parse_config
+from zsl.commands.fit_cli import parse
 from zsl.errors import InputError
 from zsl.metrics import KS
 from zsl.sweeps.parameters import Range, read_parameter
@@ -172,7 +172,7 @@ def test_wandb_runs_the_shipped_files(name: str, monkeypatch: pytest.MonkeyPatch
         for word in create_sweep_command(list(config["command"])):
             words += variables[word[2:-1]] if word.startswith("${") else [word]
         assert words[:4] == ["/usr/bin/env", "python", "-m", "zsl.fit"]
-        theirs, ours = parse_config(words[4:]), parse_config(sweep.fit_args(values))
+        theirs, ours = parse(words[4:]), parse(sweep.fit_args(values))
         assert theirs["model"] == ours["model"]
         assert theirs["seed_everything"] == ours["seed_everything"] == values["seed_everything"]
         assert [logger["class_path"].split(".")[-1] for logger in theirs["trainer"]["logger"]] == [
@@ -188,10 +188,10 @@ def test_wandb_runs_the_shipped_files(name: str, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("value", [None, 0.5, 1])
 def test_values_in_the_notation_of_python(value: Any) -> None:
-    config = parse_config(["--config=shapes.yaml", f"--model.optimization.ema_decay={value and value / 2}"])
+    config = parse(["--config=shapes.yaml", f"--model.optimization.ema_decay={value and value / 2}"])
     assert config["model"]["ema_decay"] == (value and value / 2)
     group = {"ema_decay": value and value / 2, "freeze_backbone": True, "optimizer": "adam"}
-    config = parse_config(["--config=shapes.yaml", f"--model={group}", "--model.backbone.weights=None"])
+    config = parse(["--config=shapes.yaml", f"--model={group}", "--model.backbone.weights=None"])
     assert {name: config["model"][name] for name in group} == group
     assert config["model"]["weights"] is None
     assert config["model"]["stride"] == 16
