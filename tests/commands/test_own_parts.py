@@ -1,6 +1,7 @@
 """Parts that are defined outside of zsl, named by class path: trained, evaluated and asked."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -77,3 +78,22 @@ def test_a_shared_tagger_with_own_parts_has_to_be_trusted_too(fitted: Path) -> N
         Tagger.from_pretrained("shared")
     again = Tagger.from_pretrained("shared", trust_code=True)
     assert again.predict("a.png", labels=["zebra"]) == tagger.predict("a.png", labels=["zebra"])
+
+
+def test_the_examples_of_the_page_run(
+    in_tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "own_parts.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(examples) == 6
+    Path("my_parts.py").write_text("\n\n".join(examples))
+    Path("own.yaml").write_text(re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)[0])
+    monkeypatch.syspath_prepend(str(in_tmp_path))
+    parts = ["--model.backbone=my_parts.PatchesConfig", "--model.encoder=my_parts.LetterEncoder"]
+    parts += ["--data=my_parts.FewShapes", "--data.num_scenes=8", "--data.num_workers=0"]
+    quick = ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--data.images.size=32"]
+    configs = ["--config=shapes.yaml", "--config=own.yaml", "--model.head.bias=true"]
+    assert fit([*configs, *parts, *quick]) == 0
+    with pytest.raises(SystemExit):
+        fit(["--model.head.help", "my_parts.DotHeadConfig"])
+    assert "--model.head.bias {true,false}" in capsys.readouterr().out
