@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from zsl.commands.exit_codes import exit_code
 from zsl.commands.help import all_arguments, fit_help
+from zsl.errors import InputError
 
 if TYPE_CHECKING:
     from zsl.commands.fit_cli import Run
@@ -20,16 +21,21 @@ def fit(args: list[str]) -> None:
         print(fit_help())
         return
     # Imported late: the help should not wait for torch.
-    from pytorch_lightning.utilities.exceptions import SIGTERMException
+    from pytorch_lightning.utilities.exceptions import (
+        MisconfigurationException,
+        SIGTERMException,
+    )
 
     from zsl.commands.fit_cli import fit_parser, make_run
 
     if "--help_all" in args:
         print(all_arguments(fit_parser()))
         return
-    run = make_run(args)
     try:
+        run = make_run(args)
         train(run)
+    except MisconfigurationException as error:
+        raise InputError(f"trainer: {error}") from error
     except SIGTERMException:
         sys.exit(128 + signal.SIGTERM)  # Its own code would say that all went well.
     test_best(run)
