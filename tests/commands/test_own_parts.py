@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -55,12 +56,12 @@ def test_own_parts_are_trained_evaluated_and_asked_once_they_are_trusted(
 ) -> None:
     results = json.loads((fitted / "results.json").read_text())
     assert results["protocol"]["num_images"] == 12
-    labels = "--labels=red circle, zebra"
-    commands = (
+    asked = ["a.png", "--labels=red circle, zebra", "--format=csv", "--output=told.csv"]
+    commands: list[tuple[Callable[[list[str]], int], list[str]]] = [
         (evaluate, []),
-        (predict, ["a.png", labels, "--format=csv", "--output=told.csv"]),
+        (predict, asked),
         (export, ["--format=torch_export"]),
-    )
+    ]
     for command, more in commands:
         assert command([CHECKPOINT, *more]) == 2
         assert "--trust_code true" in capsys.readouterr().err

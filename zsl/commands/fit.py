@@ -21,10 +21,8 @@ def fit(args: list[str]) -> None:
         print(fit_help())
         return
     # Imported late: the help should not wait for torch.
-    from pytorch_lightning.utilities.exceptions import (
-        MisconfigurationException,
-        SIGTERMException,
-    )
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
+    from pytorch_lightning.utilities.exceptions import SIGTERMException
 
     from zsl.commands.fit_cli import fit_parser, make_run
 
