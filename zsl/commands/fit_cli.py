@@ -131,7 +131,7 @@ def make_run(args: list[str]) -> Run:
     )
     pl.seed_everything(config.seed_everything, workers=True)
     # The folder is not saved: the config, run again, should not write into this run's.
-    folder, config.run_folder = config.run_folder, None
+    folder = config.pop("run_folder")
     made = _instantiate(parser, _logging_to(folder, config) if folder else config)
     report = Report()
     callbacks = made.trainer.callbacks or []

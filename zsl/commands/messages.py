@@ -121,6 +121,6 @@ def _argument_names(path: str) -> list[str]:
 
 def _type_names(types: str) -> str:
     """Returns e.g. `int or null` for `<class 'int'>, <class 'NoneType'>`."""
-    names = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", types)
+    names = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", types).replace("NoneType", "null")
     names = re.sub(r"typing\.Literal\[([^]]+)\]", lambda found: found[1].replace("'", ""), names)
-    return names.replace("NoneType", "null").replace(", ", " or ")
+    return " or ".join(names.rsplit(", ", 1))
