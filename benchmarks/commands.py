@@ -1,6 +1,7 @@
 """Time, memory and quality of the commands, each run as a user runs it.
 
 python benchmarks/commands.py help
+python benchmarks/commands.py import --runs 5
 python benchmarks/commands.py fit --runs 2 shapes.yaml
 python benchmarks/commands.py fit --runs 1 table.yaml --data.root /absolute/path
 """
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 
 
 def timed(command: list[str], folder: str) -> tuple[float, float]:
@@ -30,6 +32,28 @@ def benchmark_help(folder: str) -> None:
     for command in ("-m zsl.fit --help", "-m zsl.evaluate --help", "-m zsl.fit --help_all"):
         seconds = [timed([sys.executable, *command.split()], folder)[0] for _ in range(3)]
         print(f"python {command:<26}" + "".join(f"{value:8.2f} s" for value in seconds))
+
+
+def benchmark_import(runs: int) -> None:
+    """Times the import of the tagger, and of the libraries that it can't do without."""
+    imports = {
+        "from zsl import Tagger": "from zsl import Tagger",
+        "torch, timm, huggingface_hub": "import torch, timm.data, safetensors.torch\n"
+        "from huggingface_hub import ModelCard, PyTorchModelHubMixin, hf_hub_download",
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in imports}
+    for _ in range(runs):
+        for name, code in imports.items():
+            program = f"import time; start = time.perf_counter()\n{code}\n"
+            program += "print(time.perf_counter() - start)"
+            command = [sys.executable, "-c", program]
+            result = subprocess.run(command, capture_output=True, text=True, check=True)
+            seconds[name].append(float(result.stdout))
+    medians = {name: median(values) for name, values in seconds.items()}
+    for name, value in medians.items():
+        print(f"{name:<29}{value:6.2f} s")
+    own, theirs = medians.values()
+    print(f"ratio {own / theirs:.2f}")
 
 
 def benchmark_fit(folder: str, config: str, more: list[str], runs: int) -> None:
@@ -61,7 +85,7 @@ def benchmark_fit(folder: str, config: str, more: list[str], runs: int) -> None:
 def main() -> None:
     """Runs the benchmark that the arguments name, in an empty folder with an empty cache."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["help", "fit"])
+    parser.add_argument("what", choices=["help", "import", "fit"])
     parser.add_argument("config", nargs="?", default="shapes.yaml")
     parser.add_argument("--runs", type=int, default=1)
     options, more = parser.parse_known_intermixed_args()
@@ -69,6 +93,8 @@ def main() -> None:
         os.environ["ZSL_CACHE"] = f"{folder}/cache"
         if options.what == "help":
             benchmark_help(folder)
+        elif options.what == "import":
+            benchmark_import(options.runs)
         else:
             benchmark_fit(folder, options.config, more, options.runs)
 

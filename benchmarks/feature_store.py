@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
-from zsl.commands.fit_cli import parts_of
+from zsl.commands.fit_cli import make_run
 from zsl.commands.prepare import prepare
 
 EPOCHS = 2
@@ -43,16 +43,16 @@ def own_memory() -> float:
 
 def train(args: list[str]) -> tuple[float, dict[str, float]]:
     """Trains two epochs; returns the seconds of the faster one and the logged figures."""
-    cli, timer = parts_of(args), EpochTimer()
+    run, timer = make_run(args), EpochTimer()
     trainer = pl.Trainer(
         max_epochs=EPOCHS,
-        accelerator=cli.config["fit"]["trainer"]["accelerator"],
+        accelerator=run.config.trainer.accelerator,
         callbacks=[timer],
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
     )
-    trainer.fit(cli.model, cli.datamodule)
+    trainer.fit(run.model, run.datamodule)
     figures = {name: value.item() for name, value in trainer.logged_metrics.items()}
     return min(timer.seconds), figures
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -15,8 +16,10 @@ from PIL import Image
 from zsl.commands.configs import config_names, find_config, shipped_configs
 from zsl.commands.evaluate import main as evaluate
 from zsl.commands.fit import main as fit
+from zsl.commands.fit_cli import parse_config
 from zsl.errors import InputError
 
+PARTS = "tests.fakes.parts"
 TINY_MODEL = [
     "--model.backbone.name=test_resnet",
     "--model.backbone.weights=null",
@@ -109,15 +112,17 @@ def test_evaluate_gives_the_same_numbers_from_the_checkpoint_alone(
 
     photos = table_root.rename(table_root.parent / "moved photos")
     assert evaluate(["--checkpoint", str(moved)]) == 2
-    assert "does not exist; set data.root" in capsys.readouterr().err
+    assert "does not exist; set root" in capsys.readouterr().err
     output = ["--output", "here"]
     assert evaluate(["--checkpoint", str(moved), f"--data.root={photos}", *output]) == 0
     assert json.loads(Path("here/results.json").read_text()) == found
 
     for change, message in (
-        ("--data.rot=x", "Did you mean 'root'"),
-        ("--data.images.size=64", "image_size is 64, but"),
-        ("--data.batch_size=many", "The data can't be made with"),
+        ("--data.rot=x", "no argument data.rot. Did you mean 'data.root'"),
+        ("--data.images.sice=x", "Did you mean 'data.images.size'"),
+        ("--data.images.size=64", "images.size is 64, but"),
+        ("--data.images.size=0", "images.size is 0; expected 1 or more."),
+        ("--data.batch_size=many", "--data.batch_size is 'many'; expected int."),
         (f"--output={moved}/below", "Not a directory"),
     ):
         again = [f"--data.root={photos}", "--checkpoint", str(moved)]
@@ -230,59 +235,96 @@ def test_wandb_overlay_logs_offline_beside_the_csv(monkeypatch: pytest.MonkeyPat
     ("arguments", "message"),
     [
         (["--config=shape.yaml"], "Did you mean 'shapes.yaml'"),
-        (
-            ["--model.learnin_rate=1"],
-            "no argument model.learnin_rate. Did you mean 'model.learning",
-        ),
-        (["--data.num_trian=1"], "no argument data.num_trian. Did you mean 'data.num_train'"),
-        (["--trainer.max_epoch=1"], "Did you mean 'trainer.max_epochs'"),
-        (["--model.encoder.templat=x"], "Did you mean 'model.encoder.template'"),
-        (
-            ["--model.optimization.learning_rate=fast"],
-            "model.optimization.learning_rate is 'fast'; expected float",
-        ),
-        (["--model.backbone.stride=wide"], "model.backbone.stride is 'wide'; expected int or null"),
-        (
-            ["--model.optimization.optimizer=sgd"],
-            "model.optimization.optimizer is 'sgd'; expected adamw, adam.",
-        ),
-        (["--data.batch_size=many"], "data.batch_size is 'many'; expected int."),
-        (["--data.num_workers=many"], "data.num_workers is 'many'; expected int or null."),
-        (["--model.backbone.stride=7"], "has no features at stride 7"),
-        (["--model.backbone.name=resnet5O"], "Did you mean 'resnet50'"),
-        (["--model.encoder.template=photo"], "must hold {} once"),
-        (["--trainer.accelerator=abacus"], "trainer: You selected an invalid accelerator"),
-        (["--data.class_path=zsl.data.Shape"], "module 'zsl.data' has no attribute 'Shape'"),
-        (["--trainer.precision=17"], "trainer.precision is '17'; expected"),
-        (["--data.batch_size=0"], "data.batch_size is 0; expected 1 or more"),
-        (["--data.num_val=0"], "data.num_val is 0"),
-        (["--model.head.dropout=2"], "model.head.dropout is 2.0"),
-        (["--config=latin.yaml"], "can't decode"),
-        (["--ckpt_path=none.ckpt"], "The checkpoint none.ckpt does not exist"),
         (["--config"], "expected one argument"),
-        (["--config=typo.yaml"], "no argument model.leraning_rate. Did you mean"),
+        (["--config=latin.yaml"], "can't decode"),
         (["--config=broken.yaml"], "Problems parsing config"),
-        (["--config=table.yaml"], "data.root is not set"),
+        (["--config=typo.yaml"], "optimization.leraning_rate. Did you mean 'model.optimization.le"),
         (
-            ["--config=table.yaml", "--data.root=/nowhere"],
-            "The data folder /nowhere does not exist",
+            ["--modl.head.dropout=1"],
+            "There is no argument modl.head.dropout. Did you mean 'model.h",
         ),
+        (["--model.head.num_grups=1"], "Did you mean 'model.head.num_groups'"),
+        (["--model.augmentation.noize=1"], "Did you mean 'model.augmentation.noise'"),
+        (["--data.images.sice=1"], "argument data.images.sice. Did you mean 'data.images.size'"),
+        (["--trainer.max_epoch=1"], "Did you mean 'trainer.max_epochs'"),
+        ([f"--model.head={PARTS}.OwnHeadConfig", "--model.head.ranc=1"], "mean 'model.head.rank'"),
+        (["--model.optimization.optimizer=sgd"], "optimizer is 'sgd'; expected adamw or adam."),
+        (["--model.backbone.stride=wide"], "stride is 'wide'; expected int or null."),
+        (["--data.images.size=big"], "--data.images.size is 'big'; expected int."),
+        (["--trainer.precision=17"], "trainer.precision is '17'; expected"),
+        (["--model.head=BilinearConf"], "Did you mean 'zsl.models.BilinearConfig'"),
+        (["--model.head=zsl.losses.RankingLoss"], "RankingLoss, which is not a HeadConfig"),
+        (["--model.head=nowhere.Head"], "nowhere.Head can't be made (No module named 'nowhere')"),
+        (["--data=zsl.data.Shape"], "Did you mean 'zsl.data.ShapesDataModule'"),
+        (["--model.head.dropout=2"], "head.dropout is 2.0; expected 0 to below 1."),
+        (["--model.augmentation.dropout=2"], "augmentation.dropout is 2.0; expected 0 to below 1."),
+        (["--data.images.size=0"], "images.size is 0; expected 1 or more."),
+        (["--data.batch_size=0"], "batch_size is 0; expected 1 or more."),
+        (["--trainer.accelerator=abacus"], "trainer: You selected an invalid accelerator"),
+        (["--ckpt_path=none.ckpt"], "none.ckpt does not exist"),
+        (["--checkpoint.monitor=null"], "checkpoint.monitor is not set"),
     ],
 )
 def test_errors_are_one_sentence(
     in_tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    (in_tmp_path / "typo.yaml").write_text("model:\n  leraning_rate: 1\n")
+    (in_tmp_path / "typo.yaml").write_text("model:\n  optimization:\n    leraning_rate: 1\n")
     (in_tmp_path / "latin.yaml").write_bytes("# é\nmodel: {}\n".encode("latin-1"))
     (in_tmp_path / "broken.yaml").write_text("model: [\n")
-    alone = arguments[0] == "--config=table.yaml"
-    assert fit(arguments if alone else ["--config=shapes.yaml", *arguments]) == 2
-    error = capsys.readouterr().err.strip()
-    assert error.startswith("error: ")
-    assert message in error
-    assert "Traceback" not in error
-    assert len(error.splitlines()) == 1
+    assert message in error_of(capsys, "--config=shapes.yaml", *arguments)
+
+
+def error_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line in which `zsl.fit` says what is wrong."""
+    assert fit(list(arguments)) == 2
+    lines = capsys.readouterr().err.removeprefix("Seed set to 0\n").strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
     assert not Path("runs").exists()
+    return lines[0]
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+def test_missing_data_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, message in (
+        (["--config=table.yaml"], "data.root is not set; add --data.root VALUE, or a --config"),
+        (["--config=table.yaml", "--data.root=/nowhere"], "data folder /nowhere does not exist"),
+        (["--config=data/features.yaml"], "--data names no MultiLabelDataModule; add a --config"),
+        (
+            ["--seed_everything=1"],
+            "model.encoder is not set; add --model.encoder VALUE, or a --con",
+        ),
+    ):
+        assert message in error_of(capsys, *arguments)
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+def test_a_monitor_that_is_not_measured_is_refused_before_the_training(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert fit_shapes("--checkpoint.monitor=val/zsl/map") == 2
+    captured = capsys.readouterr()
+    assert "does not log 'val/zsl/map'. Did you mean 'val/zsl/mAP'" in captured.err
+    assert "train/loss" not in captured.out
+
+
+def test_configs_merge_inside_of_groups(in_tmp_path: Path) -> None:
+    Path("overlay.yaml").write_text(
+        "data: {init_args: {images: {cutout: 0.5}}}\n"
+        "model: {head: {num_groups: 5}, augmentation: {noise: 0.1}, loss: {clip: 0.1}}\n"
+    )
+    Path("other.yaml").write_text("model: {head: {dropout: 0.3}, augmentation: {random: 4}}\n")
+    configs = [f"--config={name}.yaml" for name in ("shapes", "overlay", "other")]
+    config = parse_config([*configs, "--model.head.embed_dim=32", "--model.loss.clip=0.2"])
+    head = config.model.head.init_args
+    assert (head.num_groups, head.dropout, head.embed_dim) == (5, 0.3, 32)
+    assert head.feedforward_dim == 1024
+    assert (config.model.augmentation.noise, config.model.augmentation.random) == (0.1, 4)
+    assert config.model.loss.init_args.clip == 0.2
+    images = config.data.init_args.images
+    assert (images.cutout, images.size, images.horizontal_flip) == (0.5, 96, True)
+    other = parse_config([*configs, "--model.head=zsl.models.BilinearConfig"])
+    assert not vars(other.model.head.init_args)
 
 
 @pytest.mark.usefixtures("in_tmp_path")
@@ -300,23 +342,37 @@ def test_an_unreadable_image_ends_the_run_in_one_sentence(
     assert f"The image {path} can't be read" in error[0]
 
 
-def test_help_names_every_argument_and_config(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_the_configs_and_where_every_argument_is_explained(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert fit(["--help"]) == 0
-    text = capsys.readouterr().out
-    for expected in (
-        *config_names(),
-        "query_noise",
-        "mixed_queries",
-        "num_train",
-        "held_out_seed",
-        "--ckpt_path",
+    page = capsys.readouterr().out
+    assert all(name in page for name in config_names())
+    assert max(len(line) for line in page.splitlines()) <= 100
+
+    explained = {}
+    for flag, name in re.findall(r"(--[\w.]+\.help) ([A-Z]\w+[a-z]\w*)", page):
+        with pytest.raises(SystemExit) as stopped:
+            fit([flag, name])
+        assert stopped.value.code == 0
+        explained[name] = capsys.readouterr().out
+    assert explained.keys() == {"TableDataModule", "MLDecoderConfig"}
+    assert fit(["--help_all"]) == 0
+    explained["all"] = capsys.readouterr().out
+    for name, line in (
+        ("TableDataModule", r"--data.images.size SIZE Side [^(]* \(type: int, default: 224\)"),
+        ("MLDecoderConfig", r"--model.head.dropout DROPOUT [^(]*\(type: float, default: 0.1"),
+        ("all", r"--model.head.num_groups NUM_GROUPS [^(]*\(type: int . null, default: null"),
+        ("all", r"--model.head.num_combined NUM_COMBINED Seen [^(]*\(type: int, default: 10\)"),
+        ("all", r"--model.backbone.name NAME A model [^(]*\(type: str, default: resnet50\)"),
+        ("all", r"--model.augmentation.noise NOISE Strength [^(]*\(type: float, default: 0.0\)"),
+        ("all", r"--model.optimization.warmup WARMUP [^(]*\(type: float, default: 0.2\)"),
+        ("all", r"--model.loss.clip CLIP Probability [^(]*\(type: float, default: 0.05\)"),
+        ("all", r"--model.encoder.normalize {true,false} .*?\(type: bool, default: True\)"),
+        ("all", r"--data.images.size SIZE Side [^(]*\(type: int, default: 96\)"),
+        ("all", r"--trainer.max_epochs MAX_EPOCHS .*?\(type: Optional\[int\], default: null\)"),
     ):
-        assert expected in text
-    assert max(len(line) for line in text.splitlines()) <= 100
-    with pytest.raises(SystemExit) as stopped:
-        evaluate(["--help"])
-    assert stopped.value.code == 0
-    assert "--checkpoint" in capsys.readouterr().out
+        assert re.search(line, " ".join(explained[name].split())), line
 
 
 def test_print_config_shows_the_merged_config(capsys: pytest.CaptureFixture[str]) -> None:
@@ -326,7 +382,7 @@ def test_print_config_shows_the_merged_config(capsys: pytest.CaptureFixture[str]
     config = yaml.safe_load(capsys.readouterr().out)
     loggers = [logger["class_path"].split(".")[-1] for logger in config["trainer"]["logger"]]
     assert loggers == ["CSVLogger", "WandbLogger"]
-    assert config["model"]["stride"] == 16
+    assert config["model"]["backbone"]["init_args"]["stride"] == 16
     assert config["data"]["init_args"]["num_train"] == 4000
 
 

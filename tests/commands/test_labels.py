@@ -58,7 +58,7 @@ def test_mistakes_are_one_sentence(in_tmp_path: Path, capsys: pytest.CaptureFixt
         (["--config=shape.yaml"], "Did you mean 'shapes.yaml'"),
         (
             ["--config=shapes.yaml", "--model.encoder.scale=big"],
-            "model.encoder.scale is 'big'; expected unit_norm or unit_variance or null",
+            "model.encoder.scale is 'big'; expected unit_norm, unit_variance or null",
         ),
         (
             ["--config=shapes.yaml", "--model.encoder=WordVectors", "--model.encoder.source=n.txt"],

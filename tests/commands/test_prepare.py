@@ -279,7 +279,7 @@ def test_mistakes_are_one_sentence(
         ([f"--root={tmp_path / 'nowhere'}"], "nowhere does not exist; set root"),
         ([f"--root={fake_nuswide.root}", "--resize=0"], "--resize is 0; expected 1 or more"),
         ([f"--root={fake_nuswide.root}", "--resize=big"], "--resize is 'big'; expected int"),
-        ([], "arguments are required: root"),
+        ([], "root is not set"),
         ([f"--root={fake_nuswide.root}", "--table=no.csv"], "no.csv does not exist"),
     ):
         assert prepare(["nuswide", *arguments]) == 2

@@ -11,7 +11,7 @@ from tests.data.test_table import edit
 from zsl.commands.evaluate import main as evaluate
 from zsl.commands.fit import main as fit
 from zsl.commands.prepare import main as prepare
-from zsl.data import FeatureStore, FeatureWriter, Split, TableDataModule
+from zsl.data import FeatureStore, FeatureWriter, ImageConfig, Split, TableDataModule
 from zsl.data.feature_store import FeatureDataset
 from zsl.errors import InputError
 
@@ -59,7 +59,7 @@ def test_training_from_a_store_gives_the_numbers_of_the_frozen_run(
 def test_the_store_holds_the_tokens_in_float16(tiny: list[str]) -> None:
     assert prepare(["features", *tiny, "--data.features=store"]) == 0
     store = FeatureStore("store")
-    data = TableDataModule(tiny[-1].partition("=")[2], image_size=32)
+    data = TableDataModule(tiny[-1].partition("=")[2], images=ImageConfig(32))
     images = data.dataset(Split.VAL, data.evaluation_transform)
     served = store.serve(Split.VAL, images)
     assert served[3]["tokens"].shape == (4, 192)
@@ -83,7 +83,7 @@ def test_other_features_than_the_configs_are_refused(
         ("--model.backbone.frozen=false", "tokens of a frozen backbone"),
         (
             "--data.images.horizontal_flip=true",
-            "plain images, but data.images.horizontal_flip True varies them; raise data.views",
+            "plain images, but images.horizontal_flip True varies them; raise views",
         ),
         ("--data.features=elsewhere", "elsewhere does not exist; make one with"),
     ):
@@ -111,7 +111,7 @@ def test_of_several_views_one_is_drawn_each_time(
 ) -> None:
     tiny = [*tiny, "--data.features=store", "--data.views=5"]
     assert prepare(["features", *tiny]) == 2
-    assert "data.views is 5, but nothing varies" in capsys.readouterr().err
+    assert "views is 5, but nothing varies" in capsys.readouterr().err
     tiny += ["--data.images.min_crop=0.3"]
     assert prepare(["features", *tiny]) == 0
     assert "train: 20 images in 5 views\n" in capsys.readouterr().out
@@ -121,9 +121,7 @@ def test_of_several_views_one_is_drawn_each_time(
     assert fit(tiny) == 0
     data = TableDataModule(
         str(table_root),
-        image_size=32,
-        min_crop=0.3,
-        horizontal_flip=False,
+        images=ImageConfig(32, min_crop=0.3),
         features="store",
         views=5,
     )
@@ -138,7 +136,7 @@ def test_of_several_views_one_is_drawn_each_time(
 
 def test_a_damaged_store_is_one_sentence(tiny: list[str]) -> None:
     assert prepare(["features", *tiny, "--data.features=store"]) == 0
-    data = TableDataModule(tiny[-1].partition("=")[2], image_size=32)
+    data = TableDataModule(tiny[-1].partition("=")[2], images=ImageConfig(32))
     images = data.dataset(Split.TRAIN, data.evaluation_transform)
     path = Path("store/train.npy")
     whole = path.read_bytes()
@@ -190,7 +188,7 @@ def write_store(folder: Path, images: FeatureDataset, tokens: torch.Tensor) -> N
 
 
 def test_a_store_is_written_whole_or_not_at_all(tmp_path: Path, table_root: Path) -> None:
-    data = TableDataModule(str(table_root), image_size=32)
+    data = TableDataModule(str(table_root), images=ImageConfig(32))
     images = FeatureDataset(tmp_path / "none", data.dataset(Split.TRAIN, data.training_transform))
     tokens = torch.randn(20, 2, 5)
     folder = tmp_path / "store"
@@ -213,7 +211,7 @@ def test_what_was_read_does_not_stay_in_memory(tmp_path: Path, table_root: Path)
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1e3
 
-    data = TableDataModule(str(table_root), image_size=32)
+    data = TableDataModule(str(table_root), images=ImageConfig(32))
     images = data.dataset(Split.TRAIN, data.training_transform)
     np.save(tmp_path / "train.npy", np.ones((20, 1000, 2500), np.float16))  # 100 MB
     served = FeatureDataset(tmp_path / "train.npy", images)

@@ -1,7 +1,8 @@
-"""Parts of tiny models, and of a researcher's own: a head, a loss and a data module."""
+"""Parts of tiny models, and a researcher's own: head, loss, encoder, backbone, data module."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +11,11 @@ from torch import Tensor, nn
 
 from zsl.data import ImageConfig, ShapesDataModule
 from zsl.errors import require
+from zsl.labels import LabelEncoder
+from zsl.labels.encoders.cache import Embedded
+from zsl.labels.encoders.encoder import Scale
 from zsl.losses import AsymmetricLoss, Loss
-from zsl.models import HeadConfig, MLDecoderConfig, TimmBackboneConfig
+from zsl.models import BackboneConfig, HeadConfig, MLDecoderConfig, TimmBackboneConfig
 
 
 def tiny_backbone(**changes: Any) -> TimmBackboneConfig:
@@ -66,6 +70,55 @@ class RecordingLoss(Loss):
         assert logits.shape == targets.shape
         self.shapes.append(tuple(logits.shape))
         return self.scale * AsymmetricLoss()(logits, targets)
+
+
+class OwnEncoder(LabelEncoder):
+    """Counts the letters of a name.
+
+    Args:
+        alphabet: The letters that are counted.
+        scale: As of every encoder.
+    """
+
+    def __init__(self, alphabet: str = "abcdefghijklmnopqrstuvwxyz", scale: Scale | None = None):
+        super().__init__(scale)
+        self.alphabet = alphabet
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return {"alphabet": self.alphabet}
+
+    def embed(self, names: Sequence[str]) -> Embedded:
+        rows = [[float(name.count(letter)) for letter in self.alphabet] for name in names]
+        return Embedded(torch.tensor(rows), list(names), self.alphabet)
+
+
+class OwnBackbone(nn.Module):
+    """Cuts images into patches."""
+
+    def __init__(self, patch: int) -> None:
+        super().__init__()
+        self.token_dim = 8
+        self.cut = nn.Conv2d(3, self.token_dim, patch, stride=patch)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.cut(images.float() / 255).flatten(2).mT
+
+
+@dataclass(frozen=True)
+class OwnBackboneConfig(BackboneConfig):
+    """What makes an `OwnBackbone`.
+
+    Args:
+        patch: Side of a patch in pixels.
+        frozen: Trains the head alone.
+    """
+
+    patch: int = 16
+    frozen: bool = False
+
+    def make(self, image_size: int) -> OwnBackbone:
+        return OwnBackbone(self.patch).requires_grad_(not self.frozen)
 
 
 class OwnDataModule(ShapesDataModule):

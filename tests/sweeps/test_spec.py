@@ -13,7 +13,7 @@ from wandb.sdk.launch.sweeps.utils import (
 
 from tests.sweeps.fakes import write
 from zsl.commands.configs import config_names, find_sweep, shipped_configs, sweep_names
-from zsl.commands.fit_cli import parse
+from zsl.commands.fit_cli import parse_config
 from zsl.errors import InputError
 from zsl.sweeps.results import flat, resolved
 from zsl.sweeps.spec import read_parameter, read_sweep, values_of
@@ -170,7 +170,7 @@ def test_wandb_runs_the_shipped_files(name: str, monkeypatch: pytest.MonkeyPatch
         assert sorted([*ours, "--config=loggers/wandb.yaml"]) == sorted(
             "\n".join(words[4:]).replace("--config\n", "--config=").split("\n")
         )
-        theirs = parse(words[4:])
+        theirs = parse_config(words[4:])
         assert theirs["seed_everything"] == values["seed_everything"]
         assert [logger["class_path"].split(".")[-1] for logger in theirs["trainer"]["logger"]] == [
             "CSVLogger",
@@ -187,13 +187,15 @@ def test_wandb_runs_the_shipped_files(name: str, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("value", [None, 0.5, 1])
 def test_values_in_the_notation_of_python(value: Any) -> None:
-    config = parse(
+    config = parse_config(
         ["--config=shapes.yaml", f"--model.optimization.ema_decay={value and value / 2}"]
     )
     assert config["model"]["optimization"]["ema_decay"] == (value and value / 2)
     optimization = {"ema_decay": value and value / 2, "optimizer": "adam"}
     group = {"optimization": optimization, "backbone": {"frozen": True}}
-    config = parse(["--config=shapes.yaml", f"--model={group}", "--model.backbone.weights=None"])
+    config = parse_config(
+        ["--config=shapes.yaml", f"--model={group}", "--model.backbone.weights=None"]
+    )
     found = config["model"]["optimization"]
     assert {name: found[name] for name in optimization} == optimization
     assert config["model"]["backbone"]["init_args"]["frozen"] is True

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.commands.test_fit import read_csv
 from tests.sweeps.fakes import TINY, run, write
-from zsl.commands.fit_cli import parts_of
+from zsl.commands.fit_cli import make_run
 from zsl.sweeps.command import main
 from zsl.sweeps.results import read_tables
 
@@ -131,7 +131,7 @@ def test_errors_are_one_sentence(
 
 @pytest.mark.parametrize("folder", ["out", "a/b/out"])
 def test_a_run_may_have_any_folder(in_tmp_path: Path, folder: str) -> None:
-    cli = parts_of(["--config=shapes.yaml", *TINY, f"--run_folder={folder}"])
+    cli = make_run(["--config=shapes.yaml", *TINY, f"--run_folder={folder}"])
     assert Path(str(cli.trainer.log_dir)) == Path(folder)
     assert "run_folder" not in cli.config["fit"]
     assert cli.config["fit"]["trainer"]["logger"][0]["init_args"]["version"] is None

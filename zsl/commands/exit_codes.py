@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import re
 import sys
 import warnings
 from argparse import ArgumentError
@@ -13,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from jsonargparse import ArgumentParser
 
+from zsl.commands.messages import explain
 from zsl.errors import InputError
 
 
@@ -51,18 +51,11 @@ def add_trust_code(parser: ArgumentParser) -> None:
 def user_message(error: BaseException | None) -> str | None:
     """The message of the user's mistake that this error is or comes from."""
     while error is not None:
-        if isinstance(error, InputError | ArgumentError):
+        if isinstance(error, ArgumentError):
+            return explain(str(error))
+        if isinstance(error, InputError):
             # A loader process hands its error on as text, with a traceback before the message.
-            message = " ".join(str(error).rsplit("InputError: ", 1)[-1].split())
-            wrong = re.fullmatch(
-                r'Parser key "(.+?)"(?: element \d+)?: (?:.*? Errors: - )?'
-                r"Expected an? (<class '\w+'>|typing\.Literal\[.*?\]).*? (?:Got|Given) value: (.*)",
-                message,
-            )
-            if wrong is None:
-                return message
-            expected = re.sub(r"<class|typing\.Literal|[][' >]", "", wrong[2]).replace(",", ", ")
-            return f"--{wrong[1]} is {wrong[3]!r}; expected {expected}."
+            return " ".join(str(error).rsplit("InputError: ", 1)[-1].split())
         if isinstance(error, PermissionError | NotADirectoryError | FileExistsError):
             return f"{error.filename}: {error.strerror}."
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
@@ -76,7 +69,6 @@ def user_message(error: BaseException | None) -> str | None:
 def leave_out_chatter() -> None:
     """Silences what a user can't act on."""
     for message in (
-        "LightningCLI's args parameter is intended",
         ".*does not have many workers",
         ".*isinstance.treespec, LeafSpec.",
         ".*smaller than the logging interval",
@@ -99,6 +91,7 @@ def leave_out_chatter() -> None:
     logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)
     # It logs a traceback before it raises what is explained to the user.
     logging.getLogger("gensim").setLevel(logging.CRITICAL)
+    # About arguments that Lightning passes.
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 

@@ -8,46 +8,56 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from zsl.commands.exit_codes import exit_code
-from zsl.commands.help import fit_help
+from zsl.commands.help import all_arguments, fit_help
+from zsl.errors import InputError
 
 if TYPE_CHECKING:
-    from zsl.commands.fit_cli import FitCLI
+    from zsl.commands.fit_cli import Run
 
 
 def fit(args: list[str]) -> None:
-    """Trains as the config says and reports on the checkpoint with the best `val/zsl/mAP`."""
+    """Trains as the config says and reports on the best checkpoint."""
     if not args or "-h" in args or "--help" in args:
         print(fit_help())
         return
-    test_best(train(args))
-
-
-def train(args: list[str]) -> FitCLI:
-    """Trains as the config says; with `trainer.max_epochs` 0 the model stays as it was made."""
-    # Imported here, so that the help comes at once.
+    # Imported late: the help should not wait for torch.
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
     from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-    from zsl.commands.fit_cli import FitCLI
+    from zsl.commands.fit_cli import fit_parser, make_run
 
-    args = ["--help" if argument == "--help_all" else argument for argument in args]
+    if "--help_all" in args:
+        print(all_arguments(fit_parser()))
+        return
     try:
-        return FitCLI(args)
+        run = make_run(args)
+        train(run)
+    except MisconfigurationException as error:
+        raise InputError(f"trainer: {error}") from error
     except SIGTERMException:
         sys.exit(128 + signal.SIGTERM)  # Its own code would say that all went well.
+    test_best(run)
 
 
-def test_best(cli: FitCLI) -> None:
+def train(run: Run) -> None:
+    """Trains; without an epoch, scores and keeps the model as it was made."""
+    if run.trainer.max_epochs != 0:
+        run.trainer.fit(run.model, run.datamodule, ckpt_path=run.config.ckpt_path)
+        return
+    # Lightning's fit would save nothing, and fail in several processes without parameters.
+    run.trainer.validate(run.model, run.datamodule, verbose=False)
+    run.best.keep(run.trainer)
+
+
+def test_best(run: Run) -> None:
     """Tests the best checkpoint of a training, and reports."""
-    from pytorch_lightning.callbacks import ModelCheckpoint
-
     from zsl.files.checkpoints import read_checkpoint
 
-    checkpoints = cli.trainer.checkpoint_callback
-    if isinstance(checkpoints, ModelCheckpoint) and checkpoints.best_model_path:
-        cli.model.load_state_dict(read_checkpoint(checkpoints.best_model_path).tensors)
-        cli.trainer.test(cli.model, cli.datamodule, verbose=False)
-        cli.report.show()
-    elif not cli.config["fit"]["trainer"]["fast_dev_run"]:
+    if run.best.best_model_path:
+        run.model.load_state_dict(read_checkpoint(run.best.best_model_path).tensors)
+        run.trainer.test(run.model, run.datamodule, verbose=False)
+        run.report.show()
+    elif not run.config.trainer.fast_dev_run:
         print("Nothing was validated, so no checkpoint was selected; the test is left out.")
 
 

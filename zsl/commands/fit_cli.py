@@ -1,12 +1,13 @@
-"""LightningCLI for this product: its parser, its links, its record of a run."""
+"""The command line of `zsl.fit`: its parser, and the data, model and trainer of a config."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
+import re
 from argparse import ArgumentError
-from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,193 @@ import pytorch_lightning as pl
 import torch
 from jsonargparse import ArgumentParser, Namespace
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from pytorch_lightning.cli import LightningArgumentParser, SaveConfigCallback
 from pytorch_lightning.loggers import WandbLogger
 
 from zsl.commands.configs import resolve_configs, yaml_values
-from zsl.commands.messages import _explain
+from zsl.commands.help import USAGE
+from zsl.commands.messages import explain
 from zsl.data import MultiLabelDataModule
 from zsl.errors import InputError, require
 from zsl.evaluation.callback import Report
 from zsl.files.atomic import write_atomically
 from zsl.files.checkpoints import read_checkpoint
+from zsl.files.class_paths import check_is_trusted
 from zsl.labels import LabelEncoder, Vocabulary
 from zsl.tasks.callbacks import BestCheckpoint, LastCheckpoint
 from zsl.tasks.zero_shot import ZeroShotTask
 from zsl.versions import versions
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass
+class Run:
+    """What `zsl.fit` makes of its arguments before it trains."""
+
+    config: Namespace
+    datamodule: MultiLabelDataModule
+    model: ZeroShotTask
+    trainer: pl.Trainer
+    best: BestCheckpoint
+    report: Report
+    """Of the test."""
+
+
+def fit_parser() -> LightningArgumentParser:
+    """Makes the parser of `zsl.fit`; the data's vocabulary and image size go to the model."""
+    parser = LightningArgumentParser(
+        prog="python -m zsl.fit",
+        usage=USAGE,
+        description="",
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument("-c", "--config", action="config", help="A config; see --help.")
+    parser.add_argument("--seed_everything", type=int, default=0, help="Seed of all random draws.")
+    parser.add_argument(
+        "--ckpt_path", type=str | None, help="Resume the run of this checkpoint, as it was set up."
+    )
+    parser.add_argument(
+        "--run_folder",
+        type=str | None,
+        metavar="FOLDER",
+        help="Folder of the run, in place of runs/NAME/version_N.",
+    )
+    parser.add_lightning_class_args(ZeroShotTask, "model")
+    parser.add_argument(
+        "--data", type=MultiLabelDataModule, required=True, help="Images, labels and splits."
+    )
+    parser.add_lightning_class_args(pl.Trainer, "trainer")
+    parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
+    parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
+    parser.set_defaults(
+        {
+            "trainer.log_every_n_steps": 10,
+            "checkpoint.filename": "best",
+            "checkpoint.mode": "max",
+            "checkpoint.enable_version_counter": False,
+        }
+    )
+    parser.link_arguments("data.vocabulary", "model.vocabulary", apply_on="instantiate")
+    parser.link_arguments("data.image_size", "model.image_size", apply_on="instantiate")
+    return parser
+
+
+def parse_config(args: list[str]) -> Namespace:
+    """Returns the config that `zsl.fit` would have for these arguments.
+
+    Raises:
+        InputError: An argument is unknown, or its value is of another type.
+    """
+    return _parse(fit_parser(), args)
+
+
+def _parse(parser: LightningArgumentParser, args: list[str]) -> Namespace:
+    try:
+        config = parser.parse_args(yaml_values(resolve_configs(args)))
+        if config.ckpt_path is None:
+            return config
+        # A path through `latest` would lead into this run as soon as it has begun.
+        config.ckpt_path = str(Path(config.ckpt_path).resolve())
+        settings = read_checkpoint(config.ckpt_path).settings
+        for name, part in settings.items():
+            # What the config names too is trusted.
+            own = config.get(f"model.{name}.class_path")
+            check_is_trusted(part["class_path"], trust_code=part["class_path"] == own)
+        return parser.parse_object({"model": settings}, namespace=config)
+    except (ArgumentError, UnicodeDecodeError) as error:
+        raise InputError(explain(str(error), _known_names(parser))) from error
+
+
+def _known_names(parser: ArgumentParser) -> set[str]:
+    """Names of the parser's arguments, and paths of the classes that it names."""
+    found = re.findall(r"--([\w.]+)|\b((?:\w+\.)+[A-Z]\w+)", parser.format_help())
+    names = {argument or class_path for argument, class_path in found}
+    return {name for name in names if not name.endswith(".help")}
+
+
+def make_run(args: list[str]) -> Run:
+    """Makes the data, the model and the trainer of these arguments of `zsl.fit`.
+
+    Raises:
+        InputError: An argument can't be used, or a part can't be made with it.
+    """
+    parser = fit_parser()
+    config = _parse(parser, args)
+    require(
+        config.checkpoint.monitor is not None,
+        "checkpoint.monitor is not set, so no checkpoint can be selected; name a metric of the "
+        "validation in the config, as shapes.yaml does.",
+    )
+    pl.seed_everything(config.seed_everything, workers=True)
+    # The folder is not saved: the config, run again, should not write into this run's.
+    folder = config.pop("run_folder")
+    made = _instantiate(parser, _logging_to(folder, config) if folder else config)
+    report = Report()
+    callbacks = made.trainer.callbacks or []
+    callbacks = [*(callbacks if isinstance(callbacks, list) else [callbacks])]
+    callbacks += [made.checkpoint, made.last_checkpoint, report]
+    if not config.trainer.fast_dev_run:
+        callbacks.append(RecordRun(parser, config))
+    trainer = _make_trainer({**vars(made.trainer), "callbacks": callbacks})
+    return Run(config, made.data, made.model, trainer, made.checkpoint, report)
+
+
+def labels_of(args: list[str]) -> tuple[Vocabulary, LabelEncoder]:
+    """Makes the vocabulary and the label encoder that `zsl.fit` would have for these arguments.
+
+    Model and trainer are left out: they may need a download.
+    """
+    config = parse_config(args)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--data", type=MultiLabelDataModule)
+    parser.add_argument("--encoder", type=LabelEncoder)
+    made = _instantiate(parser, Namespace(data=config.data, encoder=config.model.encoder))
+    return made.data.vocabulary, made.encoder
+
+
+def _instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:
+    try:
+        return parser.instantiate(config)
+    except (ArgumentError, ValueError) as error:
+        if "given class_path" not in str(error):
+            raise
+        raise InputError(explain(str(error), _known_names(parser))) from error
+
+
+def _logging_to(folder: str, config: Namespace) -> Namespace:
+    """Returns a config whose first logger makes this folder."""
+    config, path = config.clone(), Path(folder)
+    loggers = config.trainer.logger
+    first = loggers[0] if isinstance(loggers, list) and loggers else loggers
+    kind = getattr(first, "class_path", first)
+    require(
+        str(kind).endswith("CSVLogger"),
+        f"trainer.logger begins with {kind}; expected a CSVLogger first, as in shapes.yaml, for it "
+        f"makes the folder {folder}.",
+    )
+    first.init_args.save_dir = str(path.parent.parent)
+    first.init_args.name, first.init_args.version = path.parent.name, path.name
+    return config
+
+
+def _make_trainer(arguments: dict[str, Any]) -> pl.Trainer:
+    """Makes the trainer, in bf16 where a GPU has it and no precision is set."""
+    if arguments["precision"] is None and _has_bf16(arguments["accelerator"]):
+        arguments["precision"] = "bf16-mixed"
+    try:
+        return pl.Trainer(**arguments)
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        raise InputError(f"trainer: {error}") from error
+
+
+def _has_bf16(accelerator: Any) -> bool:
+    return (
+        accelerator in ("auto", "gpu", "cuda")
+        and torch.cuda.is_available()
+        and torch.cuda.is_bf16_supported(including_emulation=False)
+    )
 
 
 class RecordRun(SaveConfigCallback):
@@ -39,14 +211,13 @@ class RecordRun(SaveConfigCallback):
         """Writes the config, then the record, once."""
         is_first = not self.already_saved
         super().setup(trainer, pl_module, stage)
-        # Asking for it is a collective operation: not for the first process alone.
+        # The folder is broadcast: every process has to read `trainer.log_dir`.
         folder = Path(trainer.log_dir or ".")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and trainer.is_global_zero:
+                selection = self.config.checkpoint
                 # Its summary would keep the last value.
-                best = trainer.checkpoint_callback
-                if isinstance(best, BestCheckpoint):
-                    logger.experiment.define_metric(best.monitor, summary=best.mode)
+                logger.experiment.define_metric(selection.monitor, summary=selection.mode)
         if is_first and trainer.is_global_zero:
             datamodule: MultiLabelDataModule = trainer.datamodule  # type: ignore[attr-defined]
             record = {"versions": versions(), "data_fingerprint": datamodule.fingerprint}
@@ -65,170 +236,3 @@ def _point(link: Path, target: str) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         _log.warning("%s can't be made to point to this run: %s", link, error)
-
-
-class FitCLI(LightningCLI):
-    """`zsl.fit`: one subcommand, a best and a last checkpoint, data linked to the model."""
-
-    def __init__(self, args: list[str]) -> None:
-        self.report = Report()
-        options = {"exit_on_error": False, "allow_abbrev": False}
-        super().__init__(
-            ZeroShotTask,
-            MultiLabelDataModule,
-            subclass_mode_data=True,
-            save_config_callback=RecordRun,
-            trainer_defaults={"callbacks": [self.report], "log_every_n_steps": 10},
-            seed_everything_default=0,
-            parser_kwargs={**options, "fit": options},
-            auto_configure_optimizers=False,
-            # What `__init__` receives is plain already, and so fit for a safe checkpoint.
-            load_from_checkpoint_support=False,
-            args=["fit", *yaml_values(resolve_configs(args))],
-        )
-
-    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parses; says in one sentence what is wrong with the arguments or the checkpoint."""
-        try:
-            super().parse_arguments(parser, args)
-        except (ArgumentError, UnicodeDecodeError) as error:
-            raise InputError(_explain(str(error))) from error
-        checkpoint = self.config["fit"]["ckpt_path"]
-        if checkpoint not in (None, "last"):
-            read_checkpoint(checkpoint)
-            # A path through `latest` would lead into this run as soon as it has begun.
-            self.config["fit"]["ckpt_path"] = str(Path(checkpoint).resolve())
-
-    def instantiate_classes(self) -> None:
-        """Makes data, model and trainer; says in one sentence which part can't be made."""
-        trainer = self.config["fit"]["trainer"]
-        configured = trainer["logger"]
-        # Neither is saved: the config, run again, should not write into this run's folder.
-        if folder := self.config["fit"].pop("run_folder"):
-            trainer["logger"] = _logging_to(Path(folder), configured)
-        try:
-            super().instantiate_classes()
-        except ValueError as error:
-            if "given class_path" not in str(error):
-                raise
-            raise InputError(_explain(str(error))) from error
-        finally:
-            trainer["logger"] = configured
-
-    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """Makes the trainer, in bf16 where a GPU has it and no precision is set."""
-        trainer = self.config["fit"]["trainer"]
-        if trainer["precision"] is None and _has_bf16(trainer["accelerator"]):
-            kwargs["precision"] = "bf16-mixed"
-        try:
-            return super().instantiate_trainer(**kwargs)
-        except (MisconfigurationException, TypeError, ValueError) as error:
-            raise InputError(f"trainer: {error}") from error
-
-    def fit(self, **kwargs: Any) -> None:
-        """Trains; without an epoch, scores and keeps the model as it was made."""
-        if self.trainer.max_epochs != 0:
-            self.trainer.fit(**kwargs)
-            return
-        # Lightning's fit would save nothing, and fail in several processes without parameters.
-        self.trainer.validate(**kwargs, verbose=False)
-        best = self.trainer.checkpoint_callback
-        if isinstance(best, BestCheckpoint):
-            best.keep(self.trainer)
-
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """Only `fit`: parsers for the others would only slow the start."""
-        return {"fit": LightningCLI.subcommands()["fit"]}
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Links the data's vocabulary to the model; keeps the best and the last checkpoint."""
-        parser.link_arguments("data.vocabulary", "model.vocabulary", apply_on="instantiate")
-        parser.link_arguments("data.image_size", "model.image_size", apply_on="instantiate")
-        parser.add_argument(
-            "--run_folder",
-            type=str | None,
-            metavar="FOLDER",
-            help="Folder of the run, in place of runs/NAME/version_N.",
-        )
-        parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
-        parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
-        parser.set_defaults(
-            {
-                "checkpoint.filename": "best",
-                "checkpoint.mode": "max",
-                "checkpoint.enable_version_counter": False,
-            }
-        )
-
-
-class _PartsCLI(FitCLI):
-    """Makes the data, the model and the trainer of a config, and runs nothing."""
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        """Runs nothing."""
-
-
-def parts_of(args: list[str]) -> FitCLI:
-    """Makes the `model`, `datamodule` and `trainer` that `zsl.fit` would have for these."""
-    return _PartsCLI(args)
-
-
-class _ParsingCLI(_PartsCLI):
-    """Parses, and makes nothing."""
-
-    def instantiate_classes(self) -> None:
-        """Makes nothing."""
-
-    def _set_seed(self) -> None:
-        """Sets none."""
-
-
-def parse(args: list[str]) -> Namespace:
-    """Returns the config that `zsl.fit` would have for these arguments.
-
-    Raises:
-        InputError: An argument is unknown, or its value is of another type.
-    """
-    return _ParsingCLI(args).config["fit"]
-
-
-def _logging_to(folder: Path, logger: Any) -> list[Namespace]:
-    """The loggers of a config, where the first one's folder is this one."""
-    loggers = deepcopy(logger if isinstance(logger, list) else [logger])
-    class_path = getattr(loggers[0], "class_path", None) if loggers else None
-    require(
-        str(class_path).endswith("CSVLogger"),
-        f"trainer.logger begins with {class_path}; expected a CSVLogger first, as in shapes.yaml, "
-        f"for it makes the folder {folder}.",
-    )
-    parent = {"save_dir": str(folder.parent.parent), "name": folder.parent.name}
-    loggers[0].init_args.update(Namespace(**parent, version=folder.name))
-    return loggers
-
-
-class _LabelsCLI(_PartsCLI):
-    """Makes the data and the label encoder of a config, and nothing else."""
-
-    def instantiate_classes(self) -> None:
-        """Leaves model and trainer out: they may need a download."""
-        config = self.config["fit"]
-        parser = ArgumentParser(exit_on_error=False)
-        parser.add_subclass_arguments(MultiLabelDataModule, "data")
-        parser.add_subclass_arguments(LabelEncoder, "encoder")
-        parts = Namespace(data=config["data"], encoder=config["model"]["encoder"])
-        self.made = parser.instantiate(parts)
-
-
-def labels_of(args: list[str]) -> tuple[Vocabulary, LabelEncoder]:
-    """Makes the vocabulary and the label encoder that `zsl.fit` would have for these arguments."""
-    made = _LabelsCLI(args).made
-    return made.data.vocabulary, made.encoder
-
-
-def _has_bf16(accelerator: Any) -> bool:
-    return (
-        accelerator in ("auto", "gpu", "cuda")
-        and torch.cuda.is_available()
-        and torch.cuda.is_bf16_supported(including_emulation=False)
-    )

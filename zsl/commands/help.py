@@ -1,73 +1,69 @@
-"""Help of `zsl.fit`."""
+"""Help of `zsl.fit`: a page that comes at once, and a long one from the parser."""
 
 from __future__ import annotations
 
-import ast
-import textwrap
+from typing import TYPE_CHECKING
 
-import docstring_parser
+from zsl.commands.configs import config_names, shipped_configs
 
-from zsl.commands.configs import _PACKAGE, config_names, shipped_configs
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
 
-_ARGUMENTS = (
-    ("--model.ARGUMENT", "tasks/zero_shot.py", "ZeroShotTask"),
-    (
-        "--model.encoder.ARGUMENT of a SentenceEncoder",
-        "labels/encoders/sentence_encoder.py",
-        "SentenceEncoder",
-    ),
-    ("--model.encoder.ARGUMENT of WordVectors", "labels/encoders/word_vectors.py", "WordVectors"),
-    ("--model.encoder.ARGUMENT of a LabelMatrix", "labels/encoders/label_matrix.py", "LabelMatrix"),
-    (
-        "--model.encoder.ARGUMENT of a Concatenation",
-        "labels/encoders/concatenation.py",
-        "Concatenation",
-    ),
-    ("--data.ARGUMENT of shapes.yaml", "data/shapes.py", "ShapesDataModule"),
-    ("--data.ARGUMENT of table.yaml", "data/table.py", "TableDataModule"),
-    ("--data.ARGUMENT of nuswide...yaml", "data/nuswide/datamodule.py", "NUSWideDataModule"),
-)
-"""What the help explains: a title, and the class whose docstring does."""
+USAGE = "python -m zsl.fit --config NAME.yaml [--config ...] [--SECTION.ARGUMENT VALUE ...]"
+_PAGE = """usage: {usage}
+
+Trains a zero-shot tagger, tests its best checkpoint, and writes everything to runs/NAME/VERSION.
+
+configs, looked for in the working directory, then among the shipped ones:
+{configs}
+
+often used:
+  --print_config            Print the resulting config with all defaults, and stop.
+  --ckpt_path FILE          Resume the run of this checkpoint.
+  --seed_everything N       Seed of all random draws (default: 0).
+  --trainer.max_epochs N    Passes over the training images; 0 keeps the model as it was made.
+  --last_checkpoint.minutes N  Time between two saves of last.ckpt in mid-epoch (default: 10).
+
+every argument, with its type, default and explanation:
+  --help_all                All of --data, --model, --trainer and --checkpoint.
+  --data.help CLASS         Those of one class: here of data, e.g. --data.help TableDataModule.
+  --model.head.help CLASS   Of a head, e.g. --model.head.help MLDecoderConfig; there are also
+                            --model.encoder.help, --model.backbone.help, --model.loss.help and
+                            --trainer.callbacks.help."""
 
 
 def fit_help() -> str:
-    """Help of `zsl.fit`, from the docstrings in the source: importing torch takes seconds."""
-    lines = [
-        "usage: python -m zsl.fit --config NAME.yaml [--config ...] [--SECTION.ARGUMENT VALUE ...]",
-        "",
-        "Trains a zero-shot tagger, tests the checkpoint with the best val/zsl/mAP, and writes",
-        "everything to runs/NAME/VERSION.",
-        "",
-        "configs, looked for in the working directory, then among the shipped ones:",
-    ]
+    """The first page, without the seconds that importing torch takes."""
+    lines = []
     for name in config_names():
-        first_line = (shipped_configs() / name).read_text().splitlines()[0]
-        lines.append(f"  {name:<25}{first_line.lstrip('# ')}")
-    lines += [
-        "",
-        "  --print_config        Print the resulting config with all defaults, and stop.",
-        "  --ckpt_path FILE      Resume the run of this checkpoint.",
-        "  --last_checkpoint.minutes N  Time between two saves of it in mid-epoch (default: 10).",
-        "  --seed_everything N   Seed of all random draws (default: 0).",
-        "  --trainer.ARGUMENT    Arguments of Lightning's Trainer, e.g. --trainer.max_epochs 8.",
-        "  --help_all            Every argument, those of the Trainer included.",
-    ]
-    for title, file, class_name in _ARGUMENTS:
-        lines += _section(title, file, class_name)
-    return "\n".join(lines)
+        first_line = (shipped_configs() / name).read_text(encoding="utf-8").splitlines()[0]
+        lines.append(f"  {name:<26}{first_line.lstrip('# ')}")
+    return _PAGE.format(usage=USAGE, configs="\n".join(lines))
 
 
-def _section(title: str, file: str, class_name: str) -> list[str]:
-    tree = ast.parse((_PACKAGE / file).read_text(encoding="utf-8"))
-    (definition,) = (
-        node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == class_name
-    )
-    parameters = docstring_parser.parse(ast.get_docstring(definition) or "").params
-    lines = ["", f"{title}:"]
-    for parameter in parameters:
-        if parameter.arg_name in ("vocabulary", "image_size") and class_name == "ZeroShotTask":
-            continue  # Linked from the data.
-        text = " ".join((parameter.description or "").split())
-        first = f"  {parameter.arg_name:<22}"
-        lines += textwrap.wrap(text, 98, initial_indent=first, subsequent_indent=" " * 24)
-    return lines
+def all_arguments(parser: ArgumentParser) -> str:
+    """The parser's help, and that of each class that data and parts of the model can be.
+
+    Args:
+        parser: Of `zsl.fit`.
+    """
+    from inspect import isabstract
+    from typing import get_type_hints
+
+    from jsonargparse import ArgumentParser
+
+    from zsl.data import MultiLabelDataModule
+    from zsl.files.class_paths import class_path
+    from zsl.tasks import ZeroShotTask
+
+    parts: dict[str, type] = {"data": MultiLabelDataModule}
+    for name, kind in get_type_hints(ZeroShotTask.__init__).items():
+        if isabstract(kind):
+            parts[f"model.{name}"] = kind
+    text = parser.format_help()
+    for key, base in parts.items():
+        for kind in base.__subclasses__():
+            own = ArgumentParser(usage="", add_help=False)
+            own.add_class_arguments(kind, key)
+            text += f"\n--{key} {class_path(kind)}" + own.format_help().partition("usage:")[2]
+    return text

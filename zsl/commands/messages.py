@@ -2,65 +2,125 @@
 
 from __future__ import annotations
 
-import inspect
 import re
+from collections.abc import Collection
+from pydoc import locate
 
-import pytorch_lightning as pl
+from jsonargparse import ArgumentParser
 
-from zsl.commands.configs import config_names
-from zsl.data import MultiLabelDataModule
 from zsl.errors import did_you_mean
-from zsl.labels import LabelEncoder
-from zsl.tasks.zero_shot import ZeroShotTask
+
+_KEY = re.compile(r'Parser key "([^"]+)"')
+_UNKNOWN = re.compile(
+    r"unrecognized arguments: -*([\w.]+)"
+    r"|Group '([\w.]+)' does not accept option '([\w.]+)'"
+    r"|Option '([\w.]+)' is not accepted"
+)
+_NO_CLASS = re.compile(
+    r"Expected a dot import path string: (.*?)(?: - |$)|module '\S+' has no attribute"
+)
+_WRONG = re.compile(
+    r"Subtypes: \[(.+?)\] Errors: - Expected .* Given value: (.*)"
+    r"|Expected an? (.+?)\. Got value: (.*)"
+)
 
 
-def _explain(message: str) -> str:
-    """Turns jsonargparse's message on many lines into one sentence, with near matches."""
-    text = " ".join(message.split())
-    section = re.search(r'Parser key "([^"]+)"', text)
-    unknown = (
-        re.search(r"unrecognized arguments: --([^ =]+)", text)
-        or re.search(r"does not accept option '([^']+)'", text)
-        or re.search(r"Option '([^']+)' is not accepted", text)
-    )
-    if unknown:
-        key = unknown[1].replace(".init_args", "")
-        key = f"{section[1]}.{key}" if section else key
-        return f"There is no argument {key}.{did_you_mean(key, _known_arguments())}"
-    if section and (inner := re.search(r"given class_path '[^']+': (Parser key \".+)", text)):
-        # The rest is about the class, this about its argument.
-        own = inner[1].split(" - Expected a <class 'NoneType'> Given value type: <class 'json")[0]
-        return _explain(own.replace('Parser key "', f'Parser key "{section[1]}.', 1))
-    if section and (choice := re.search(r"Literal\[(.+?)\]\. Got value: (.*)", text)):
-        return f"{section[1]} is {choice[2]!r}; expected {choice[1].replace(chr(39), '')}."
-    if missing := re.search(r"arguments are required: ([\w.]+)", text):
-        key = f"{section[1]}.{missing[1]}" if section else missing[1]
-        return f"{key} is not set; add --{key} VALUE, or a --config that sets it."
-    if "MultiLabelDataModule is abstract" in text:
-        names = [name for name in config_names() if "/" not in name]
-        return f"No data is chosen; add a --config, one of {', '.join(names)}."
-    if problem := re.search(r"given class_path '([^']+)': (.+?)(?: - | Given value|$)", text):
-        return f"{problem[1]} can't be made ({problem[2]}); is its package installed?"
-    if section and (reason := re.search(r"Errors: - (.+?)(?: - Expected| Given value|$)", text)):
-        expected = re.search(r"Subtypes: \[(.+?)\] Errors", text)
-        if expected and reason[1].startswith("Expected"):
-            value = re.search(r"Given value: (.*)", text)
-            types = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", expected[1])
-            types = re.sub(r"typing\.Literal\[([^]]+)\]", lambda m: m[1].replace("'", ""), types)
-            types = types.replace("NoneType", "null").replace(", ", " or ")
-            return f"{section[1]} is {value[1] if value else 'wrong'!r}; expected {types}."
-        return f"{section[1]}: {reason[1]}."
-    if wrong := re.search(r"Expected an? <class '(\w+)'>. Got value: (.*)", text):
-        return f"{section[1] if section else 'A value'} is {wrong[2]!r}; expected {wrong[1]}."
+def explain(message: str, known: Collection[str] = ()) -> str:
+    """Turns a message of jsonargparse, which has many lines, into one sentence.
+
+    Keep it simple: it knows the common mistakes and leaves the words of any other message.
+
+    >>> print(explain("unrecognized arguments: --model.hed.dropout=1", ["model.head.dropout"]))
+    There is no argument model.hed.dropout. Did you mean 'model.head.dropout'?
+    >>> print(explain('''Parser key "model.head":
+    ...   Problem with given class_path 'zsl.models.ConSEConfig':
+    ...     Option 'num_combine' is not accepted'''))
+    There is no argument model.head.num_combine. Did you mean 'model.head.num_combined'?
+    >>> print(explain('''Parser key "seed_everything":
+    ...   Expected a <class 'int'>. Got value: many'''))
+    --seed_everything is 'many'; expected int.
+    >>> print(explain('''Parser key "model.head":
+    ...   Problem with given class_path 'zsl.models.MLDecoderConfig':
+    ...     Parser key "num_groups":
+    ...       Does not validate against any of the Union subtypes
+    ...       Subtypes: [<class 'int'>, <class 'NoneType'>]
+    ...       Errors:
+    ...         - Expected a <class 'int'>
+    ...         - Expected a <class 'NoneType'>
+    ...       Given value type: <class 'str'>
+    ...       Given value: many'''))
+    --model.head.num_groups is 'many'; expected int or null.
+    >>> print(explain('''Parser key "model.optimization.optimizer":
+    ...   Expected a typing.Literal['adamw', 'adam']. Got value: sgd'''))
+    --model.optimization.optimizer is 'sgd'; expected adamw or adam.
+    >>> print(explain('''Parser key "data":
+    ...   Problem with given class_path 'zsl.data.TableDataModule':
+    ...     the following arguments are required: root''', ["config"]))
+    data.root is not set; add --data.root VALUE, or a --config that sets it.
+    >>> print(explain('''Parser key "data":
+    ...   Problem with given class_path 'zsl.data.Shapes':
+    ...     module 'zsl.data' has no attribute 'Shapes' ''', ["zsl.data.ShapesDataModule"]))
+    There is no class zsl.data.Shapes. Did you mean 'zsl.data.ShapesDataModule'?
+    >>> print(explain('''Parser key "model.head":
+    ...   - Expected a path but BilinearConf either not accessible or invalid
+    ...   - Expected a dot import path string: BilinearConf''', ["zsl.models.BilinearConfig"]))
+    There is no class BilinearConf. Did you mean 'zsl.models.BilinearConfig'?
+    >>> print(explain('''Parser key "model.head":
+    ...   - Expected a path but zsl.losses.RankingLoss either not accessible or invalid
+    ...   - Import path zsl.losses.RankingLoss does not correspond to a subclass of HeadConfig'''))
+    --model.head is zsl.losses.RankingLoss, which is not a HeadConfig; name one.
+
+    Args:
+        message: What jsonargparse raised.
+        known: Names of arguments and paths of classes, for near matches.
+    """
+    # What follows a class path is about the arguments of that class.
+    parts = re.split(r"Problem with given class_path '([^']+)': ", " ".join(message.split()))
+    *outer, text = parts[::2]
+    class_path = parts[-2] if outer else ""
+    keys = [key for part in (*outer, text) for key in _KEY.findall(part)[-1:]]
+    prefix = "".join(f"{key}." for key in keys[: len(outer)])
+    key = ".".join(keys)
+    if unknown := _UNKNOWN.search(text):
+        name = prefix + ".".join(part for part in unknown.groups() if part)
+        names = [*known, *(prefix + argument for argument in _argument_names(class_path))]
+        return f"There is no argument {name}.{did_you_mean(name, names)}"
+    if missing := re.search(r"arguments are required: -*([\w.]+)", text):
+        name = prefix + missing[1]
+        has_configs = "config" in known
+        advice = f"add --{name} VALUE, or a --config that sets it" if has_configs else "name it"
+        return f"{name} is not set; {advice}."
+    if no_class := _NO_CLASS.search(text):
+        name = no_class[1] or class_path
+        advice = did_you_mean(name, known) or " Name one of python -m zsl.fit --help_all."
+        return f"There is no class {name}.{advice}"
+    if other_class := re.search(r"Import path (\S+) .*subclass of (\w+)", text):
+        return f"--{key} is {other_class[1]}, which is not a {other_class[2]}; name one."
+    if nothing := re.search(r"Not a valid subclass of (\w+)", text):
+        return f"--{key} names no {nothing[1]}; add a --config that does, or --{key} CLASS_PATH."
+    if wrong := _WRONG.search(text):
+        types, value = (part for part in wrong.groups() if part is not None)
+        return f"--{key} is {value!r}; expected {_type_names(types)}."
+    if class_path:
+        reason = text.split(" - Expected ")[0]
+        return (
+            f"{class_path} can't be made ({reason}); is its package installed, or its folder on "
+            "PYTHONPATH?"
+        )
     return text
 
 
-def _known_arguments() -> set[str]:
-    kinds: list[tuple[str, type]] = [("trainer", pl.Trainer), ("model", ZeroShotTask)]
-    kinds += [("model.encoder", kind) for kind in LabelEncoder.__subclasses__()]
-    kinds += [("data", kind) for kind in MultiLabelDataModule.__subclasses__()]
-    return {
-        f"{section}.{name}"
-        for section, kind in kinds
-        for name in inspect.signature(kind).parameters
-    }
+def _argument_names(path: str) -> list[str]:
+    """Names of the arguments of a class, those of its groups as `group.name`."""
+    if not path:
+        return []
+    parser = ArgumentParser()
+    parser.add_class_arguments(locate(path))
+    return list(parser.get_defaults().keys())
+
+
+def _type_names(types: str) -> str:
+    """Returns e.g. `int or null` for `<class 'int'>, <class 'NoneType'>`."""
+    names = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", types).replace("NoneType", "null")
+    names = re.sub(r"typing\.Literal\[([^]]+)\]", lambda found: found[1].replace("'", ""), names)
+    return " or ".join(names.rsplit(", ", 1))

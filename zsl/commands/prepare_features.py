@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 from torch import nn
 
-from zsl.commands.fit_cli import parts_of
+from zsl.commands.fit_cli import make_run
 from zsl.data import Batch, FeatureWriter, Split
-from zsl.errors import require
+from zsl.errors import InputError, require
 
 
 class _KeepTokens(pl.LightningModule):
@@ -28,24 +27,23 @@ class _KeepTokens(pl.LightningModule):
 
 def prepare_features(args: list[str]) -> None:
     """Writes the feature store `data.features` of these arguments of `zsl.fit`."""
-    cli = parts_of(args)
-    task, datamodule = cli.model, cli.datamodule
+    run = make_run(args)
+    task, datamodule = run.model, run.datamodule
     features = datamodule.features
-    require(
-        features is not None,
-        "data.features is not set; add --data.features FOLDER, where the store is written, and "
-        "give the same to zsl.fit.",
-    )
+    if features is None:
+        raise InputError(
+            "data.features is not set; add --data.features FOLDER, where the store is written, and "
+            "give the same to zsl.fit."
+        )
     require(
         task.backbone.frozen,
         "model.backbone.frozen is false; only the tokens of a frozen backbone stay the same: set "
         "it true.",
     )
     datamodule.check_images(list(Split))
-    settings: dict[str, Any] = cli.config["fit"]["trainer"]
     trainer = pl.Trainer(
-        accelerator=settings["accelerator"],
-        precision=cli.trainer.precision,
+        accelerator=run.config.trainer.accelerator,
+        precision=run.trainer.precision,
         devices=1,
         logger=False,
         enable_checkpointing=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.parsing import collect_init_args
 from torch.utils.data import DataLoader
 
 from zsl.data.dataset import MultiLabelDataset, Sample, Split
@@ -63,9 +65,13 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         features = None if features is None else str(Path(features).expanduser().resolve())
         if features is not None:
             _check_variation(images.variation, views)
-        # Of the subclass too, from whose `__init__` this one is called.
-        self.save_hyperparameters(logger=False)
-        self.save_hyperparameters(as_plain_values(dict(self.hparams)))
+        # Those of the subclasses too, from whose `__init__` this one is called; the last is the one
+        # that was made.
+        calls = collect_init_args(sys._getframe(), [], classes=(MultiLabelDataModule,))
+        self._arguments = as_plain_values(calls[-1])
+        self.save_hyperparameters(
+            as_plain_values({k: v for call in calls for k, v in call.items()})
+        )
         self.images = images
         self.views = {"views": views, **images.variation}
         self.features = features
@@ -97,7 +103,7 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
     @property
     def recipe(self) -> dict[str, Any]:
         """What makes this object again: its class path and arguments, plain values."""
-        arguments = {**self.hparams, "features": self.features}
+        arguments = {**self._arguments, "features": self.features}
         return {"class_path": class_path(type(self)), "init_args": arguments}
 
     @cached_property

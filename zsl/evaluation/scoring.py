@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentError
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -175,14 +174,12 @@ def make_datamodule(
         trust_code: Whether a class outside of zsl may be imported.
 
     Raises:
-        InputError: A change names no argument of the data, or the class is not trusted.
+        InputError: The class is not trusted, or the data can't be made.
+        argparse.ArgumentError: A change names no argument of the data, or is of another type.
     """
     check_is_trusted(recipe["class_path"], trust_code)
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(MultiLabelDataModule, "data")
-    try:
-        config = parser.parse_object({"data": recipe})
-        config = parser.parse_object({"data": {"init_args": changes}}, cfg_base=config)
-        return parser.instantiate(config).data
-    except ArgumentError as error:
-        raise InputError(f"The data can't be made with {changes}: {error}") from error
+    parser.add_argument("--data", type=MultiLabelDataModule)
+    config = parser.parse_object({"data": recipe})
+    config = parser.parse_object({"data": {"init_args": changes}}, namespace=config)
+    return parser.instantiate(config).data

@@ -203,11 +203,11 @@ def check_arguments(sweep: Sweep) -> None:
         InputError: A parameter is unknown, a value is of another type, or a trial would take more
             than one device.
     """
-    from zsl.commands.fit_cli import parse  # It takes seconds to import.
+    from zsl.commands.fit_cli import parse_config  # It takes seconds to import.
 
     for values in sweep.examples():
         try:
-            trainer = parse(sweep.fit_args(values))["trainer"]
+            trainer = parse_config(sweep.fit_args(values))["trainer"]
         except InputError as error:
             raise InputError(f"{error} It is in {sweep.file} or on the command line.") from error
         devices, num_nodes = trainer["devices"], trainer["num_nodes"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 
-from zsl.errors import require
+from zsl.errors import InputError, did_you_mean, require
 from zsl.files.atomic import atomic_path
 
 _log = logging.getLogger(__name__)
@@ -33,6 +33,17 @@ class BestCheckpoint(ModelCheckpoint):
         self.best_model_path = self.kth_best_model_path = str(own)
         self.best_model_score = self.kth_value = state_dict["best_model_score"]
         self.best_k_models = {str(own): state_dict["best_model_score"]}
+
+    def on_sanity_check_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Refuses a monitor that is not measured, before the training.
+
+        Raises:
+            InputError: The validation logs no metric of this name.
+        """
+        metrics = [name for name in trainer.callback_metrics if name.startswith("val/")]
+        if metrics and self.monitor not in metrics:
+            near = did_you_mean(str(self.monitor), metrics)
+            raise InputError(f"checkpoint: the validation does not log {self.monitor!r}.{near}")
 
     def keep(self, trainer: pl.Trainer) -> None:
         """Saves what was just validated, outside of a training."""
