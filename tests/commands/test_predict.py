@@ -160,10 +160,10 @@ def test_the_checkpoint_is_not_written_over(
         (["album", "--labels=own.txt", "--output=own.txt"], "own.txt is own.txt, which is read"),
         (["album", "--heatmaps=album"], "The folder album holds the images themselves"),
         (["album", "--heatmaps=empty.txt"], "The folder empty.txt can't be made"),
-        (["album", "--format=cvs"], "--format is 'cvs'; expected table, csv, jsonl."),
+        (["album", "--format=cvs"], "--format is 'cvs'; expected table, csv or jsonl."),
         (["album", "--top_k=0"], "top_k is 0; expected 1 or more"),
-        (["album", "--top_k=many"], "--top_k is 'many'; expected int."),
-        (["album", "--threshold=nan"], "--threshold is 'nan'; expected float."),
+        (["album", "--top_k=many"], "--top_k is 'many'; expected int or null."),
+        (["album", "--threshold=nan"], "--threshold is 'nan'; expected float or null."),
         (["album", "--batch_size=0"], "--batch_size is 0; expected 1 or more"),
     ],
 )
@@ -212,7 +212,7 @@ def test_a_head_without_attention_draws_nothing(
 ) -> None:
     bilinear = write_checkpoint(tmp_path / "bilinear", head=BilinearConfig()).parents[1]
     assert predict([*checkpoint(bilinear), "album", "--heatmaps=maps"]) == 2
-    assert "The head bilinear looks at the image as a whole" in capsys.readouterr().err
+    assert "The head BilinearHead sees the image as a whole" in capsys.readouterr().err
     assert not list(Path("maps").iterdir())
 
 

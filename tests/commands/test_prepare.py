@@ -14,7 +14,7 @@ from PIL import Image
 from tests.fakes.nuswide import CONCEPTS, NAMES, FakeNUSWide
 from zsl.commands.fit import main as fit
 from zsl.commands.prepare import main as prepare
-from zsl.data import NUSWideDataModule, Split
+from zsl.data import ImageConfig, NUSWideDataModule, Split
 from zsl.data.nuswide import check_images
 from zsl.errors import InputError
 from zsl.files.images import check_image
@@ -120,7 +120,8 @@ def test_shrunken_copies_are_whole_and_used(
             assert small.size == (16, 16)
             reference = np.asarray(image.resize((16, 16), Image.Resampling.BOX), dtype=int)
             assert np.abs(np.asarray(small, dtype=int) - reference).mean() < 6
-    data = NUSWideDataModule(str(fake_nuswide.root), resized=16, image_size=16, val_fraction=0.1)
+    root = str(fake_nuswide.root)
+    data = NUSWideDataModule(root, resized=16, images=ImageConfig(16), val_fraction=0.1)
     dataset = data.dataset(Split.TEST, data.evaluation_transform)
     assert dataset.path(0) == folder / fake_nuswide.images[24]
     assert dataset.pixels(0, 16).shape == (3, 16, 16)

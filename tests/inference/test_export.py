@@ -276,7 +276,7 @@ def file_as_output(checkpoint: str) -> list[str]:
     [
         (lambda _: ["--checkpoint=none.ckpt"], "none.ckpt does not exist"),
         (truncate, "half.ckpt can't be read"),
-        (lambda c: ["--checkpoint", c, "--format=onx"], "'onx'; expected onnx, torch_export."),
+        (lambda c: ["--checkpoint", c, "--format=onx"], "'onx'; expected onnx or torch_export."),
         (lambda c: ["--checkpoint", c, "--labels=red, blue, red"], "'red' is there twice"),
         (lambda c: ["--checkpoint", c, "--labels=red,,blue"], "label 2 is empty"),
         (lambda c: ["--checkpoint", c, "--labels="], "label 1 is empty"),

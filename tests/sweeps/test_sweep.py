@@ -133,8 +133,8 @@ def test_errors_are_one_sentence(
 def test_a_run_may_have_any_folder(in_tmp_path: Path, folder: str) -> None:
     cli = make_run(["--config=shapes.yaml", *TINY, f"--run_folder={folder}"])
     assert Path(str(cli.trainer.log_dir)) == Path(folder)
-    assert "run_folder" not in cli.config["fit"]
-    assert cli.config["fit"]["trainer"]["logger"][0]["init_args"]["version"] is None
+    assert "run_folder" not in cli.config
+    assert cli.config.trainer.logger[0]["init_args"]["version"] is None
 
 
 def test_help_comes_without_torch() -> None:
