@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from math import isqrt
@@ -16,13 +15,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from zsl.errors import InputError, reason_of, require
-from zsl.files.checkpoints import LOAD_ERRORS, of_another_version, read_checkpoint
-from zsl.files.class_paths import restore_part
+from zsl.files.checkpoints import LOAD_ERRORS, of_another_version
 from zsl.inference.image_batches import ImageLike, image_batches
+from zsl.inference.loading import checkpoint_values, restore_parts
 from zsl.inference.model_card import model_card
 from zsl.inference.prediction import Prediction, Selection
-from zsl.labels import LabelEncoder, Role, Vocabulary, encoder_from_recipe
-from zsl.models import BackboneConfig, HeadConfig, TaggerNetwork
+from zsl.labels import LabelEncoder, Role, Vocabulary
+from zsl.models import TaggerNetwork
 from zsl.versions import __version__
 
 _WEIGHTS = "model.safetensors"
@@ -107,7 +106,7 @@ class Tagger(
         path = Path(name)
         is_folder = os.path.isdir(path)
         if os.path.isfile(path) or path.suffix == ".ckpt":
-            return cls._from_checkpoint(path, trust_code)
+            return cls._restore(str(path), *checkpoint_values(path), trust_code)
         for file in (_CONFIG, _WEIGHTS) if is_folder else ():
             require(
                 (path / file).is_file(),
@@ -154,24 +153,6 @@ class Tagger(
         return cls._restore(str(model_id), arguments, load_file(path), trust_code)
 
     @classmethod
-    def _from_checkpoint(cls, path: Path, trust_code: bool) -> Tagger:
-        checkpoint = read_checkpoint(path)
-        contents = checkpoint.contents
-        arguments = {
-            "names": contents.names,
-            "roles": contents.roles,
-            "image_size": contents.image_size,
-            "encoder": contents.encoder,
-            "model": {name: checkpoint.settings.get(name) for name in ("backbone", "head")},
-            "scores_are_log_odds": contents.scores_are_log_odds,
-            "data": _describe_data(contents.data),
-            "data_fingerprint": contents.data_fingerprint,
-            "results": _results_beside(path),
-            "version": contents.version,
-        }
-        return cls._restore(str(path), arguments, checkpoint.tensors, trust_code)
-
-    @classmethod
     def _restore(
         cls,
         source: str,
@@ -181,20 +162,7 @@ class Tagger(
     ) -> Tagger:
         """Makes a tagger of plain values and of tensors, among which there may be others."""
         try:
-            vocabulary = Vocabulary.ordered(arguments["names"], arguments["roles"])
-            vectors = tensors["network.label_vectors"]
-            encoder = encoder_from_recipe(arguments["encoder"], trust_code)
-            encoder.remember(vocabulary.names, vectors)
-            model = arguments["model"]
-            backbone = restore_part(model["backbone"], BackboneConfig, trust_code)
-            head = restore_part(model["head"], HeadConfig, trust_code)
-            network = TaggerNetwork.make(
-                backbone.without_weights(),
-                head,
-                arguments["image_size"],
-                vectors,
-                len(vocabulary.select(Role.SEEN)),
-            )
+            encoder, network = restore_parts(arguments, tensors, trust_code)
             tagger = cls(**arguments, label_encoder=encoder, network=network)
             own = {k: tensor for k, tensor in tensors.items() if k.startswith("network.")}
             tagger.load_state_dict(own)
@@ -386,22 +354,3 @@ class Tagger(
 
 def _as_list(images: ImageLike | Sequence[ImageLike]) -> Sequence[ImageLike]:
     return [images] if isinstance(images, str | Path | Image.Image) else images
-
-
-def _describe_data(recipe: Mapping[str, Any]) -> str:
-    """Class and folder's name; the path of the data is not for others to see."""
-    root = recipe["init_args"].get("root")
-    name: str = recipe["class_path"].rpartition(".")[2]
-    return name + (f" ({Path(root).name})" if root else "")
-
-
-def _results_beside(checkpoint: Path) -> dict[str, Any] | None:
-    """What the run's results.json tells of its best checkpoint."""
-    if checkpoint.stem != "best":
-        return None
-    try:
-        text = (checkpoint.resolve().parent.parent / "results.json").read_text(encoding="utf-8")
-        results = json.loads(text)
-        return {name: results[name] for name in ("protocol", "metrics")}
-    except (OSError, ValueError, KeyError):
-        return None

@@ -1,6 +1,7 @@
 """Label names, their roles, their vectors, and the augmentation of these as queries."""
 
 from zsl.labels.augmentation import QueryAugmentation, QueryAugmentationConfig
+from zsl.labels.encoders.cache import Embedded
 from zsl.labels.encoders.concatenation import Concatenation
 from zsl.labels.encoders.encoder import LabelEncoder
 from zsl.labels.encoders.label_matrix import LabelMatrix
@@ -11,6 +12,7 @@ from zsl.labels.vocabulary import Role, Vocabulary
 
 __all__ = [
     "Concatenation",
+    "Embedded",
     "LabelEncoder",
     "LabelMatrix",
     "QueryAugmentation",

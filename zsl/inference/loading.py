@@ -1,0 +1,85 @@
+"""What a tagger is made of: plain values and tensors of a checkpoint or a shared folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from zsl.files.checkpoints import read_checkpoint
+from zsl.files.class_paths import restore_part
+from zsl.labels import LabelEncoder, Role, Vocabulary, encoder_from_recipe
+from zsl.models import BackboneConfig, HeadConfig, TaggerNetwork
+
+
+def checkpoint_values(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Reads a checkpoint: the plain arguments of a `Tagger`, and tensors by name.
+
+    Raises:
+        InputError: It is missing, damaged, or not a checkpoint of this version.
+    """
+    checkpoint = read_checkpoint(path)
+    contents = checkpoint.contents
+    arguments = {
+        "names": contents.names,
+        "roles": contents.roles,
+        "image_size": contents.image_size,
+        "encoder": contents.encoder,
+        "model": {name: checkpoint.settings.get(name) for name in ("backbone", "head")},
+        "scores_are_log_odds": contents.scores_are_log_odds,
+        "data": _describe_data(contents.data),
+        "data_fingerprint": contents.data_fingerprint,
+        "results": _results_beside(path),
+        "version": contents.version,
+    }
+    return arguments, checkpoint.tensors
+
+
+def restore_parts(
+    arguments: Mapping[str, Any], tensors: Mapping[str, Tensor], trust_code: bool
+) -> tuple[LabelEncoder, TaggerNetwork]:
+    """Makes the label encoder and the network, whose weights are yet to be loaded.
+
+    Args:
+        arguments: Plain arguments of a `Tagger`.
+        tensors: The label vectors among them.
+        trust_code: Whether classes outside of zsl may be imported.
+
+    Raises:
+        InputError: A class is not trusted, or can't be imported.
+    """
+    vocabulary = Vocabulary.ordered(arguments["names"], arguments["roles"])
+    vectors, model = tensors["network.label_vectors"], arguments["model"]
+    encoder = encoder_from_recipe(arguments["encoder"], trust_code)
+    encoder.remember(vocabulary.names, vectors)
+    backbone = restore_part(model["backbone"], BackboneConfig, trust_code)
+    network = TaggerNetwork.make(
+        backbone.without_weights(),
+        restore_part(model["head"], HeadConfig, trust_code),
+        arguments["image_size"],
+        vectors,
+        len(vocabulary.select(Role.SEEN)),
+    )
+    return encoder, network
+
+
+def _describe_data(recipe: Mapping[str, Any]) -> str:
+    """Class and folder's name; the path of the data is not for others to see."""
+    root = recipe["init_args"].get("root")
+    name: str = recipe["class_path"].rpartition(".")[2]
+    return name + (f" ({Path(root).name})" if root else "")
+
+
+def _results_beside(checkpoint: Path) -> dict[str, Any] | None:
+    """Protocol and figures of the run's results.json, if this is its best checkpoint."""
+    if checkpoint.stem != "best":
+        return None
+    try:
+        text = (checkpoint.resolve().parent.parent / "results.json").read_text(encoding="utf-8")
+        results = json.loads(text)
+        return {name: results[name] for name in ("protocol", "metrics")}
+    except (OSError, ValueError, KeyError):
+        return None
