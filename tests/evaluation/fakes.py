@@ -50,7 +50,7 @@ def make_scored(
         recipe={"class_path": "fakes.Fake", "init_args": {}},
         fingerprint="0123456789abcdef",
         omitted=lambda split: 0,
-        test_dataset=SimpleNamespace(picture=image),
+        test_dataset=SimpleNamespace(image=image),
     )
     index, path = range(num_images), Path("runs/<odd>&/\udcff.ckpt")
     return TaskScores(task, data, "32-true", index, scores, targets, validation, name, path)
