@@ -19,10 +19,10 @@ test: .venv/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-slow: .venv/.installed-dev
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -n 2 -m slow
 
 clean:
 	rm -rf .venv build dist *.egg-info

@@ -1,6 +1,8 @@
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # Read once, when huggingface_hub is imported.
+# Of these tests and of the processes they start: two workers share two cores.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import io
 from collections.abc import Callable, Iterator
@@ -8,7 +10,6 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
-import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -23,7 +24,6 @@ _DRAWING = {(charts, "save_chart"): charts.save_chart, (svg_charts, "as_svg"): s
 @pytest.fixture(scope="session", autouse=True)
 def _environment(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["ZSL_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    torch.set_num_threads(2)
 
 
 @pytest.fixture(scope="session", autouse=True)

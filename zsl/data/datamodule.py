@@ -103,8 +103,8 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
     @property
     def recipe(self) -> dict[str, Any]:
         """What makes this object again: its class path and arguments, plain values."""
-        arguments = {**self._arguments, "features": self.features}
-        return {"class_path": class_path(type(self)), "init_args": arguments}
+        features = {"features": self.features} if self.features else {}
+        return {"class_path": class_path(type(self)), "init_args": self._arguments | features}
 
     @cached_property
     def feature_store(self) -> FeatureStore | None:
