@@ -92,10 +92,9 @@ def test_batches_and_recipe() -> None:
             "images": asdict(ImageConfig(96, horizontal_flip=True)),
             "batch_size": 4,
             "num_workers": 0,
-            "features": None,
         },
     }
-    assert dict(data.hparams) == {**data.recipe["init_args"], "views": 1}
+    assert dict(data.hparams) == {**data.recipe["init_args"], "features": None, "views": 1}
 
 
 def test_the_fingerprint_depends_on_scenes_alone() -> None:
