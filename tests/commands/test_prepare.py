@@ -99,7 +99,6 @@ def test_a_copy_is_checked_and_reported(
     assert lost.read_text() == ""
 
 
-@pytest.mark.parametrize("num_workers", [1, 2])
 def test_the_command_it_names_is_one_of_fit(
     fake_nuswide: FakeNUSWide, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,6 +110,7 @@ def test_the_command_it_names_is_one_of_fit(
     assert (data.image_folder, data.prepared) == ("photos", "index")
 
 
+@pytest.mark.parametrize("num_workers", [1, 2])
 def test_shrunken_copies_are_whole_and_used(
     fake_nuswide: FakeNUSWide, num_workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
