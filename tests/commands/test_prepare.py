@@ -294,7 +294,10 @@ def test_mistakes_are_one_sentence(
         ([f"--root={fake_nuswide.root}", "--resize=big"], "--resize is 'big'; expected int"),
         ([], "root is not set"),
         ([f"--root={fake_nuswide.root}", "--table=no.csv"], "no.csv does not exist"),
-        ([f"--root={fake_nuswide.root}", "--image_folder=no"], "no does not exist; set image_folder"),
+        (
+            [f"--root={fake_nuswide.root}", "--image_folder=no"],
+            "no does not exist; set image_folder",
+        ),
     ):
         assert prepare(["nuswide", *arguments]) == 2
         error = capsys.readouterr().err.strip()

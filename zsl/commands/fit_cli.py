@@ -45,7 +45,6 @@ class Run:
     trainer: pl.Trainer
     best: BestCheckpoint
     report: Report
-    """Of the test."""
 
 
 def fit_parser() -> LightningArgumentParser:

@@ -108,9 +108,7 @@ def _print_advice(
 ) -> None:
     """Prints what to do about missing and suspicious images, and how to train."""
     arguments = [
-        f"--data.{name} {getattr(options, name)}"
-        for name in _SHARED
-        if getattr(options, name)
+        f"--data.{name} {getattr(options, name)}" for name in _SHARED if getattr(options, name)
     ]
     if absent := index.info["unseen_without_column"]:
         print(

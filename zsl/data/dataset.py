@@ -1,4 +1,4 @@
-"""Pictures with targets: one split of a dataset."""
+"""Images with targets: one split of a dataset."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Batch(TypedDict):
 
 
 class MultiLabelDataset(Dataset[Sample], ABC):
-    """Pictures and targets of one split."""
+    """Images and targets of one split."""
 
     def __init__(self, transform: ImageTransform) -> None:
         self.transform = transform
@@ -109,7 +109,7 @@ class ImageFileDataset(MultiLabelDataset):
         """The file of an image."""
 
     def image(self, index: int) -> Image.Image:
-        """Reads the image file; raises an `InputError` where that is none."""
+        """Reads the image file; raises an `InputError` where it can't be read."""
         return read_image(self.path(index))
 
     def images_fingerprint(self) -> str:

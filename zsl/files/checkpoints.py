@@ -51,11 +51,7 @@ class CheckpointContents:
 
 @dataclass(frozen=True)
 class CheckpointFile:
-    """A checkpoint that was read.
-
-    Raises:
-        InputError: Another version wrote it.
-    """
+    """A checkpoint that was read."""
 
     path: Path
     contents: CheckpointContents

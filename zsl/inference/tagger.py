@@ -38,16 +38,19 @@ class Tagger(
     """Tags images with labels, those it was trained on or any others.
 
     Made by `from_pretrained`. `save_pretrained(folder)` and `push_to_hub(name)` write
-    `model.safetensors`, `config.json` and a model card.
+    `model.safetensors`, `config.json` (the plain arguments) and a model card.
 
     Args:
         names: Label names.
         roles: The role of each name: `seen`, `held_out` or `unseen`.
         image_size: Side of the square images in pixels.
         encoder: Recipe of the label vectors.
-        model: The arguments of `zsl.tasks.zero_shot.ZeroShotTask`.
-        label_vectors: float32 (L, W), in the order of the names.
+        model: `class_path` and `init_args` of `backbone` and `head`.
+        scores_are_log_odds: Whether a sigmoid makes probabilities of the logits.
+        label_encoder: Made by the recipe.
+        network: Backbone and head, with the vectors of the names.
         data: What it was trained on, for the card.
+        data_fingerprint: Digest of the labels and splits of that data.
         results: Of its test, as results.json has them, for the card.
         version: Of zsl, with which it was trained.
 

@@ -38,7 +38,7 @@ class Vocabulary:
         roles: The role of each.
 
     Raises:
-        InputError: A name is empty or there twice, or a role is none of the three.
+        InputError: A name is empty or there twice, or a role is not one of the three.
     """
 
     def __init__(self, names: Sequence[str], roles: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Which checkpoints a run keeps, the best and the last for a resume; and reading one."""
+"""The checkpoints that a run keeps: the best one, and the last one, for a resume."""
 
 from __future__ import annotations
 
