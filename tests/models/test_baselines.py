@@ -13,6 +13,7 @@ from zsl.commands.evaluate import main as evaluate
 from zsl.commands.fit import main as fit
 from zsl.commands.prepare import main as prepare
 from zsl.data import ImageConfig, TableDataModule
+from zsl.files.checkpoints import read_checkpoint
 from zsl.labels import Role
 from zsl.tasks.zero_shot import ZeroShotTask
 
@@ -70,7 +71,7 @@ def test_clip_is_timms_embedding_times_that_of_the_text(
     run: Path, table_root: Path, tmp_path: Path
 ) -> None:
     assert fit(arguments("baselines/clip.yaml", table_root, tmp_path)) == 0
-    task = ZeroShotTask.from_checkpoint(run / "checkpoints" / "best.ckpt").eval()
+    task = ZeroShotTask.restore(read_checkpoint(run / "checkpoints" / "best.ckpt")).eval()
     data = TableDataModule(str(table_root), images=ImageConfig(32), num_workers=0)
     data.setup("test")
     images = next(iter(data.test_dataloader()))["image"]

@@ -18,11 +18,10 @@ from torch.utils.data import DataLoader
 from zsl.data import MultiLabelDataModule, Split
 from zsl.errors import InputError, require
 from zsl.files.checkpoints import read_checkpoint
-from zsl.files.class_paths import check_is_trusted
+from zsl.files.class_paths import check_is_trusted, load_class
 from zsl.labels import Role, Vocabulary
 from zsl.metrics.evaluation import check_finite
 from zsl.metrics.per_image import check_k
-from zsl.tasks.zero_shot import ZeroShotTask
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class TaskScores:
     """
 
     task: Any
-    """A `ZeroShotTask`."""
+    """The task that scored them, e.g. a `ZeroShotTask`."""
     data: MultiLabelDataModule
     precision: str
     """Of the trainer."""
@@ -100,7 +99,8 @@ def score_checkpoint(
     checkpoint = read_checkpoint(path)
     contents = checkpoint.contents
     data = make_datamodule(contents.data, changes, trust_code)
-    task = ZeroShotTask.restore(checkpoint, trust_code)
+    kind = load_class(contents.task, pl.LightningModule, trust_code)
+    task = kind.restore(checkpoint, trust_code)
     if data.vocabulary != task.vocabulary:
         raise InputError(
             f"{path} was trained with {task.vocabulary!r}, the data now has {data.vocabulary!r}"
@@ -155,7 +155,7 @@ def _first_difference(trained: Vocabulary, found: Vocabulary) -> str:
 
 
 def _scores(
-    trainer: pl.Trainer, task: ZeroShotTask, loader: DataLoader[Any]
+    trainer: pl.Trainer, task: pl.LightningModule, loader: DataLoader[Any]
 ) -> tuple[Tensor, Tensor]:
     """Logits float32 (N, L) and targets int8 (N, L), in the order of the loader."""
     batches: Any = trainer.predict(task, loader)
