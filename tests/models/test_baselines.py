@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.fakes.encoders import write_clip
-from zsl.commands.configs import config_names
+from zsl.commands.configs import shipped_names
 from zsl.commands.evaluate import main as evaluate
 from zsl.commands.fit import main as fit
 from zsl.commands.prepare import main as prepare
@@ -17,7 +17,7 @@ from zsl.files.checkpoints import read_checkpoint
 from zsl.labels import Role
 from zsl.tasks.zero_shot import ZeroShotTask
 
-OVERLAYS = [name for name in config_names() if name.startswith("baselines/")]
+OVERLAYS = [name for name in shipped_names() if name.startswith("baselines/")]
 
 
 def arguments(overlay: str, root: Path, folder: Path) -> list[str]:

@@ -112,7 +112,7 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         if self.features is None:
             return None
         store = FeatureStore(self.features)
-        store.check_views(self.views)
+        store.check("views", self.views)
         return store
 
     def check_images(self, splits: Sequence[Split]) -> None:

@@ -125,7 +125,7 @@ class ZeroShotTask(pl.LightningModule):
                 "The feature store serves the tokens of a frozen backbone; set backbone.frozen "
                 "true, or train from the images.",
             )
-            store.check_backbone(self.backbone_recipe)
+            store.check("backbone", self.backbone_recipe)
 
     @property
     def backbone_recipe(self) -> dict[str, Any]:
