@@ -45,7 +45,7 @@ def all_arguments(parser: ArgumentParser) -> str:
     """The parser's help, and that of each class that data and parts of the model can be.
 
     Args:
-        parser: Of `zsl.fit`.
+        parser: The parser of `zsl.fit`.
     """
     from inspect import isabstract
     from typing import get_type_hints

@@ -84,7 +84,7 @@ def label_listing(labels: pd.DataFrame) -> str:
     """The labels as text: seen ones with what they are made of, others with their neighbours too.
 
     Args:
-        labels: From `describe`.
+        labels: What `describe` returned.
     """
     from zsl.evaluation.results import aligned
 

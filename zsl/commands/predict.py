@@ -101,8 +101,8 @@ def tag_files(
 
     Args:
         paths: Image files.
-        labels: To choose from; None takes the checkpoint's.
-        options: Of the command.
+        labels: Names to choose from; None takes the checkpoint's.
+        options: Options of the command.
         write: Called with the path and the prediction of each readable image.
 
     Raises:

@@ -18,7 +18,7 @@ class ResumableSampler(DistributedSampler):
         dataset: What is sampled.
         num_processes: Processes that share each epoch.
         rank: Which of them this is.
-        seed: Of all orders.
+        seed: Seed of all orders.
         epoch: The epoch to begin with.
         start: Images of that epoch, of this process, that were used before the stop.
     """

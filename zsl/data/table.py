@@ -33,8 +33,8 @@ class TableDataset(ImageFileDataset):
     Args:
         paths: Image files.
         label_lists: For each image the names of its labels.
-        vocabulary: Of L labels.
-        transform: From pixels to those of the batch.
+        vocabulary: The L labels.
+        transform: Turns the pixels of an image into those of the batch.
     """
 
     def __init__(

@@ -35,7 +35,7 @@ class TaskScores:
     """The task that scored them, e.g. a `ZeroShotTask`."""
     data: MultiLabelDataModule
     precision: str
-    """Of the trainer."""
+    """The trainer's precision."""
     index: Sequence[int]
     """Positions of the N rows in the test split."""
     scores: Tensor
@@ -87,8 +87,8 @@ def score_checkpoint(
 
     Args:
         path: A file of `zsl.fit`.
-        changes: To the data's arguments.
-        name: Of the checkpoint, in reports.
+        changes: Changes to the data's arguments.
+        name: Name of the checkpoint in reports.
         ks: The K of P/R/F1@K that will be computed; checked before the images are scored.
         with_validation: Scores the validation images too.
         trust_code: Whether classes outside of zsl that the checkpoint names may be imported.
@@ -170,7 +170,7 @@ def make_datamodule(
 
     Args:
         recipe: `class_path` and `init_args`.
-        changes: To the arguments, e.g. `{"root": "photos", "images": {"size": 96}}`.
+        changes: Changes to the arguments, e.g. `{"root": "photos", "images": {"size": 96}}`.
         trust_code: Whether a class outside of zsl may be imported.
 
     Raises:

@@ -56,7 +56,7 @@ class CheckpointFile:
     path: Path
     contents: CheckpointContents
     settings: dict[str, Any]
-    """Those of the task: `backbone`, `head` and so on, plain values."""
+    """Settings of the task: `backbone`, `head` and so on, plain values."""
     tensors: dict[str, Tensor]
     """The state of the task, by name."""
 

@@ -12,7 +12,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 _TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
 _METRICS = {"mAP": "mean_average_precision", "F1@3": "f1", "F1@5": "f1"}
-"""Their types in the hub's metadata."""
+"""Metrics in the card, and their types in the hub's metadata."""
 
 
 def model_card(config: Mapping[str, Any], data: ModelCardData) -> ModelCard:

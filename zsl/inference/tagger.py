@@ -51,8 +51,8 @@ class Tagger(
         network: Backbone and head, with the vectors of the names.
         data: What it was trained on, for the card.
         data_fingerprint: Digest of the labels and splits of that data.
-        results: Of its test, as results.json has them, for the card.
-        version: Of zsl, with which it was trained.
+        results: Results of its test, as results.json has them, for the card.
+        version: Version of zsl with which it was trained.
 
     Attributes:
         vocabulary: The names and their roles.

@@ -33,7 +33,7 @@ class DecoderOptions(TypedDict, total=False):
 
 
 class WordOptions(DecoderOptions, total=False):
-    """Those that the modes for words take."""
+    """Arguments of `MLDecoder` that the modes for words take."""
 
     query_relu: bool
     span: Tensor | None
@@ -265,7 +265,7 @@ class PreparedGroups(NamedTuple):
     """What a `GroupedWordMLDecoder` computes of L labels before it sees an image."""
 
     queries: PreparedQueries
-    """Those of the K groups."""
+    """The K group queries, prepared."""
     labels: GroupedVectors
     """The label vectors, arranged by group."""
 

@@ -38,7 +38,7 @@ def open_index(folders: Folders, table: str | None) -> NUSWideIndex:
     """Opens the index of a copy of NUS-WIDE; makes it where it is missing or out of date.
 
     Args:
-        folders: Those of the copy of NUS-WIDE.
+        folders: The folders of a copy of NUS-WIDE.
         table: A CSV to take the labels from instead of the official files.
 
     Raises:
