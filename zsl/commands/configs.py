@@ -58,12 +58,8 @@ def resolve_configs(args: Sequence[str]) -> list[str]:
     return resolved
 
 
-def yaml_values(args: Sequence[str]) -> list[str]:
-    """Rewrites None, lists and dicts in Python's notation, as the agent of W&B writes them."""
-    return [_yaml_value(argument) for argument in args]
-
-
-def _yaml_value(argument: str) -> str:
+def yaml_value(argument: str) -> str:
+    """Rewrites None, a list or a dict in Python's notation, as the agent of W&B writes it."""
     flag, equals, text = argument.partition("=")
     if not equals or (text != "None" and not text.startswith(("{", "["))):
         return argument

@@ -65,7 +65,7 @@ def parse(args: list[str]) -> Namespace:
     return parser.parse_args(args)
 
 
-def predict(args: list[str]) -> int:
+def predict(args: list[str]) -> None:
     """Tags images; whatever can be refused is refused before the first image is read."""
     options = parse(args)
     require(options.batch_size >= 1, f"--batch_size is {options.batch_size}; expected 1 or more.")
@@ -79,7 +79,6 @@ def predict(args: list[str]) -> int:
     with open_output(Path(options.output) if options.output else None) as file:
         tag_files(paths, labels, options, make_writer(options.format, file, paths))
         file.flush()
-    return 0
 
 
 def _check_output(options: Namespace, paths: list[Path]) -> None:

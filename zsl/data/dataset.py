@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from enum import StrEnum
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from PIL import Image
@@ -80,12 +80,10 @@ class MultiLabelDataset(Dataset[Sample], ABC):
         return pil_to_tensor(self.image(index))
 
     def __getitem__(self, index: int) -> Sample:
-        """Returns the transformed image with its target."""
-        return Sample(
-            index=index,
-            image=self.transform(self.pixels(index, self.transform.min_side)),
-            target=self.target(index),
-        )
+        """Returns the transformed image, or its tokens, with its target."""
+        batch: Any = self.__getitems__([index])
+        sample: Any = {name: values[0] for name, values in batch.items()}
+        return sample | {"index": index}
 
     def __getitems__(self, indices: list[int]) -> Batch:
         """Returns a batch: what a loader asks for, with no tensor per image to collate."""

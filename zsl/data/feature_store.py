@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from zsl.data.dataset import Batch, MultiLabelDataset, Sample, Split
+from zsl.data.dataset import Batch, MultiLabelDataset, Split
 from zsl.errors import InputError, require
 
 _RECORD = "features.json"
@@ -130,11 +130,6 @@ class FeatureDataset(MultiLabelDataset):
     def images_fingerprint(self) -> str:
         """Returns a digest of the images."""
         return self.images.images_fingerprint()
-
-    def __getitem__(self, index: int) -> Sample:
-        """Returns the tokens with their target."""
-        batch = self.__getitems__([index])
-        return Sample(index=index, tokens=batch["tokens"][0], target=batch["target"][0])
 
     def __getitems__(self, indices: list[int]) -> Batch:
         """Reads a batch."""
