@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 def parse(args: list[str]) -> Namespace:
     """Reads the command line."""
     parser = ArgumentParser(
-        prog="python -m zsl.predict",
-        description="Tag images with any labels.",
-        exit_on_error=False,
+        prog="python -m zsl.predict", description="Tag images with any labels.", exit_on_error=False
     )
     parser.add_argument(
         "paths", nargs="+", help="Images, folders of images, and patterns such as 'photos/*.jpg'."

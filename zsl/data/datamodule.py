@@ -150,12 +150,7 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         num_batches = math.ceil(len(self.train_dataset) / processes) // self.batch_size
         epoch, batch = divmod(self._num_batches_done, self._limited(max(1, num_batches)))
         sampler = ResumableSampler(
-            self.train_dataset,
-            processes,
-            rank,
-            self._order["seed"],
-            epoch,
-            batch * self.batch_size,
+            self.train_dataset, processes, rank, self._order["seed"], epoch, batch * self.batch_size
         )
         return self.loader(self.train_dataset, sampler=sampler, drop_last=num_batches > 0)
 

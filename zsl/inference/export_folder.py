@@ -30,8 +30,7 @@ def check_output(folder: Path) -> None:
         InputError: It is a file, or holds other files.
     """
     require(
-        folder.is_dir() or not folder.exists(),
-        f"The output {folder} is a file; name a folder.",
+        folder.is_dir() or not folder.exists(), f"The output {folder} is a file; name a folder."
     )
     found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if found and not (found <= _OWN and _is_export(folder / _RECORD)):

@@ -157,11 +157,7 @@ class Tagger(
 
     @classmethod
     def _restore(
-        cls,
-        source: str,
-        arguments: dict[str, Any],
-        tensors: Mapping[str, Tensor],
-        trust_code: bool,
+        cls, source: str, arguments: dict[str, Any], tensors: Mapping[str, Tensor], trust_code: bool
     ) -> Tagger:
         """Makes a tagger of plain values and of tensors, among which there may be others."""
         try:

@@ -115,10 +115,7 @@ class Bootstrap:
 
 
 def _ap(
-    scores: NDArray[np.floating],
-    targets: NDArray[np.int8],
-    counts: Tensor,
-    protocol: Protocol,
+    scores: NDArray[np.floating], targets: NDArray[np.int8], counts: Tensor, protocol: Protocol
 ) -> Tensor:
     """AP (R,) of one label: its formula, with images as often as they were drawn.
 

@@ -75,10 +75,7 @@ class OptimizationConfig:
             # OneCycleLR divides by zero where the first phase is one step long.
             pct_start=max(self.warmup, 2 / steps),
         )
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def callbacks(self) -> list[Callback]:
         """The moving average of the weights, shorter at first so that short runs gain too.

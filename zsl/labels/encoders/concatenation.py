@@ -23,10 +23,7 @@ class Concatenation(LabelEncoder):
 
     def __init__(self, encoders: list[LabelEncoder], scale: Scale | None = None) -> None:
         super().__init__(scale)
-        require(
-            len(encoders) > 1,
-            "encoder.encoders needs two encoders or more.",
-        )
+        require(len(encoders) > 1, "encoder.encoders needs two encoders or more.")
         self.encoders = encoders
 
     @property

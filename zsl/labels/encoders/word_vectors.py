@@ -48,8 +48,7 @@ class WordVectors(LabelEncoder):
     ) -> None:
         super().__init__(scale)
         require(
-            missing in ("error", "mean"),
-            f"encoder.missing is {missing!r}; expected error or mean.",
+            missing in ("error", "mean"), f"encoder.missing is {missing!r}; expected error or mean."
         )
         self.source = str(Path(source).resolve()) if Path(source).is_file() else source
         self.missing = missing
