@@ -129,30 +129,13 @@ class Tagger(
 
     @classmethod
     def _from_pretrained(
-        cls,
-        *,
-        model_id: str,
-        revision: str | None,
-        cache_dir: str | Path | None,
-        force_download: bool,
-        local_files_only: bool,
-        token: str | bool | None,
-        trust_code: bool = False,
-        **arguments: Any,
+        cls, *, model_id: str, trust_code: bool = False, **arguments: Any
     ) -> Tagger:
+        names = ("revision", "cache_dir", "force_download", "local_files_only", "token")
+        options = {name: arguments.pop(name) for name in names}
         path = Path(model_id) / _WEIGHTS
         if not os.path.isfile(path):
-            path = Path(
-                hf_hub_download(
-                    model_id,
-                    _WEIGHTS,
-                    revision=revision,
-                    cache_dir=cache_dir,
-                    force_download=force_download,
-                    local_files_only=local_files_only,
-                    token=token,
-                )
-            )
+            path = Path(hf_hub_download(model_id, _WEIGHTS, **options))
         return cls._restore(str(model_id), arguments, load_file(path), trust_code)
 
     @classmethod
