@@ -6,7 +6,7 @@ The plain pipeline is what most published code does: Pillow decodes the whole im
 resizes it, Cutout and RandAugment vary it, ToTensor makes floats of it, the loader collates them.
 Ours is the data module's, from the same files and from the copies of `zsl.prepare --resize 256`.
 
-The pictures are noise with the spectrum of photographs, at the 0.2 to 0.3 bytes a pixel that
+The images are noise with the spectrum of photographs, at the 0.2 to 0.3 bytes a pixel that
 photographs have at this quality. Rounds of both pipelines alternate; the best of each counts.
 """
 

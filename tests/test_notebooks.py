@@ -119,7 +119,7 @@ def test_bring_your_own_data(tmp_path: Path) -> None:
             "WORDS": ["pink", "a red ball"],
         },
     )
-    assert "60 pictures, 8 labels, 8 of them" in text_of(cells["count"])
+    assert "60 images, 8 labels, 8 of them" in text_of(cells["count"])
     classes = read_csv(tmp_path / "photos" / "classes.csv")
     role_of = {row["name"]: row["role"] for row in classes}
     assert Counter(role_of.values()) == {"seen": 6, "held_out": 1, "unseen": 1}

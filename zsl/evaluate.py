@@ -1,8 +1,6 @@
 """`python -m zsl.evaluate --checkpoint runs/.../best.ckpt`: the test, from checkpoints alone."""
 
-import sys
-
 from zsl.commands.evaluate import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -1,8 +1,6 @@
 """`python -m zsl.export --checkpoint runs/.../best.ckpt`: the model as a file without zsl."""
 
-import sys
-
 from zsl.commands.export import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

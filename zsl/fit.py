@@ -1,8 +1,6 @@
 """`python -m zsl.fit --config shapes.yaml`: trains, then tests the best checkpoint."""
 
-import sys
-
 from zsl.commands.fit import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -1,8 +1,6 @@
 """`python -m zsl.predict --checkpoint FILE --labels "dog, beach" PATHS`: tags images."""
 
-import sys
-
 from zsl.commands.predict import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

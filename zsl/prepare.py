@@ -1,8 +1,6 @@
 """`python -m zsl.prepare nuswide|features ...`: what is done once, before training."""
 
-import sys
-
 from zsl.commands.prepare import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -1,8 +1,6 @@
 """`python -m zsl.sweep sweeps/query_augmentation.yaml`: many runs of `zsl.fit`, compared."""
 
-import sys
-
 from zsl.sweeps.command import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -10,11 +10,11 @@ from tests.fakes.encoders import write_clip, write_glove
 from tests.fakes.nuswide import NAMES, FakeNUSWide
 from tests.fakes.table import write_table_dataset
 from tests.tasks.test_callbacks import Interrupt, interrupt
-from zsl.commands.configs import config_names
+from zsl.commands.configs import shipped_names
 from zsl.commands.evaluate import main as evaluate
 from zsl.commands.fit import main as fit
 
-CONFIGS = [name for name in config_names() if "/" not in name]
+CONFIGS = [name for name in shipped_names() if "/" not in name]
 TINY = [
     "--model.head.embed_dim=16",
     "--model.head.feedforward_dim=16",

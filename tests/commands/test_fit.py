@@ -13,7 +13,7 @@ import torch
 import yaml
 from PIL import Image
 
-from zsl.commands.configs import config_names, find_config, shipped_configs
+from zsl.commands.configs import find_config, shipped_configs, shipped_names
 from zsl.commands.evaluate import main as evaluate
 from zsl.commands.fit import main as fit
 from zsl.commands.fit_cli import parse_config
@@ -347,7 +347,7 @@ def test_help_names_the_configs_and_where_every_argument_is_explained(
 ) -> None:
     assert fit(["--help"]) == 0
     page = capsys.readouterr().out
-    assert all(name in page for name in config_names())
+    assert all(name in page for name in shipped_names())
     assert max(len(line) for line in page.splitlines()) <= 100
 
     explained = {}
@@ -412,7 +412,7 @@ def test_a_wheel_brings_the_configs(in_tmp_path: Path) -> None:
     result = subprocess.run(
         command, env={"PYTHONPATH": str(site)}, capture_output=True, text=True, check=True
     )
-    for name in config_names():
+    for name in shipped_names():
         assert name in result.stdout
     assert result.stdout.endswith("False\n")  # The help does not wait for torch.
     assert (site / "zsl" / "configs" / "loggers" / "wandb.yaml").is_file()

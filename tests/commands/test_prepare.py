@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests.fakes.nuswide import CONCEPTS, NAMES, FakeNUSWide
 from zsl.commands.fit import main as fit
+from zsl.commands.fit_cli import parse_config
 from zsl.commands.prepare import main as prepare
 from zsl.data import ImageConfig, NUSWideDataModule, Split
 from zsl.data.nuswide import check_images
@@ -96,6 +97,17 @@ def test_a_copy_is_checked_and_reported(
     text = capsys.readouterr().out
     assert "missing or unreadable" not in text
     assert lost.read_text() == ""
+
+
+def test_the_command_it_names_is_one_of_fit(
+    fake_nuswide: FakeNUSWide, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (fake_nuswide.root / "Flickr").rename(fake_nuswide.root / "photos")
+    own = ["--image_folder=photos", "--prepared=index"]
+    assert prepare(["nuswide", f"--root={fake_nuswide.root}", *own]) == 0
+    *_, command = capsys.readouterr().out.splitlines()
+    data = parse_config(command.partition("zsl.fit ")[2].split()).data.init_args
+    assert (data.image_folder, data.prepared) == ("photos", "index")
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
@@ -282,6 +294,10 @@ def test_mistakes_are_one_sentence(
         ([f"--root={fake_nuswide.root}", "--resize=big"], "--resize is 'big'; expected int"),
         ([], "root is not set"),
         ([f"--root={fake_nuswide.root}", "--table=no.csv"], "no.csv does not exist"),
+        (
+            [f"--root={fake_nuswide.root}", "--image_folder=no"],
+            "no does not exist; set image_folder",
+        ),
     ):
         assert prepare(["nuswide", *arguments]) == 2
         error = capsys.readouterr().err.strip()

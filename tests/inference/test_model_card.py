@@ -67,8 +67,8 @@ def test_a_person_reads_what_the_tagger_is_made_of(tmp_path: Path) -> None:
         "| head.query_relu | False |",
         "Protocol all_images, zero, averaged: every image counts.",
         "| | labels | images | mAP | F1@3 | F1@5 |",
-        "| unseen labels alone (ZSL) | 1 | 10 | 0.123 |  |  |",
-        "| all labels (GZSL) | 4 | 10 | 0.456 | 0.789 |  |",
+        "| ZSL (the unseen labels alone) | 1 | 10 | 0.123 |  |  |",
+        "| GZSL (all labels together) | 4 | 10 | 0.456 | 0.789 |  |",
     ):
         assert line in text.splitlines()
     assert "scale" not in text
@@ -80,11 +80,11 @@ def test_the_hub_reads_the_results(tmp_path: Path) -> None:
     found = {result.metric_name: result for result in data.eval_results}
     values = {name: result.metric_value for name, result in found.items()}
     assert values == {
-        "mAP, unseen labels alone (ZSL)": 0.1235,
-        "mAP, all labels (GZSL)": 0.456,
-        "F1@3, all labels (GZSL)": 0.789,
+        "mAP, ZSL (the unseen labels alone)": 0.1235,
+        "mAP, GZSL (all labels together)": 0.456,
+        "F1@3, GZSL (all labels together)": 0.789,
     }
-    best = found["F1@3, all labels (GZSL)"]
+    best = found["F1@3, GZSL (all labels together)"]
     assert (best.metric_type, best.dataset_name) == ("f1", "TableDataModule (photos)")
     assert best.metric_args == {
         "protocol": "all_images, zero, averaged",

@@ -18,6 +18,7 @@ import zsl
 from tests.fakes.checkpoints import NEW_LABELS, write_checkpoint
 from tests.fakes.parts import OwnHead, OwnHeadConfig, tiny_backbone, tiny_head
 from zsl.errors import InputError
+from zsl.files.checkpoints import read_checkpoint
 from zsl.files.class_paths import describe_part
 from zsl.models import BilinearConfig, ConSEConfig, HeadConfig
 from zsl.tasks.zero_shot import ZeroShotTask
@@ -60,7 +61,7 @@ def pixels(pictures: list[Path], size: int = 64) -> torch.Tensor:
 def test_it_says_what_the_task_says(
     checkpoint: Path, tagger: zsl.Tagger, pictures: list[Path]
 ) -> None:
-    task = ZeroShotTask.from_checkpoint(checkpoint).eval()
+    task = ZeroShotTask.restore(read_checkpoint(checkpoint)).eval()
     names = [*NEW_LABELS, *task.vocabulary.names[::-1]]
     with torch.no_grad():
         logits = task(pixels(pictures), task.encoder.encode(names))

@@ -100,8 +100,8 @@ def test_a_protocol_says_what_it_is() -> None:
     assert str(Protocol()) == "all_images"
     assert str(Protocol("labelled_images", "skip", "sorted")) == "labelled_images, skip, sorted"
     assert Protocol("labelled_images", ties="sorted").definition == (
-        "images with a positive among the labels asked count; a label without a positive counts "
-        "as AP 0; images of equal score count one by one, the last first"
+        "images with a positive among the evaluated labels count; a label without a positive "
+        "counts as AP 0; images of equal score count one by one, the last first"
     )
 
 

@@ -8,15 +8,16 @@ import torch
 import torch.nn.functional as F
 
 from tests.fakes.encoders import write_clip
-from zsl.commands.configs import config_names
+from zsl.commands.configs import shipped_names
 from zsl.commands.evaluate import main as evaluate
 from zsl.commands.fit import main as fit
 from zsl.commands.prepare import main as prepare
 from zsl.data import ImageConfig, TableDataModule
+from zsl.files.checkpoints import read_checkpoint
 from zsl.labels import Role
 from zsl.tasks.zero_shot import ZeroShotTask
 
-OVERLAYS = [name for name in config_names() if name.startswith("baselines/")]
+OVERLAYS = [name for name in shipped_names() if name.startswith("baselines/")]
 
 
 def arguments(overlay: str, root: Path, folder: Path) -> list[str]:
@@ -70,7 +71,7 @@ def test_clip_is_timms_embedding_times_that_of_the_text(
     run: Path, table_root: Path, tmp_path: Path
 ) -> None:
     assert fit(arguments("baselines/clip.yaml", table_root, tmp_path)) == 0
-    task = ZeroShotTask.from_checkpoint(run / "checkpoints" / "best.ckpt").eval()
+    task = ZeroShotTask.restore(read_checkpoint(run / "checkpoints" / "best.ckpt")).eval()
     data = TableDataModule(str(table_root), images=ImageConfig(32), num_workers=0)
     data.setup("test")
     images = next(iter(data.test_dataloader()))["image"]

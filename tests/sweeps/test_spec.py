@@ -12,7 +12,7 @@ from wandb.sdk.launch.sweeps.utils import (
 )
 
 from tests.sweeps.fakes import write
-from zsl.commands.configs import config_names, find_sweep, shipped_configs, sweep_names
+from zsl.commands.configs import find_config, shipped_configs, shipped_names
 from zsl.commands.fit_cli import parse_config
 from zsl.errors import InputError
 from zsl.sweeps.results import flat, resolved
@@ -143,13 +143,13 @@ def test_another_file_is_refused(text: str, message: str) -> None:
 
 
 def test_sweep_files_are_no_configs() -> None:
-    assert len(sweep_names()) == 3
-    assert not set(sweep_names()) & set(config_names())
+    assert len(shipped_names("sweep file")) == 3
+    assert not set(shipped_names("sweep file")) & set(shipped_names())
     with pytest.raises(InputError, match="Did you mean 'sweeps/query_augmentation"):
-        find_sweep("sweeps/query_augmentatoin.yaml")
+        find_config("sweeps/query_augmentatoin.yaml", "sweep file")
 
 
-@pytest.mark.parametrize("name", sweep_names())
+@pytest.mark.parametrize("name", shipped_names("sweep file"))
 def test_wandb_runs_the_shipped_files(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Expanded by the code of its agent, each value reaches the config that `zsl.fit` parses."""
     path = str(shipped_configs() / name)

@@ -131,7 +131,7 @@ def test_a_checkpoint_is_self_contained(
 
     monkeypatch.setattr(SentenceEncoder, "embed", refuse)
     monkeypatch.setenv("ZSL_CACHE", str(tmp_path / "no_cache"))
-    restored = ZeroShotTask.from_checkpoint(path).eval()
+    restored = ZeroShotTask.restore(read_checkpoint(path)).eval()
     assert restored.vocabulary == data.vocabulary
     assert restored.encoder.recipe == task.encoder.recipe
     assert dict(restored.hparams) == dict(task.hparams)
@@ -147,8 +147,8 @@ def test_classes_of_strangers_are_imported_only_where_they_are_trusted(tmp_path:
     with pytest.raises(
         InputError, match=r"names the class 'tests.fakes.parts.OwnHeadConfig'.*trust"
     ):
-        ZeroShotTask.from_checkpoint(path)
-    restored = ZeroShotTask.from_checkpoint(path, trust_code=True)
+        ZeroShotTask.restore(read_checkpoint(path))
+    restored = ZeroShotTask.restore(read_checkpoint(path), trust_code=True)
     assert isinstance(restored.loss, RecordingLoss)
     assert restored.loss.scale == 2.0
 
@@ -164,7 +164,7 @@ def test_the_averaged_weights_are_those_that_were_selected(tmp_path: Path) -> No
     trainer.fit(task, data)
     logged = trainer.logged_metrics
     assert {"val/zsl/mAP", "val/seen/mAP", "val/gzsl/F1@3", "val/harmonic_mAP"} <= set(logged)
-    restored = ZeroShotTask.from_checkpoint(tmp_path / "best.ckpt")
+    restored = ZeroShotTask.restore(read_checkpoint(tmp_path / "best.ckpt"))
     # The validation of the restored weights gives the number by which they were chosen.
     (metrics,) = make_trainer(tmp_path).validate(restored, data, verbose=False)
     best = trainer.checkpoint_callback

@@ -6,9 +6,11 @@ import ast
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from zsl.errors import InputError, did_you_mean
 
+Kind = Literal["config", "sweep file"]
 _PACKAGE = Path(__file__).parents[1]
 
 
@@ -18,41 +20,15 @@ def shipped_configs() -> Path:
     return installed if installed.is_dir() else _PACKAGE.parent / "configs"
 
 
-def config_names() -> list[str]:
-    """Names of the shipped configs, as `--config` takes them."""
-    return [name for name in _shipped_names() if not name.startswith("sweeps/")]
-
-
-def sweep_names() -> list[str]:
-    """Names of the shipped sweep files, as `zsl.sweep` takes them."""
-    return [name for name in _shipped_names() if name.startswith("sweeps/")]
-
-
-def _shipped_names() -> list[str]:
+def shipped_names(kind: Kind = "config") -> list[str]:
+    """Names of the shipped files of a kind, as `--config` and `zsl.sweep` take them."""
     folder = shipped_configs()
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.yaml"))
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.yaml"))
+    return [name for name in names if name.startswith("sweeps/") == (kind == "sweep file")]
 
 
-def find_config(name: str) -> str:
-    """Finds a config in the working directory, else among the shipped ones.
-
-    Raises:
-        InputError: It is in neither; near matches are in the message.
-    """
-    return _find("config", name, config_names())
-
-
-def find_sweep(name: str) -> str:
-    """Finds a sweep file in the working directory, else among the shipped ones.
-
-    Raises:
-        InputError: It is in neither; near matches are in the message.
-    """
-    return _find("sweep file", name, sweep_names())
-
-
-def _find(kind: str, name: str, shipped_names: list[str]) -> str:
-    """Finds a file of a kind.
+def find_config(name: str, kind: Kind = "config") -> str:
+    """Finds a file of a kind in the working directory, else among the shipped ones.
 
     Raises:
         InputError: It is in neither; near matches are in the message.
@@ -64,7 +40,7 @@ def _find(kind: str, name: str, shipped_names: list[str]) -> str:
         return str(shipped)
     raise InputError(
         f"The {kind} {name!r} is neither a file nor one of the shipped {kind}s "
-        f"({', '.join(shipped_names)})." + did_you_mean(name, shipped_names)
+        f"({', '.join(shipped_names(kind))})." + did_you_mean(name, shipped_names(kind))
     )
 
 
@@ -82,12 +58,8 @@ def resolve_configs(args: Sequence[str]) -> list[str]:
     return resolved
 
 
-def yaml_values(args: Sequence[str]) -> list[str]:
-    """Rewrites None, lists and dicts in Python's notation, as the agent of W&B writes them."""
-    return [_yaml_value(argument) for argument in args]
-
-
-def _yaml_value(argument: str) -> str:
+def yaml_value(argument: str) -> str:
+    """Rewrites None, a list or a dict in Python's notation, as the agent of W&B writes it."""
     flag, equals, text = argument.partition("=")
     if not equals or (text != "None" and not text.startswith(("{", "["))):
         return argument

@@ -1,4 +1,4 @@
-"""What all commands share, quick to import: exit codes, configs by name, help."""
+"""What all commands share, quick to import: exit codes, errors as one sentence, less chatter."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def leave_out_chatter() -> None:
         ".*your dataloader is not resumable",
     ):
         warnings.filterwarnings("ignore", message)
-    # Of pictures that it reads nevertheless.
+    # Of images that it reads nevertheless.
     warnings.filterwarnings("ignore", module="PIL")
     logging.basicConfig(format="%(message)s")
     logging.getLogger("zsl").setLevel(logging.INFO)

@@ -18,7 +18,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.cli import LightningArgumentParser, SaveConfigCallback
 from pytorch_lightning.loggers import WandbLogger
 
-from zsl.commands.configs import resolve_configs, yaml_values
+from zsl.commands.configs import resolve_configs, yaml_value
 from zsl.commands.help import USAGE
 from zsl.commands.messages import explain
 from zsl.data import MultiLabelDataModule
@@ -45,7 +45,6 @@ class Run:
     trainer: pl.Trainer
     best: BestCheckpoint
     report: Report
-    """Of the test."""
 
 
 def fit_parser() -> LightningArgumentParser:
@@ -99,7 +98,7 @@ def parse_config(args: list[str]) -> Namespace:
 
 def _parse(parser: LightningArgumentParser, args: list[str]) -> Namespace:
     try:
-        config = parser.parse_args(yaml_values(resolve_configs(args)))
+        config = parser.parse_args([yaml_value(argument) for argument in resolve_configs(args)])
         if config.ckpt_path is None:
             return config
         # A path through `latest` would lead into this run as soon as it has begun.

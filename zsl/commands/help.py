@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zsl.commands.configs import config_names, shipped_configs
+from zsl.commands.configs import shipped_configs, shipped_names
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -35,7 +35,7 @@ every argument, with its type, default and explanation:
 def fit_help() -> str:
     """The first page, without the seconds that importing torch takes."""
     lines = []
-    for name in config_names():
+    for name in shipped_names():
         first_line = (shipped_configs() / name).read_text(encoding="utf-8").splitlines()[0]
         lines.append(f"  {name:<26}{first_line.lstrip('# ')}")
     return _PAGE.format(usage=USAGE, configs="\n".join(lines))
@@ -45,7 +45,7 @@ def all_arguments(parser: ArgumentParser) -> str:
     """The parser's help, and that of each class that data and parts of the model can be.
 
     Args:
-        parser: Of `zsl.fit`.
+        parser: The parser of `zsl.fit`.
     """
     from inspect import isabstract
     from typing import get_type_hints

@@ -63,16 +63,15 @@ def describe(vocabulary: Vocabulary, encoder: LabelEncoder) -> tuple[pd.DataFram
     from zsl.labels import Role
     from zsl.labels.neighbours import nearest_seen
 
-    names = vocabulary.select(*Role)
+    names = vocabulary.names
     vectors = encoder.encode(names)
     num_seen = len(vocabulary.select(Role.SEEN))
     require(num_seen > 0, "No label is seen, so none can be near to one; give some the role seen.")
     nearest, cosine = nearest_seen(names, vectors, num_seen)
-    roles = [role.value for role in Role for _ in vocabulary.select(role)]
     labels = pd.DataFrame(
         {
             "name": names,
-            "role": roles,
+            "role": [role.value for role in vocabulary.roles],
             "made_of": encoder.origins(names),
             "nearest": nearest,
             "cosine": cosine,
@@ -85,7 +84,7 @@ def label_listing(labels: pd.DataFrame) -> str:
     """The labels as text: seen ones with what they are made of, others with their neighbours too.
 
     Args:
-        labels: From `describe`.
+        labels: What `describe` returned.
     """
     from zsl.evaluation.results import aligned
 

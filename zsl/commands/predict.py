@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 def parse(args: list[str]) -> Namespace:
     """Reads the command line."""
     parser = ArgumentParser(
-        prog="python -m zsl.predict",
-        description="Tag images with any labels.",
-        exit_on_error=False,
+        prog="python -m zsl.predict", description="Tag images with any labels.", exit_on_error=False
     )
     parser.add_argument(
         "paths", nargs="+", help="Images, folders of images, and patterns such as 'photos/*.jpg'."
@@ -65,7 +63,7 @@ def parse(args: list[str]) -> Namespace:
     return parser.parse_args(args)
 
 
-def predict(args: list[str]) -> int:
+def predict(args: list[str]) -> None:
     """Tags images; whatever can be refused is refused before the first image is read."""
     options = parse(args)
     require(options.batch_size >= 1, f"--batch_size is {options.batch_size}; expected 1 or more.")
@@ -79,7 +77,6 @@ def predict(args: list[str]) -> int:
     with open_output(Path(options.output) if options.output else None) as file:
         tag_files(paths, labels, options, make_writer(options.format, file, paths))
         file.flush()
-    return 0
 
 
 def _check_output(options: Namespace, paths: list[Path]) -> None:
@@ -101,8 +98,8 @@ def tag_files(
 
     Args:
         paths: Image files.
-        labels: To choose from; None takes the checkpoint's.
-        options: Of the command.
+        labels: Names to choose from; None takes the checkpoint's.
+        options: Options of the command.
         write: Called with the path and the prediction of each readable image.
 
     Raises:

@@ -112,7 +112,7 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         if self.features is None:
             return None
         store = FeatureStore(self.features)
-        store.check_views(self.views)
+        store.check("views", self.views)
         return store
 
     def check_images(self, splits: Sequence[Split]) -> None:
@@ -125,7 +125,7 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         test images are missing.
         """
         stages = {"fit": list(Split), "validate": [Split.VAL], "test": [Split.TEST]}
-        # A feature store was made of images that could be read; what is predicted is brought along.
+        # A feature store was made of images that could be read; predictions bring a loader.
         if self.features is None and stage in stages:
             self.check_images(stages[stage])
         if stage == "fit":
@@ -140,7 +140,7 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         return self.feature_store.serve(split, images) if self.feature_store else images
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        """Shuffled; the last incomplete batch is dropped, unless it is the only one.
+        """The training images, shuffled; an incomplete last batch is dropped unless it is the only.
 
         A resumed run begins where the stopped one was, in mid-epoch too.
         """
@@ -150,12 +150,7 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         num_batches = math.ceil(len(self.train_dataset) / processes) // self.batch_size
         epoch, batch = divmod(self._num_batches_done, self._limited(max(1, num_batches)))
         sampler = ResumableSampler(
-            self.train_dataset,
-            processes,
-            rank,
-            self._order["seed"],
-            epoch,
-            batch * self.batch_size,
+            self.train_dataset, processes, rank, self._order["seed"], epoch, batch * self.batch_size
         )
         return self.loader(self.train_dataset, sampler=sampler, drop_last=num_batches > 0)
 
@@ -202,11 +197,11 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         torch.manual_seed(torch.initial_seed() + self._num_batches_done)
 
     def val_dataloader(self) -> DataLoader[Sample]:
-        """In order."""
+        """The validation images, in the split's order."""
         return self.loader(self.val_dataset)
 
     def test_dataloader(self) -> DataLoader[Sample]:
-        """In order."""
+        """The test images, in the split's order."""
         return self.loader(self.test_dataset)
 
     def loader(self, dataset: MultiLabelDataset, **options: Any) -> DataLoader[Sample]:
@@ -239,5 +234,5 @@ def _check_variation(variation: dict[str, Any], views: int) -> None:
 
 
 def _as_it_is(batch: Any) -> Any:
-    """Collates nothing: `__getitems__` makes whole batches."""
+    """Returns the batch, which `__getitems__` has made whole."""
     return batch

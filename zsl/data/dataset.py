@@ -1,11 +1,11 @@
-"""Pictures with targets: one split of a dataset."""
+"""Images with targets: one split of a dataset."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from enum import StrEnum
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from PIL import Image
@@ -54,7 +54,7 @@ class Batch(TypedDict):
 
 
 class MultiLabelDataset(Dataset[Sample], ABC):
-    """Pictures and targets of one split."""
+    """Images and targets of one split."""
 
     def __init__(self, transform: ImageTransform) -> None:
         self.transform = transform
@@ -80,12 +80,10 @@ class MultiLabelDataset(Dataset[Sample], ABC):
         return pil_to_tensor(self.image(index))
 
     def __getitem__(self, index: int) -> Sample:
-        """Returns the transformed image with its target."""
-        return Sample(
-            index=index,
-            image=self.transform(self.pixels(index, self.transform.min_side)),
-            target=self.target(index),
-        )
+        """Returns the transformed image, or its tokens, with its target."""
+        batch: Any = self.__getitems__([index])
+        sample: Any = {name: values[0] for name, values in batch.items()}
+        return sample | {"index": index}
 
     def __getitems__(self, indices: list[int]) -> Batch:
         """Returns a batch: what a loader asks for, with no tensor per image to collate."""
@@ -109,7 +107,7 @@ class ImageFileDataset(MultiLabelDataset):
         """The file of an image."""
 
     def image(self, index: int) -> Image.Image:
-        """Reads the image file; raises an `InputError` where that is none."""
+        """Reads the image file; raises an `InputError` where it can't be read."""
         return read_image(self.path(index))
 
     def images_fingerprint(self) -> str:

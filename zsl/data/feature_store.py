@@ -8,14 +8,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from zsl.data.dataset import Batch, MultiLabelDataset, Sample, Split
+from zsl.data.dataset import Batch, MultiLabelDataset, Split
 from zsl.errors import InputError, require
 
 _RECORD = "features.json"
@@ -51,18 +51,16 @@ class FeatureStore:
         except ValueError as error:
             raise InputError(f"{path} is damaged; make the feature store anew.") from error
 
-    def check_backbone(self, recipe: dict[str, Any]) -> None:
-        """Refuses to stand in for another backbone than the tokens were made with.
+    def check(self, part: Literal["backbone", "views"], wanted: dict[str, Any]) -> None:
+        """Refuses another backbone than the tokens were made with, or other views of the images.
 
         Args:
-            recipe: Of the backbone in use, as `record["backbone"]`.
+            part: What is compared.
+            wanted: What is in use, as `record[part]`.
 
         Raises:
             InputError: They differ; the message says in what.
         """
-        self._check("backbone", recipe, "the model has")
-
-    def _check(self, part: str, wanted: dict[str, Any], whose: str) -> None:
         stored: dict[str, Any] = self.record[part]
         different = [name for name in wanted if wanted[name] != stored.get(name)]
         if different:
@@ -70,21 +68,11 @@ class FeatureStore:
             different = [name for name in different if name != "weights"] or different
             made = ", ".join(f"{name} {stored.get(name)}" for name in different)
             now = ", ".join(f"{name} {wanted[name]}" for name in different)
+            whose = "the model has" if part == "backbone" else "the data has"
             raise InputError(
                 f"The feature store {self.folder} was made with {made}, but {whose} {now}; make "
                 "another store with these arguments, or change them."
             )
-
-    def check_views(self, views: dict[str, Any]) -> None:
-        """Refuses to stand in for training images that are varied otherwise.
-
-        Args:
-            views: Their number and how they vary, as `record["views"]`.
-
-        Raises:
-            InputError: They differ; the message says in what.
-        """
-        self._check("views", views, "the data has")
 
     def serve(self, split: Split, images: MultiLabelDataset) -> FeatureDataset:
         """Returns the images of a split as their tokens.
@@ -143,11 +131,6 @@ class FeatureDataset(MultiLabelDataset):
         """Returns a digest of the images."""
         return self.images.images_fingerprint()
 
-    def __getitem__(self, index: int) -> Sample:
-        """Returns the tokens with their target."""
-        batch = self.__getitems__([index])
-        return Sample(index=index, tokens=batch["tokens"][0], target=batch["target"][0])
-
     def __getitems__(self, indices: list[int]) -> Batch:
         """Reads a batch."""
         # Mapped anew each time: what was read before does not stay in this process's memory.
@@ -167,8 +150,8 @@ class FeatureWriter:
 
     Args:
         folder: Where it will be.
-        backbone: What the tokens are made with, as `check_backbone` takes it.
-        views: Of the training images, as `check_views` takes it.
+        backbone: What the tokens are made with, plain values.
+        views: Number of views of a training image, and how they vary.
     """
 
     def __init__(self, folder: Path, backbone: dict[str, Any], views: dict[str, Any]) -> None:

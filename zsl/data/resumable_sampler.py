@@ -18,9 +18,9 @@ class ResumableSampler(DistributedSampler):
         dataset: What is sampled.
         num_processes: Processes that share each epoch.
         rank: Which of them this is.
-        seed: Of all orders.
+        seed: Seed of all orders.
         epoch: The epoch to begin with.
-        start: Images of that epoch, of this process, that are left out: they had their turn.
+        start: Images of that epoch, of this process, that were used before the stop.
     """
 
     def __init__(
@@ -31,6 +31,6 @@ class ResumableSampler(DistributedSampler):
         self.start = start
 
     def __iter__(self) -> Iterator[int]:
-        """Indices of an epoch."""
+        """Yields the indices of an epoch, from `start` on in the first one."""
         start, self.start = self.start, 0
         return islice(super().__iter__(), start, None)

@@ -179,7 +179,7 @@ class ShapesDataset(MultiLabelDataset):
             scenes all.
         num_scenes: Length of the split.
         seed: Seed of all scenes.
-        transform: From pixels to those of the batch.
+        transform: Turns the pixels of an image into those of the batch.
     """
 
     def __init__(self, split: Split, num_scenes: int, seed: int, transform: ImageTransform) -> None:

@@ -1,4 +1,4 @@
-"""The user's own photographs: a folder, a table of tags and a class file."""
+"""The user's own images: a folder, a table of tags and a class file."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class TableDataset(ImageFileDataset):
     Args:
         paths: Image files.
         label_lists: For each image the names of its labels.
-        vocabulary: Of L labels.
-        transform: From pixels to those of the batch.
+        vocabulary: The L labels.
+        transform: Turns the pixels of an image into those of the batch.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class TableDataModule(MultiLabelDataModule):
         classes: CSV or Parquet file with the columns `name` and `role` (seen, held_out or unseen).
             Where it has unseen labels and holds out none, a tenth of the seen ones is drawn.
         separator: The text between the names of a `labels` cell.
-        held_out_seed: Seed of that draw.
+        held_out_seed: Seed of the draw of held-out labels.
         images: The square that is made of each image.
         loading: Further arguments of `MultiLabelDataModule`.
 
@@ -123,7 +123,7 @@ class TableDataModule(MultiLabelDataModule):
         self._checked_splits: set[Split] = set()
 
     def check_images(self, splits: Sequence[Split]) -> None:
-        """Refuses missing and alien files; each split is looked at once."""
+        """Refuses missing files and files that are not images; checks each split once."""
         for split in splits:
             if split not in self._checked_splits:
                 self._check_split(split)
@@ -185,7 +185,7 @@ class TableDataModule(MultiLabelDataModule):
             )
 
     def _check_split(self, split: Split) -> None:
-        """Finds missing and alien files before hours of training; opens headers only."""
+        """Finds missing and unreadable files before hours of training; opens headers only."""
         missing = []
         for row in tqdm(self._rows(split), f"checking {split} images", delay=3):
             path = self.root / self.image_paths[row]
@@ -224,7 +224,7 @@ def _check_rows(images: list[str], splits: list[str], path: Path) -> None:
 def _parse_labels(
     cells: list[str], vocabulary: Vocabulary, separator: str, path: Path, class_file: Path
 ) -> list[list[str]]:
-    """Names of each row's labels."""
+    """Returns the names of each row's labels, sorted."""
     label_lists = []
     for row, cell in enumerate(cells):
         names = [name.strip() for name in cell.split(separator)] if cell else []

@@ -45,7 +45,8 @@ def best_and_worst(labels: pd.DataFrame, column: str, most: int) -> pd.DataFrame
 
     Args:
         labels: A row for each label.
-        column: Of numbers. Labels with NaN come last, and are left out where there are too many.
+        column: A column of numbers. Labels with NaN come last; where there are too many labels,
+            they are left out.
         most: Number of rows to return at most.
     """
     ordered = labels.sort_values(column, ascending=False, na_position="last", kind="stable")

@@ -106,7 +106,7 @@ def figures_frame(name: str, evaluations: Sequence[Evaluation]) -> pd.DataFrame:
     """A row for each figure of a checkpoint, with everything it depends on.
 
     Args:
-        name: Of the checkpoint.
+        name: Name of the checkpoint.
         evaluations: Under one protocol or several.
     """
     records = [
@@ -152,7 +152,7 @@ def results_record(evaluation: Evaluation, num_omitted: int) -> dict[str, Any]:
     """The figures under their logged names, with their protocol and N.
 
     Args:
-        evaluation: Of the raw scores.
+        evaluation: Figures of the raw scores.
         num_omitted: Test images that are listed, but missing or unreadable.
     """
     groups = evaluation.groups

@@ -18,11 +18,10 @@ from torch.utils.data import DataLoader
 from zsl.data import MultiLabelDataModule, Split
 from zsl.errors import InputError, require
 from zsl.files.checkpoints import read_checkpoint
-from zsl.files.class_paths import check_is_trusted
+from zsl.files.class_paths import check_is_trusted, load_class
 from zsl.labels import Role, Vocabulary
 from zsl.metrics.evaluation import check_finite
 from zsl.metrics.per_image import check_k
-from zsl.tasks.zero_shot import ZeroShotTask
 
 
 @dataclass(frozen=True)
@@ -33,10 +32,10 @@ class TaskScores:
     """
 
     task: Any
-    """A `ZeroShotTask`."""
+    """The task that scored them, e.g. a `ZeroShotTask`."""
     data: MultiLabelDataModule
     precision: str
-    """Of the trainer."""
+    """The trainer's precision."""
     index: Sequence[int]
     """Positions of the N rows in the test split."""
     scores: Tensor
@@ -88,8 +87,8 @@ def score_checkpoint(
 
     Args:
         path: A file of `zsl.fit`.
-        changes: To the data's arguments.
-        name: Of the checkpoint, in reports.
+        changes: Changes to the data's arguments.
+        name: Name of the checkpoint in reports.
         ks: The K of P/R/F1@K that will be computed; checked before the images are scored.
         with_validation: Scores the validation images too.
         trust_code: Whether classes outside of zsl that the checkpoint names may be imported.
@@ -100,7 +99,8 @@ def score_checkpoint(
     checkpoint = read_checkpoint(path)
     contents = checkpoint.contents
     data = make_datamodule(contents.data, changes, trust_code)
-    task = ZeroShotTask.restore(checkpoint, trust_code)
+    kind = load_class(contents.task, pl.LightningModule, trust_code)
+    task = kind.restore(checkpoint, trust_code)
     if data.vocabulary != task.vocabulary:
         raise InputError(
             f"{path} was trained with {task.vocabulary!r}, the data now has {data.vocabulary!r}"
@@ -155,7 +155,7 @@ def _first_difference(trained: Vocabulary, found: Vocabulary) -> str:
 
 
 def _scores(
-    trainer: pl.Trainer, task: ZeroShotTask, loader: DataLoader[Any]
+    trainer: pl.Trainer, task: pl.LightningModule, loader: DataLoader[Any]
 ) -> tuple[Tensor, Tensor]:
     """Logits float32 (N, L) and targets int8 (N, L), in the order of the loader."""
     batches: Any = trainer.predict(task, loader)
@@ -170,7 +170,7 @@ def make_datamodule(
 
     Args:
         recipe: `class_path` and `init_args`.
-        changes: To the arguments, e.g. `{"root": "photos", "images": {"size": 96}}`.
+        changes: Changes to the arguments, e.g. `{"root": "photos", "images": {"size": 96}}`.
         trust_code: Whether a class outside of zsl may be imported.
 
     Raises:

@@ -51,16 +51,12 @@ class CheckpointContents:
 
 @dataclass(frozen=True)
 class CheckpointFile:
-    """A checkpoint that was read.
-
-    Raises:
-        InputError: Another version wrote it.
-    """
+    """A checkpoint that was read."""
 
     path: Path
     contents: CheckpointContents
     settings: dict[str, Any]
-    """Those of the task: `backbone`, `head` and so on, plain values."""
+    """Settings of the task: `backbone`, `head` and so on, plain values."""
     tensors: dict[str, Tensor]
     """The state of the task, by name."""
 

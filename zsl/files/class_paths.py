@@ -90,7 +90,7 @@ def check_is_trusted(path: str, trust_code: bool) -> None:
     """Refuses a class outside of zsl unless its code is trusted; imports nothing.
 
     Raises:
-        InputError: It is, and is not.
+        InputError: The class is outside of zsl, and its code is not trusted.
     """
     require(
         trust_code or path.split(".")[0] == _OWN,

@@ -1,4 +1,4 @@
-"""Short digests, by which a thing is recognized again: 16 hexadecimal digits of SHA-256."""
+"""Short digests that identify texts, files and weights: 16 hexadecimal digits of SHA-256."""
 
 from __future__ import annotations
 

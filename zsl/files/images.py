@@ -119,7 +119,7 @@ class ImageCheck(NamedTuple):
     """What was found in an image file."""
 
     size: int
-    """In bytes."""
+    """Bytes of the file."""
     mtime_ns: int
     """Time of the last change, in nanoseconds."""
     content: str

@@ -28,7 +28,7 @@ def read_labels(text: str, source: str = "--labels") -> list[str]:
 
     Args:
         text: A file if it ends in .txt, or is the path of one.
-        source: Of the text, for messages.
+        source: Where the text comes from, for messages.
 
     Raises:
         InputError: The file can't be read, there is no label, or one is empty or there twice.

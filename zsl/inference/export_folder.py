@@ -1,4 +1,4 @@
-"""The folder of an exported model: the model, the label vectors, and what one must know of both."""
+"""The folder of an exported model: the model, its label vectors, and how to use them."""
 
 from __future__ import annotations
 
@@ -30,14 +30,13 @@ def check_output(folder: Path) -> None:
         InputError: It is a file, or holds other files.
     """
     require(
-        folder.is_dir() or not folder.exists(),
-        f"The output {folder} is a file; name a folder.",
+        folder.is_dir() or not folder.exists(), f"The output {folder} is a file; name a folder."
     )
     found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if found and not (found <= _OWN and _is_export(folder / _RECORD)):
         raise InputError(
-            f"The output {folder} holds {min(found - _OWN or found)!r}, which is of no earlier "
-            "export; name a new or an empty folder."
+            f"The output {folder} holds {min(found - _OWN or found)!r}, which is not of an "
+            "earlier export; name a new or an empty folder."
         )
 
 

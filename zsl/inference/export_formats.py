@@ -94,7 +94,7 @@ def export_tagger(
         queries: (L, W) label vectors.
         baked: Builds these vectors in; otherwise they are an input.
         image_size: Side S of the images.
-        path: Of the file; ONNX puts weights of 2 GB and more into a second one beside it.
+        path: The file; ONNX puts weights of 2 GB and more into a second one beside it.
         kind: Format of the file.
 
     Returns:

@@ -55,7 +55,7 @@ class Gallery:
         """Returns an image once per label, bright where the decoder looked for it.
 
         Args:
-            index: Of the image.
+            index: Position of the image.
             labels: Any L names.
 
         Raises:

@@ -31,7 +31,7 @@ def write_heat_maps(
     """Writes `FOLDER/IMAGE/RANK_LABEL.jpg` for each label of an image.
 
     Args:
-        folder: Of all heat maps.
+        folder: Folder of all heat maps.
         path: The image file.
         root: Folder of all images, to which IMAGE is relative.
         prediction: L labels and scores.

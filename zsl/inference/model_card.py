@@ -11,13 +11,8 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 _TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
-_GROUPS = {
-    "zsl": "unseen labels alone (ZSL)",
-    "gzsl": "all labels (GZSL)",
-    "seen": "trained labels alone",
-}
 _METRICS = {"mAP": "mean_average_precision", "F1@3": "f1", "F1@5": "f1"}
-"""Their types in the hub's metadata."""
+"""Metrics in the card, and their types in the hub's metadata."""
 
 
 def model_card(config: Mapping[str, Any], data: ModelCardData) -> ModelCard:
@@ -46,9 +41,19 @@ def model_card(config: Mapping[str, Any], data: ModelCardData) -> ModelCard:
         model=list(_rows(config["model"])),
         results=results,
         protocol=results and _escape("{name}: {definition}".format(**results["protocol"])),
-        groups=_GROUPS,
+        groups=_group_titles(results),
         metrics=list(_METRICS),
     )
+
+
+def _group_titles(results: Mapping[str, Any]) -> dict[str, str]:
+    """Returns what the card calls each group of labels, e.g. `ZSL (the unseen labels alone)`."""
+    if not results:
+        return {}
+    from zsl.metrics import label_group  # Slow to import; only a card with results needs it.
+
+    groups = {name: label_group(name) for name in results["protocol"]["num_labels"]}
+    return {n: f"{g.title} ({g.meaning})" if g.meaning else g.title for n, g in groups.items()}
 
 
 def _eval_results(dataset: str, results: Mapping[str, Any]) -> list[EvalResult]:
@@ -68,7 +73,7 @@ def _eval_results(dataset: str, results: Mapping[str, Any]) -> list[EvalResult]:
                 "num_images": protocol["num_images_counted"][group],
             },
         )
-        for group, title in _GROUPS.items()
+        for group, title in _group_titles(results).items()
         for name, kind in _METRICS.items()
         if isfinite(value := metrics.get(f"test/{group}/{name}", float("nan")))
     ]

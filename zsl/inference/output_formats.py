@@ -68,7 +68,7 @@ def make_writer(kind: str, file: TextIO, paths: Sequence[Path]) -> Writer:
         kind: `table`: a line for each image; `csv`: image, rank, label, score, a line for each
             label; `jsonl`: an object for each image.
         file: Written to.
-        paths: Of all images, for the width of the table.
+        paths: All images, for the width of the table.
     """
     if kind == "csv":
         return _csv_writer(file)

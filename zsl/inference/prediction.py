@@ -50,7 +50,7 @@ class Selection(NamedTuple):
         Args:
             logits: (B, L), for ranking: they differ where probabilities round to the same.
             scores: (B, L), to show and to compare with the threshold.
-            names: Of the labels.
+            names: Names of the L labels.
         """
         return [self._select(*row, names) for row in zip(logits, scores, strict=True)]
 

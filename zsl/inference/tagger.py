@@ -38,18 +38,21 @@ class Tagger(
     """Tags images with labels, those it was trained on or any others.
 
     Made by `from_pretrained`. `save_pretrained(folder)` and `push_to_hub(name)` write
-    `model.safetensors`, `config.json` and a model card.
+    `model.safetensors`, `config.json` (the plain arguments) and a model card.
 
     Args:
         names: Label names.
         roles: The role of each name: `seen`, `held_out` or `unseen`.
         image_size: Side of the square images in pixels.
         encoder: Recipe of the label vectors.
-        model: The arguments of `zsl.tasks.zero_shot.ZeroShotTask`.
-        label_vectors: float32 (L, W), in the order of the names.
+        model: `class_path` and `init_args` of `backbone` and `head`.
+        scores_are_log_odds: Whether a sigmoid makes probabilities of the logits.
+        label_encoder: Made by the recipe.
+        network: Backbone and head, with the vectors of the names.
         data: What it was trained on, for the card.
-        results: Of its test, as results.json has them, for the card.
-        version: Of zsl, with which it was trained.
+        data_fingerprint: Digest of the labels and splits of that data.
+        results: Results of its test, as results.json has them, for the card.
+        version: Version of zsl with which it was trained.
 
     Attributes:
         vocabulary: The names and their roles.
@@ -126,39 +129,18 @@ class Tagger(
 
     @classmethod
     def _from_pretrained(
-        cls,
-        *,
-        model_id: str,
-        revision: str | None,
-        cache_dir: str | Path | None,
-        force_download: bool,
-        local_files_only: bool,
-        token: str | bool | None,
-        trust_code: bool = False,
-        **arguments: Any,
+        cls, *, model_id: str, trust_code: bool = False, **arguments: Any
     ) -> Tagger:
+        names = ("revision", "cache_dir", "force_download", "local_files_only", "token")
+        options = {name: arguments.pop(name) for name in names}
         path = Path(model_id) / _WEIGHTS
         if not os.path.isfile(path):
-            path = Path(
-                hf_hub_download(
-                    model_id,
-                    _WEIGHTS,
-                    revision=revision,
-                    cache_dir=cache_dir,
-                    force_download=force_download,
-                    local_files_only=local_files_only,
-                    token=token,
-                )
-            )
+            path = Path(hf_hub_download(model_id, _WEIGHTS, **options))
         return cls._restore(str(model_id), arguments, load_file(path), trust_code)
 
     @classmethod
     def _restore(
-        cls,
-        source: str,
-        arguments: dict[str, Any],
-        tensors: Mapping[str, Tensor],
-        trust_code: bool,
+        cls, source: str, arguments: dict[str, Any], tensors: Mapping[str, Tensor], trust_code: bool
     ) -> Tagger:
         """Makes a tagger of plain values and of tensors, among which there may be others."""
         try:

@@ -1,8 +1,6 @@
 """`python -m zsl.labels --config nuswide.yaml`: how the labels of a config are embedded."""
 
-import sys
-
 from zsl.commands.labels import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -28,13 +28,13 @@ class QueryAugmentationConfig:
         rotation: Strength of noise on the queries' directions, in radians.
         dropout: Fraction of the labels that is left out of a step.
         random: Random vectors queried in a step beside the labels.
-        random_target: Their target: absent, uncertain or present.
+        random_target: Target of the random vectors: absent, uncertain (0.5) or present.
         mixed: Mixtures of labels queried in a step.
-        labels_per_mixture: Labels in each of these.
+        labels_per_mixture: Labels in each mixture.
         neighbours: Vectors between a label and one of its nearest queried in a step.
         mixed_target: Target of mixtures and neighbours: that of their labels, mixed alike, or
             absent, uncertain or present.
-        ramp: Fraction of the training over which all these strengths rise from 0.
+        ramp: Fraction of the training over which all strengths rise linearly from 0.
 
     Raises:
         InputError: A strength is out of range.

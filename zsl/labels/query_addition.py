@@ -20,7 +20,7 @@ class QueryAddition(nn.Module, ABC):
 
     Args:
         number: Queries added to a step.
-        target: Their target.
+        target: Target of these queries.
     """
 
     def __init__(self, number: int, target: Target) -> None:
@@ -42,7 +42,7 @@ class RandomQueries(QueryAddition):
 
     Args:
         number: Queries added to a step.
-        target: Their target: absent, uncertain or present.
+        target: Target of these queries: absent, uncertain or present.
     """
 
     def make(self, queries: Tensor, targets: Tensor, number: int) -> tuple[Tensor, Tensor]:
@@ -62,7 +62,7 @@ class MixedQueries(QueryAddition):
 
     Args:
         number: Queries added to a step.
-        target: Their target.
+        target: Target of these queries.
         num_labels: Labels in a mixture, 2 or more.
     """
 
@@ -101,7 +101,7 @@ class NeighbourQueries(MixedQueries):
 
     Args:
         number: Queries added to a step.
-        target: Their target.
+        target: Target of these queries.
         num_nearest: Number of nearest labels from which the other one is drawn.
     """
 

@@ -38,7 +38,7 @@ class Vocabulary:
         roles: The role of each.
 
     Raises:
-        InputError: A name is empty or there twice, or a role is none of the three.
+        InputError: A name is empty or there twice, or a role is not one of the three.
     """
 
     def __init__(self, names: Sequence[str], roles: Sequence[str]) -> None:
@@ -106,22 +106,19 @@ class Vocabulary:
         """Names of the labels with the roles, role after role as given."""
         return [name for role in roles for name in self.names[self.columns(role)]]
 
-    def indices(self, names: Iterable[str]) -> list[int]:
+    def indices(self, names: Sequence[str]) -> list[int]:
         """Positions of `names`.
 
         Raises:
             InputError: A name is not in the vocabulary; near matches are in the message.
         """
-        return [self._index(name) for name in names]
-
-    def _index(self, name: str) -> int:
-        position = self._position.get(name)
-        if position is None:
-            raise InputError(
-                f"The label {name!r} is not in the vocabulary of {len(self)} labels."
-                + did_you_mean(name, self.names)
-            )
-        return position
+        for name in names:
+            if name not in self:
+                raise InputError(
+                    f"The label {name!r} is not in the vocabulary of {len(self)} labels."
+                    + did_you_mean(name, self.names)
+                )
+        return [self._position[name] for name in names]
 
     def hold_out(self, candidates: Iterable[str], fraction: float, seed: int) -> Vocabulary:
         """Returns a vocabulary in which some of the seen labels are held out.

@@ -8,14 +8,7 @@ from zsl.metrics.collectors import (
     PrecisionRecallF1AtThreshold,
     Predictions,
 )
-from zsl.metrics.evaluation import (
-    KS,
-    Evaluation,
-    GroupResult,
-    chance_level,
-    evaluate,
-    prevalence,
-)
+from zsl.metrics.evaluation import KS, Evaluation, GroupResult, chance_level, evaluate, prevalence
 from zsl.metrics.groups import LabelGroup, label_group
 from zsl.metrics.per_image import at_threshold, coverage, precision_recall_f1_at_k
 from zsl.metrics.protocol import Protocol

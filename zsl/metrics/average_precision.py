@@ -84,7 +84,7 @@ class RankedPositives(NamedTuple):
     ranking: NDArray[np.int64]
     """Known images, the best first."""
     positives: NDArray[np.int64]
-    """Those with the label, the best first."""
+    """Images with the label, the best first."""
     depths: NDArray[np.int64]
     """(T,): known images down to each distinct threshold at which there is a positive."""
     hits: NDArray[np.int64]

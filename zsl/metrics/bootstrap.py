@@ -27,7 +27,7 @@ class Bootstrap:
     Args:
         num_images: Number N of images.
         num_replicates: Number R of draws. Their counts take 4·N·R bytes.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Raises:
         InputError: There are no draws.
@@ -85,7 +85,7 @@ class Bootstrap:
         ks: Sequence[int] = KS,
         protocol: Protocol | None = None,
     ) -> dict[str, Tensor]:
-        """Those of `figures` that rank labels within an image: P/R/F1@K."""
+        """The figures that rank labels within an image: P/R/F1@K."""
         result: dict[str, Tensor] = {}
         for name, columns in groups.items():
             own = scores[:, columns], targets[:, columns]
@@ -115,10 +115,7 @@ class Bootstrap:
 
 
 def _ap(
-    scores: NDArray[np.floating],
-    targets: NDArray[np.int8],
-    counts: Tensor,
-    protocol: Protocol,
+    scores: NDArray[np.floating], targets: NDArray[np.int8], counts: Tensor, protocol: Protocol
 ) -> Tensor:
     """AP (R,) of one label: its formula, with images as often as they were drawn.
 

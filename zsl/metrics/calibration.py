@@ -74,7 +74,7 @@ class LabelCalibration:
     seen: tuple[float, float, float, float]
     """a, b, c, d of the trained labels."""
     unseen: tuple[float, float, float, float]
-    """Those of the others."""
+    """a, b, c, d of the others."""
 
     @classmethod
     def fit(cls, scores: Tensor, targets: Tensor, is_seen: Tensor) -> LabelCalibration:

@@ -9,12 +9,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from zsl.errors import require
 from zsl.metrics.evaluation import at_k_names, check_finite
-from zsl.metrics.per_image import (
-    at_threshold,
-    check_threshold,
-    coverage,
-    precision_recall_f1_at_k,
-)
+from zsl.metrics.per_image import at_threshold, check_threshold, coverage, precision_recall_f1_at_k
 from zsl.metrics.protocol import Protocol
 
 

@@ -17,7 +17,7 @@ _GROUPS = {
     "gzsl": LabelGroup("GZSL", "all labels together"),
     "seen": LabelGroup("seen", "the seen labels alone"),
 }
-"""Those of zero-shot learning, by their names in logs and files."""
+"""The groups of zero-shot learning, by their names in logs and files."""
 
 
 def label_group(name: str) -> LabelGroup:

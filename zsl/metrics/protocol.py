@@ -16,7 +16,7 @@ Empty = Literal["zero", "skip"]
 _CHOICES = {
     "images": {
         "all_images": "every image counts",
-        "labelled_images": "images with a positive among the labels asked count",
+        "labelled_images": "images with a positive among the evaluated labels count",
     },
     "empty": {
         "zero": "a label without a positive counts as AP 0",
@@ -51,7 +51,7 @@ class Protocol:
     ties: Ties = "averaged"
 
     def __post_init__(self) -> None:
-        """Refuses choices that there are not."""
+        """Refuses unknown choices."""
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             if value not in choices:

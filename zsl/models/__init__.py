@@ -13,11 +13,10 @@ from zsl.models.baselines import (
 )
 from zsl.models.drop_in import add_ml_decoder_head
 from zsl.models.grouping import group_labels
-from zsl.models.heads import HeadConfig, MLDecoderConfig
+from zsl.models.heads import HeadConfig, MLDecoderConfig, span_of
 from zsl.models.ml_decoder import FixedMLDecoder, GroupedWordMLDecoder, MLDecoder, WordMLDecoder
 from zsl.models.network import TaggerNetwork
 from zsl.models.published import load_published, to_published
-from zsl.models.span import span_of
 from zsl.models.tokens import OnMeanToken
 
 __all__ = [

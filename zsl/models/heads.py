@@ -6,12 +6,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
-from zsl.errors import require
 from zsl.models.grouping import group_labels
-from zsl.models.ml_decoder import GroupedWordMLDecoder, WordMLDecoder
-from zsl.models.span import span_of
+from zsl.models.ml_decoder import GroupedWordMLDecoder, WordMLDecoder, check_decoder
 from zsl.models.tokens import OnMeanToken
 
 
@@ -74,26 +73,14 @@ class MLDecoderConfig(HeadConfig):
 
     def __post_init__(self) -> None:
         """Refuses numbers that make no decoder."""
-        for name in ("num_groups", "embed_dim", "num_heads", "feedforward_dim"):
-            value = getattr(self, name)
-            require(value is None or value >= 1, f"head.{name} is {value}; expected 1 or more.")
-        require(0 <= self.dropout < 1, f"head.dropout is {self.dropout}; expected 0 to below 1.")
-        require(
-            self.embed_dim % self.num_heads == 0,
-            f"head.embed_dim {self.embed_dim} is not divisible by head.num_heads "
-            f"{self.num_heads}; choose a multiple.",
-        )
+        widths = {"num_groups": self.num_groups, "feedforward_dim": self.feedforward_dim}
+        check_decoder(self.embed_dim, self.num_heads, self.dropout, "head.", **widths)
 
     def make(self, token_dim: int, seen_vectors: Tensor) -> nn.Module:
         """Makes the decoder; groups and span are those of the seen labels' vectors."""
-        options: dict[str, Any] = {
-            "embed_dim": self.embed_dim,
-            "num_heads": self.num_heads,
-            "feedforward_dim": self.feedforward_dim,
-            "dropout": self.dropout,
-            "query_relu": self.query_relu,
-            "span": span_of(seen_vectors) if self.seen_span else None,
-        }
+        names = ("embed_dim", "num_heads", "feedforward_dim", "dropout", "query_relu")
+        options: Any = {name: getattr(self, name) for name in names}
+        options["span"] = span_of(seen_vectors) if self.seen_span else None
         head: nn.Module
         if self.num_groups is None:
             head = WordMLDecoder(token_dim, seen_vectors.shape[1], **options)
@@ -101,3 +88,14 @@ class MLDecoderConfig(HeadConfig):
             groups = group_labels(seen_vectors, min(self.num_groups, len(seen_vectors)))
             head = GroupedWordMLDecoder(token_dim, groups, **options)
         return OnMeanToken(head) if self.pool_tokens else head
+
+
+def span_of(vectors: Tensor) -> Tensor:
+    """Returns orthonormal columns (W, k) that span the label vectors (L, W); k is their rank.
+
+    A weight is trained in the directions of the label vectors alone. Outside their span it stays as
+    it was drawn, so what a new label's vector has there would reach the decoder as noise. Where
+    there are fewer trained labels than dimensions, that can be a good part of a vector.
+    """
+    _, lengths, directions = torch.linalg.svd(vectors.detach().double(), full_matrices=False)
+    return directions[lengths > 1e-4 * lengths[0]].T.float().contiguous()

@@ -32,6 +32,31 @@ class DecoderOptions(TypedDict, total=False):
     dropout: float
 
 
+class WordOptions(DecoderOptions, total=False):
+    """Arguments of `MLDecoder` that the modes for words take."""
+
+    query_relu: bool
+    span: Tensor | None
+
+
+def check_decoder(
+    embed_dim: int, num_heads: int, dropout: float, group: str = "", **widths: int | None
+) -> None:
+    """Refuses numbers of which no decoder can be made; `group` precedes their names in messages.
+
+    Raises:
+        InputError: One is out of range, or `num_heads` does not divide `embed_dim`.
+    """
+    for name, number in {**widths, "embed_dim": embed_dim, "num_heads": num_heads}.items():
+        require(number is None or number >= 1, f"{group}{name} is {number}; expected 1 or more.")
+    require(0 <= dropout < 1, f"{group}dropout is {dropout}; expected 0 to below 1.")
+    require(
+        embed_dim % num_heads == 0,
+        f"{group}embed_dim {embed_dim} is not divisible by {group}num_heads {num_heads}; choose a "
+        "multiple.",
+    )
+
+
 class MLDecoder(nn.Module):
     """What the modes share: tokens to memory, and queries decoded against it.
 
@@ -65,17 +90,8 @@ class MLDecoder(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        widths = {
-            "query_dim": query_dim,
-            "embed_dim": embed_dim,
-            "feedforward_dim": feedforward_dim,
-        }
-        for name, number in {**widths, "num_heads": num_heads}.items():
-            require(number is None or number >= 1, f"{name} is {number}; expected 1 or more.")
-        require(0 <= dropout < 1, f"dropout is {dropout}; expected 0 to below 1.")
-        require(
-            embed_dim % num_heads == 0,
-            f"embed_dim {embed_dim} is not divisible by num_heads {num_heads}; choose a multiple.",
+        check_decoder(
+            embed_dim, num_heads, dropout, query_dim=query_dim, feedforward_dim=feedforward_dim
         )
         self.query_dim = query_dim
         self.query_relu = query_relu
@@ -191,24 +207,14 @@ class WordMLDecoder(MLDecoder):
     Args:
         token_dim: Width C of the backbone's tokens.
         query_dim: Width W of the label vectors.
-        query_relu: Passes the projected queries through a ReLU, as the published head does.
-        span: (W, k) from `span_of`: of each label vector only the part in it is used.
-        **options: `embed_dim`, `num_heads`, `feedforward_dim` and `dropout` of `MLDecoder`.
+        **options: Further arguments of `MLDecoder`.
 
     Raises:
         InputError: A number is out of range, or `num_heads` does not divide `embed_dim`.
     """
 
-    def __init__(
-        self,
-        token_dim: int,
-        query_dim: int,
-        *,
-        query_relu: bool = True,
-        span: Tensor | None = None,
-        **options: Unpack[DecoderOptions],
-    ) -> None:
-        super().__init__(token_dim, query_dim, query_relu=query_relu, span=span, **options)
+    def __init__(self, token_dim: int, query_dim: int, **options: Unpack[WordOptions]) -> None:
+        super().__init__(token_dim, query_dim, **options)
         # One readout shared by all queries: any number of labels can be queried.
         self.readout = nn.Linear(self.embed_tokens.out_features, 1)
         nn.init.xavier_normal_(self.readout.weight)
@@ -259,7 +265,7 @@ class PreparedGroups(NamedTuple):
     """What a `GroupedWordMLDecoder` computes of L labels before it sees an image."""
 
     queries: PreparedQueries
-    """Those of the K groups."""
+    """The K group queries, prepared."""
     labels: GroupedVectors
     """The label vectors, arranged by group."""
 
@@ -279,9 +285,7 @@ class GroupedWordMLDecoder(MLDecoder):
     Args:
         token_dim: Width C of the backbone's tokens.
         group_queries: (K, W), from `group_labels` or of your own; fixed, saved with the head.
-        query_relu: Passes the projected queries through a ReLU, as the published head does.
-        span: (W, k) from `span_of`: of each label vector only the part in it is used.
-        **options: `embed_dim`, `num_heads`, `feedforward_dim` and `dropout` of `MLDecoder`.
+        **options: Further arguments of `MLDecoder`.
 
     Raises:
         InputError: A number is out of range, `num_heads` does not divide `embed_dim`, or the group
@@ -291,17 +295,11 @@ class GroupedWordMLDecoder(MLDecoder):
     group_queries: Tensor
 
     def __init__(
-        self,
-        token_dim: int,
-        group_queries: Tensor,
-        *,
-        query_relu: bool = True,
-        span: Tensor | None = None,
-        **options: Unpack[DecoderOptions],
+        self, token_dim: int, group_queries: Tensor, **options: Unpack[WordOptions]
     ) -> None:
         check_group_queries(group_queries)
         query_dim = group_queries.shape[1]
-        super().__init__(token_dim, query_dim, query_relu=query_relu, span=span, **options)
+        super().__init__(token_dim, query_dim, **options)
         self.register_buffer("group_queries", group_queries.detach().float().clone())
         self.readout = nn.Linear(self.embed_tokens.out_features, query_dim)
         self.bias = nn.Parameter(torch.zeros(1))

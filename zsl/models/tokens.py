@@ -50,18 +50,17 @@ class OnMeanToken(nn.Module):
     """A head that sees one token, the mean of the backbone's: what remains without attention.
 
     Args:
-        decoder: Turns tokens and label vectors into logits.
+        decoder: A `WordMLDecoder` or `GroupedWordMLDecoder`.
     """
 
-    def __init__(self, decoder: nn.Module) -> None:
+    def __init__(self, decoder: Any) -> None:
         super().__init__()
         self.to_tokens = ToTokens()
         self.decoder = decoder
 
     def prepare(self, queries: Tensor) -> Any:
-        """Returns what the decoder prepares of label vectors (L, W); these, if it does not."""
-        prepare = getattr(self.decoder, "prepare", None)
-        return queries if prepare is None else prepare(queries)
+        """Returns what the decoder prepares of label vectors (L, W)."""
+        return self.decoder.prepare(queries)
 
     def forward(self, features: Tensor, queries: Any) -> Tensor:
         """Returns logits (B, L) of tokens (B, T, C) or a map for label vectors (L, W)."""

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from zsl.commands.configs import find_sweep, sweep_names
+from zsl.commands.configs import find_config, shipped_names
 from zsl.commands.exit_codes import exit_code
 from zsl.errors import require
 
@@ -15,7 +15,7 @@ def sweep(args: list[str]) -> int:
     """Runs a sweep, or what is left of it; writes and prints its results."""
     options, fit_args = _parser().parse_known_args(args or ["--help"])
     require(options.processes >= 1, f"--processes is {options.processes}; expected 1 or more.")
-    file = find_sweep(options.file)
+    file = find_config(options.file, "sweep file")
     # Imported here, so that the help comes at once.
     from optuna.trial import TrialState
 
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         "file",
         metavar="FILE",
         help="Looked for in the working directory, then among the shipped ones: "
-        f"{', '.join(sweep_names())}.",
+        f"{', '.join(shipped_names('sweep file'))}.",
     )
     parser.add_argument("--name", help="In place of the file's name, e.g. for other data.")
     parser.add_argument(

@@ -45,10 +45,10 @@ def write_results(study: Study) -> str:
 
 def _row_of(trial: FrozenTrial, sweep: Sweep, names: list[str]) -> dict[str, Any]:
     values, config = trial.user_attrs.get("values", {}), trial.user_attrs.get("config", {})
-    asked, short = flat(values), charts.short_names(names)
-    words = [f"{short[n]} {charts.value_text(v)}" for n, v in asked.items() if n in short]
+    drawn, short = flat(values), charts.short_names(names)
+    words = [f"{short[n]} {charts.value_text(v)}" for n, v in drawn.items() if n in short]
     return {
-        **{name: resolved(config, name) if config else asked.get(name) for name in names},
+        **{name: resolved(config, name) if config else drawn.get(name) for name in names},
         **trial.user_attrs.get("results", {}),
         "trial": trial.number,
         "state": "failed" if trial.state.name == "FAIL" else trial.state.name.lower(),

@@ -1,4 +1,4 @@
-"""Which checkpoints a run keeps, the best and the last for a resume; and reading one."""
+"""The checkpoints that a run keeps: the best one, and the last one, for a resume."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class LastCheckpoint(Checkpoint):
     """Saves `last.ckpt`: after each epoch, in mid-epoch every so often, and on an interruption.
 
     Args:
-        minutes: Between two saves in mid-epoch.
+        minutes: Time between two saves in mid-epoch.
     """
 
     def __init__(self, minutes: float = 10.0) -> None:

@@ -23,7 +23,7 @@ class OptimizationConfig:
     Args:
         optimizer: `adamw`, or `adam`, which adds the weight decay to the gradient.
         learning_rate: Peak of the one-cycle schedule.
-        weight_decay: Not on biases and norms.
+        weight_decay: Decay of all weights but biases and norms.
         warmup: Fraction of the training over which the learning rate rises.
         ema_decay: Decay per step of the moving average of the weights, which is what is
             validated and saved; step n takes (1 + n) / (10 + n) where that is less. None turns
@@ -75,10 +75,7 @@ class OptimizationConfig:
             # OneCycleLR divides by zero where the first phase is one step long.
             pct_start=max(self.warmup, 2 / steps),
         )
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def callbacks(self) -> list[Callback]:
         """The moving average of the weights, shorter at first so that short runs gain too.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Self
 
 import pytorch_lightning as pl
@@ -17,17 +16,10 @@ from zsl.files.checkpoints import (
     CheckpointContents,
     CheckpointFile,
     of_another_version,
-    read_checkpoint,
 )
 from zsl.files.class_paths import class_path, describe_part, restore_part
 from zsl.files.digests import weights_digest
-from zsl.labels import (
-    LabelEncoder,
-    QueryAugmentationConfig,
-    Role,
-    Vocabulary,
-    encoder_from_recipe,
-)
+from zsl.labels import LabelEncoder, QueryAugmentationConfig, Role, Vocabulary, encoder_from_recipe
 from zsl.losses import AsymmetricLoss, Loss
 from zsl.metrics import Evaluation, Predictions, evaluate
 from zsl.models import (
@@ -133,7 +125,7 @@ class ZeroShotTask(pl.LightningModule):
                 "The feature store serves the tokens of a frozen backbone; set backbone.frozen "
                 "true, or train from the images.",
             )
-            store.check_backbone(self.backbone_recipe)
+            store.check("backbone", self.backbone_recipe)
 
     @property
     def backbone_recipe(self) -> dict[str, Any]:
@@ -164,7 +156,7 @@ class ZeroShotTask(pl.LightningModule):
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """Forgets the scores of the last epoch."""
+        """Forgets earlier scores."""
         self.predictions.reset()
 
     def validation_step(self, batch: Batch) -> None:
@@ -177,9 +169,7 @@ class ZeroShotTask(pl.LightningModule):
         self.log("val/zsl/mAP", logged.pop("val/zsl/mAP"), prog_bar=True, sync_dist=True)
         self.log_dict(logged, sync_dist=True)
 
-    def on_test_epoch_start(self) -> None:
-        """Forgets earlier scores."""
-        self.predictions.reset()
+    on_test_epoch_start = on_validation_epoch_start
 
     def test_step(self, batch: Batch) -> None:
         """Scores all labels."""
@@ -269,22 +259,12 @@ class ZeroShotTask(pl.LightningModule):
         self._resumed_steps = schedule["total_steps"]
 
     @classmethod
-    def from_checkpoint(cls, path: str | Path, trust_code: bool = False) -> Self:
+    def restore(cls, checkpoint: CheckpointFile, trust_code: bool = False) -> Self:
         """Restores a task from its checkpoint alone; no encoder or pretrained weights are read.
 
         Args:
-            path: A .ckpt file of zsl.fit.
+            checkpoint: From `zsl.files.checkpoints.read_checkpoint`.
             trust_code: Whether classes outside of zsl that it names may be imported.
-
-        Raises:
-            InputError: The file is missing, damaged, of another version, or not a checkpoint of
-                this product, or it names a class that is not trusted.
-        """
-        return cls.restore(read_checkpoint(path), trust_code)
-
-    @classmethod
-    def restore(cls, checkpoint: CheckpointFile, trust_code: bool = False) -> Self:
-        """Restores a task from what `read_checkpoint` returned.
 
         Raises:
             InputError: Another version wrote it, or it names a class that is not trusted.

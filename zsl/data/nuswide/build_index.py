@@ -38,7 +38,7 @@ def open_index(folders: Folders, table: str | None) -> NUSWideIndex:
     """Opens the index of a copy of NUS-WIDE; makes it where it is missing or out of date.
 
     Args:
-        folders: Those of the copy of NUS-WIDE.
+        folders: The folders of a copy of NUS-WIDE.
         table: A CSV to take the labels from instead of the official files.
 
     Raises:
@@ -184,12 +184,7 @@ def _unreadable(folders: Folders) -> list[str]:
 def _deviations(listing: Listing, num_ambiguous: int) -> list[str]:
     num_test = int(listing.is_test.sum())
     num_unseen = len(listing.unseen)
-    found = (
-        len(listing.images) - num_test,
-        num_test,
-        len(listing.names) - num_unseen,
-        num_unseen,
-    )
+    found = (len(listing.images) - num_test, num_test, len(listing.names) - num_unseen, num_unseen)
     notes = [
         f"{number:,} {what} instead of NUS-WIDE's {expected:,}."
         for number, (what, expected) in zip(found, _EXPECTED.items(), strict=True)

@@ -29,7 +29,7 @@ def check_images(
     Progress is saved on the way; after a stop at any moment the next call goes on from there.
 
     Args:
-        folders: Those of the copy of NUS-WIDE.
+        folders: The folders of a copy of NUS-WIDE.
         index: Lists the images.
         side: Pixels of the smaller copies' sides; None makes none.
         num_workers: Processes.

@@ -37,8 +37,8 @@ class NUSWideDataset(ImageFileDataset):
         rows: Which of its images, int64 (N,).
         folder: The folder of the image files, or of their smaller copies.
         originals: The folder of the image files.
-        vocabulary: Of L labels, those of the index.
-        transform: From pixels to those of the batch.
+        vocabulary: The L labels of the index.
+        transform: Turns the pixels of an image into those of the batch.
     """
 
     def __init__(
@@ -89,14 +89,14 @@ class NUSWideDataModule(MultiLabelDataModule):
         table: CSV below `root` to take the labels from; None takes the official files where they
             are complete.
         prepared: Folder below `root`, or an absolute one, for the index and the shrunken images;
-            None takes zsl.
+            None takes `zsl`.
         resized: Reads the images that `zsl.prepare nuswide --resize` of this size wrote.
         missing: What to do about listed images that are not there or can't be read: `error`, or
             `skip` to leave them out.
         unseen: Names of the unseen labels; None takes the 81 concepts.
         held_out_fraction: Fraction of the seen labels that is held out for selection.
         val_fraction: Fraction of the training images that selection is measured on.
-        split_seed: Seed of these two draws.
+        split_seed: Seed of the draws of held-out labels and of validation images.
         images: The square that is made of each image.
         loading: Further arguments of `MultiLabelDataModule`.
 

@@ -40,7 +40,7 @@ class Folders:
             chosen = root / images
             if not chosen.is_dir():
                 raise InputError(
-                    f"The image folder {chosen} does not exist; set images to the folder "
+                    f"The image folder {chosen} does not exist; set image_folder to the folder "
                     f"below {root} that holds the images."
                 )
         return cls(root, chosen, root / (prepared or "zsl"))

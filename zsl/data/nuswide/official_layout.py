@@ -8,14 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csr_matrix, hstack, vstack
 
-from zsl.data.nuswide.layout import (
-    CONCEPTS,
-    TEST_LIST,
-    TRAIN_LIST,
-    FileStatus,
-    Layout,
-    Listing,
-)
+from zsl.data.nuswide.layout import CONCEPTS, TEST_LIST, TRAIN_LIST, FileStatus, Layout, Listing
 from zsl.data.nuswide.text_files import (
     as_targets,
     read_both_lists,

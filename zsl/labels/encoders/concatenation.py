@@ -18,15 +18,12 @@ class Concatenation(LabelEncoder):
 
     Args:
         encoders: The encoders; the `scale` of each weighs it against the others.
-        scale: Of the result: `unit_norm`, `unit_variance`, or None to leave it.
+        scale: Scale of the result: `unit_norm`, `unit_variance`, or None to leave it.
     """
 
     def __init__(self, encoders: list[LabelEncoder], scale: Scale | None = None) -> None:
         super().__init__(scale)
-        require(
-            len(encoders) > 1,
-            "encoder.encoders needs two encoders or more.",
-        )
+        require(len(encoders) > 1, "encoder.encoders needs two encoders or more.")
         self.encoders = encoders
 
     @property

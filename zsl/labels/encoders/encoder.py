@@ -1,9 +1,9 @@
-"""What every encoder of label names shares: scaling, the cache, a check of the source."""
+"""What every encoder of label names shares: scaling, cache, check of the source, recipe."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from zsl.errors import InputError, require
-from zsl.files.class_paths import class_path
+from zsl.files.class_paths import class_path, load_class
 from zsl.labels.encoders.cache import Embedded, cached
 
 Scale = Literal["unit_norm", "unit_variance"]
@@ -120,3 +120,24 @@ class LabelEncoder(ABC):
             return vectors
         vectors = torch.nn.functional.normalize(vectors)
         return vectors * vectors.shape[1] ** 0.5 if self.scale == "unit_variance" else vectors
+
+
+def encoder_from_recipe(recipe: Mapping[str, Any], trust_code: bool = False) -> LabelEncoder:
+    """Makes the encoder of a checkpoint, to embed new names like the old ones.
+
+    It refuses a source with another fingerprint than the recipe's.
+
+    Args:
+        recipe: `class_path`, `init_args` and `fingerprint`.
+        trust_code: Whether a class outside of zsl may be imported.
+
+    Raises:
+        InputError: The class can't be imported, or is not trusted.
+    """
+    arguments = dict(recipe["init_args"])
+    if "encoders" in arguments:
+        parts = arguments["encoders"]
+        arguments["encoders"] = [encoder_from_recipe(part, trust_code) for part in parts]
+    encoder: LabelEncoder = load_class(recipe["class_path"], LabelEncoder, trust_code)(**arguments)
+    encoder.fingerprint = recipe["fingerprint"]
+    return encoder

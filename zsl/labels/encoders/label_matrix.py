@@ -29,7 +29,7 @@ class LabelMatrix(LabelEncoder):
             (`.pkl`, `.pickle`).
         names: Text files with a name a line, one for each matrix in the order of the file. None
             takes the array `names` of the file itself.
-        scale: Of the result: `unit_norm`, `unit_variance`, or None to leave it.
+        scale: Scale of the result: `unit_norm`, `unit_variance`, or None to leave it.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ class SentenceEncoder(LabelEncoder):
         template: The sentence to embed, with `{}` in place of the name, e.g. `a photo of a {}`; of
             several, the mean is taken.
         normalize: Divides the vector of each sentence by its length before the mean is taken.
-        scale: Of the result: `unit_norm`, `unit_variance`, or None to leave it.
+        scale: Scale of the result: `unit_norm`, `unit_variance`, or None to leave it.
 
     Raises:
         InputError: A template has no `{}`.

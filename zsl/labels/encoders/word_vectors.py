@@ -36,7 +36,7 @@ class WordVectors(LabelEncoder):
             GloVe, word2vec or fastText, or binary of word2vec or fastText; also gzipped.
         missing: What a name without a vector gets: an `error`, or the `mean` of all vectors.
         aliases: CSV with the columns `name` and `alias`: what to look for in place of a name.
-        scale: Of the result: `unit_norm`, `unit_variance`, or None to leave it.
+        scale: Scale of the result: `unit_norm`, `unit_variance`, or None to leave it.
     """
 
     def __init__(
@@ -48,8 +48,7 @@ class WordVectors(LabelEncoder):
     ) -> None:
         super().__init__(scale)
         require(
-            missing in ("error", "mean"),
-            f"encoder.missing is {missing!r}; expected error or mean.",
+            missing in ("error", "mean"), f"encoder.missing is {missing!r}; expected error or mean."
         )
         self.source = str(Path(source).resolve()) if Path(source).is_file() else source
         self.missing = missing
