@@ -57,7 +57,7 @@ def prepare_nuswide(args: list[str]) -> None:
         exit_on_error=False,
     )
     parser.add_argument("--root", required=True, help="Folder in which it was unpacked.")
-    parser.add_argument("--images", type=str, help="As data.images of zsl.fit.")
+    parser.add_argument("--images", type=str, help="As data.image_folder of zsl.fit.")
     parser.add_argument("--table", type=str, help="As data.table of zsl.fit.")
     parser.add_argument("--prepared", type=str, help="As data.prepared of zsl.fit.")
     parser.add_argument(
@@ -106,11 +106,8 @@ def _print_advice(
     options: Namespace, folders: Folders, index: NUSWideIndex, lost: Path, suspicious: list[str]
 ) -> None:
     """Prints what to do about missing and suspicious images, and how to train."""
-    arguments = [
-        f"--data.{name} {getattr(options, name)}"
-        for name in ("images", "table", "prepared")
-        if getattr(options, name)
-    ]
+    named = {"image_folder": options.images, "table": options.table, "prepared": options.prepared}
+    arguments = [f"--data.{name} {value}" for name, value in named.items() if value]
     if absent := index.info["unseen_without_column"]:
         print(
             f"note: {len(absent)} published unseen labels are not labels of the table, the first "
