@@ -14,6 +14,7 @@ from zsl.commands.export import main as export
 from zsl.commands.fit import main as fit
 from zsl.commands.predict import main as predict
 from zsl.errors import InputError
+from zsl.evaluation.scoring import make_datamodule
 from zsl.inference import Tagger
 
 CONFIG = """
@@ -79,6 +80,13 @@ def test_a_shared_tagger_with_own_parts_has_to_be_trusted_too(fitted: Path) -> N
         Tagger.from_pretrained("shared")
     again = Tagger.from_pretrained("shared", trust_code=True)
     assert again.predict("a.png", labels=["zebra"]) == tagger.predict("a.png", labels=["zebra"])
+
+
+def test_data_of_a_checkpoint_hides_no_class_from_outside() -> None:
+    arguments = {"images": {"class_path": "not_imported.X", "init_args": {}}}
+    recipe = {"class_path": "zsl.data.ShapesDataModule", "init_args": arguments}
+    with pytest.raises(InputError, match=r"'not_imported\.X', which is not part of zsl"):
+        make_datamodule(recipe, {})
 
 
 def test_the_examples_of_the_page_run(

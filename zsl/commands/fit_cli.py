@@ -26,10 +26,10 @@ from zsl.errors import InputError, require
 from zsl.evaluation.callback import Report
 from zsl.files.atomic import write_atomically
 from zsl.files.checkpoints import read_checkpoint
-from zsl.files.class_paths import check_is_trusted
+from zsl.files.class_paths import check_all_are_trusted
 from zsl.labels import LabelEncoder, Vocabulary
 from zsl.tasks.callbacks import BestCheckpoint, LastCheckpoint
-from zsl.tasks.zero_shot import ZeroShotTask
+from zsl.tasks.zero_shot import PARTS, ZeroShotTask
 from zsl.versions import versions
 
 _log = logging.getLogger(__name__)
@@ -104,11 +104,12 @@ def _parse(parser: LightningArgumentParser, args: list[str]) -> Namespace:
             return config
         # A path through `latest` would lead into this run as soon as it has begun.
         config.ckpt_path = str(Path(config.ckpt_path).resolve())
-        settings = read_checkpoint(config.ckpt_path).settings
+        found = read_checkpoint(config.ckpt_path).settings
+        settings = {name: part for name, part in found.items() if name in PARTS}
         for name, part in settings.items():
             # What the config names too is trusted.
             own = config.get(f"model.{name}.class_path")
-            check_is_trusted(part["class_path"], trust_code=part["class_path"] == own)
+            check_all_are_trusted(part, trust_code=part["class_path"] == own)
         return parser.parse_object({"model": settings}, namespace=config)
     except (ArgumentError, UnicodeDecodeError) as error:
         raise InputError(explain(str(error), _known_names(parser))) from error
