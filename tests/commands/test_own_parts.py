@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,11 +83,16 @@ def test_a_shared_tagger_with_own_parts_has_to_be_trusted_too(fitted: Path) -> N
     assert again.predict("a.png", labels=["zebra"]) == tagger.predict("a.png", labels=["zebra"])
 
 
-def test_data_of_a_checkpoint_hides_no_class_from_outside() -> None:
-    arguments = {"images": {"class_path": "not_imported.X", "init_args": {}}}
-    recipe = {"class_path": "zsl.data.ShapesDataModule", "init_args": arguments}
-    with pytest.raises(InputError, match=r"'not_imported\.X', which is not part of zsl"):
+@pytest.mark.parametrize("images", [{"class_path": "stranger.X", "init_args": {}}, "stranger.X"])
+def test_data_of_a_checkpoint_hides_no_class_from_outside(
+    in_tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: Any
+) -> None:
+    monkeypatch.syspath_prepend(str(in_tmp_path))
+    Path("stranger.py").write_text("open('executed', 'w')")
+    recipe = {"class_path": "zsl.data.ShapesDataModule", "init_args": {"images": images}}
+    with pytest.raises(InputError, match=r"stranger\.X"):
         make_datamodule(recipe, {})
+    assert not Path("executed").exists()
 
 
 def test_the_examples_of_the_page_run(

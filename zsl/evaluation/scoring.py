@@ -178,6 +178,12 @@ def make_datamodule(
         argparse.ArgumentError: A change names no argument of the data, or is of another type.
     """
     check_all_are_trusted(recipe, trust_code)
+    # jsonargparse takes a text in place of a group for the path of a class, which it imports.
+    images = recipe["init_args"].get("images", {})
+    require(
+        trust_code or isinstance(images, dict),
+        f"The data's images are {images!r}; expected settings such as size by name.",
+    )
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--data", type=MultiLabelDataModule)
     config = parser.parse_object({"data": recipe})

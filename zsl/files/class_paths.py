@@ -54,7 +54,7 @@ def as_plain_values(arguments: Any, owner: str) -> Any:
     return arguments
 
 
-def describe_part(part: object) -> dict[str, Any]:
+def describe_part(part: Any) -> dict[str, Any]:
     """Returns `class_path` and `init_args` of a dataclass instance, plain values.
 
     Raises:
