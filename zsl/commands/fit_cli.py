@@ -19,7 +19,7 @@ from pytorch_lightning.cli import LightningArgumentParser, SaveConfigCallback
 from pytorch_lightning.loggers import WandbLogger
 
 from zsl.commands.configs import resolve_configs, yaml_values
-from zsl.commands.help import USAGE
+from zsl.commands.help import USAGE, all_arguments
 from zsl.commands.messages import explain
 from zsl.data import MultiLabelDataModule
 from zsl.errors import InputError, require
@@ -100,6 +100,7 @@ def parse_config(args: list[str]) -> Namespace:
 def _parse(parser: LightningArgumentParser, args: list[str]) -> Namespace:
     try:
         config = parser.parse_args(yaml_values(resolve_configs(args)))
+        _check_groups(config, parser.get_defaults())
         if config.ckpt_path is None:
             return config
         # A path through `latest` would lead into this run as soon as it has begun.
@@ -115,9 +116,21 @@ def _parse(parser: LightningArgumentParser, args: list[str]) -> Namespace:
         raise InputError(explain(str(error), _known_names(parser))) from error
 
 
+def _check_groups(config: Namespace, defaults: Namespace, prefix: str = "") -> None:
+    """Refuses a group that is null or a number, with which jsonargparse can't make anything."""
+    for name, default in vars(defaults).items():
+        value = config.get(name)
+        if isinstance(default, Namespace) and "class_path" not in default:
+            require(
+                isinstance(value, Namespace),
+                f"--{prefix}{name} is {value!r}; expected its fields by name, or leave it out.",
+            )
+            _check_groups(value, default, f"{prefix}{name}.")
+
+
 def _known_names(parser: ArgumentParser) -> set[str]:
     """Names of the parser's arguments, and paths of the classes that it names."""
-    found = re.findall(r"--([\w.]+)|\b((?:\w+\.)+[A-Z]\w+)", parser.format_help())
+    found = re.findall(r"--([\w.]+)|\b((?:\w+\.)+[A-Z]\w+)", all_arguments(parser))
     names = {argument or class_path for argument, class_path in found}
     return {name for name in names if not name.endswith(".help")}
 

@@ -25,6 +25,8 @@ nuswide    Checks a copy of NUS-WIDE, reports on it, writes the index that zsl.f
            (python -m zsl.prepare nuswide --help).
 features   Runs the frozen backbone of a config once and keeps its tokens in data.features; takes
            the arguments of zsl.fit, which then trains the head from there."""
+_SHARED = ("image_folder", "table", "prepared")
+"""Arguments that `zsl.fit` has too."""
 
 
 def prepare(args: list[str]) -> None:
@@ -57,9 +59,8 @@ def prepare_nuswide(args: list[str]) -> None:
         exit_on_error=False,
     )
     parser.add_argument("--root", required=True, help="Folder in which it was unpacked.")
-    parser.add_argument("--images", type=str, help="As data.image_folder of zsl.fit.")
-    parser.add_argument("--table", type=str, help="As data.table of zsl.fit.")
-    parser.add_argument("--prepared", type=str, help="As data.prepared of zsl.fit.")
+    for name in _SHARED:
+        parser.add_argument(f"--{name}", type=str, help=f"As data.{name} of zsl.fit.")
     parser.add_argument(
         "--resize",
         type=int,
@@ -81,7 +82,7 @@ def prepare_nuswide(args: list[str]) -> None:
     root = Path(options.root).expanduser().resolve()
     layout = find_layout(root, options.table)
     print(f"NUS-WIDE in {root}: {layout.name}\n\n{summary.files_table(layout)}\n", flush=True)
-    folders = Folders.find(root, options.images, options.prepared)
+    folders = Folders.find(root, options.image_folder, options.prepared)
     index = open_index(folders, options.table)
     num_workers = options.num_workers or os.cpu_count() or 1
     checks = check_images(folders, index, options.resize, num_workers)
@@ -106,8 +107,9 @@ def _print_advice(
     options: Namespace, folders: Folders, index: NUSWideIndex, lost: Path, suspicious: list[str]
 ) -> None:
     """Prints what to do about missing and suspicious images, and how to train."""
-    named = {"image_folder": options.images, "table": options.table, "prepared": options.prepared}
-    arguments = [f"--data.{name} {value}" for name, value in named.items() if value]
+    arguments = [
+        f"--data.{name} {getattr(options, name)}" for name in _SHARED if getattr(options, name)
+    ]
     if absent := index.info["unseen_without_column"]:
         print(
             f"note: {len(absent)} published unseen labels are not labels of the table, the first "
