@@ -18,9 +18,15 @@ def require(condition: bool, message: str) -> None:
         raise InputError(message)
 
 
-def did_you_mean(name: str, candidates: Iterable[str]) -> str:
-    """Returns " Did you mean 'a' or 'b'?" for names near to `name`, or an empty string."""
-    matches = get_close_matches(name, [str(candidate) for candidate in candidates], n=3, cutoff=0.6)
+def did_you_mean(name: str, candidates: Iterable[str], cutoff: float = 0.6) -> str:
+    """Returns " Did you mean 'a' or 'b'?" for names near to `name`, or an empty string.
+
+    Args:
+        name: What was found.
+        candidates: Names that it could be.
+        cutoff: Similarity that is near, from 0 (anything) to 1.
+    """
+    matches = get_close_matches(name, [str(c) for c in candidates], n=3, cutoff=cutoff)
     return f" Did you mean {' or '.join(repr(match) for match in matches)}?" if matches else ""
 
 

@@ -238,6 +238,9 @@ def test_wandb_overlay_logs_offline_beside_the_csv(monkeypatch: pytest.MonkeyPat
         (["--config"], "expected one argument"),
         (["--config=latin.yaml"], "can't decode"),
         (["--config=broken.yaml"], "Problems parsing config"),
+        (["--config=null.yaml"], "--model.optimization is None; expected its fields by name"),
+        (["--model.num_groups=1"], "Did you mean 'model.head.num_groups'?"),
+        (["--model.backbone=resnet50"], "Did you mean --model.backbone.name resnet50?"),
         (["--config=typo.yaml"], "optimization.leraning_rate. Did you mean 'model.optimization.le"),
         (
             ["--modl.head.dropout=1"],
@@ -269,6 +272,7 @@ def test_errors_are_one_sentence(
     in_tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     (in_tmp_path / "typo.yaml").write_text("model:\n  optimization:\n    leraning_rate: 1\n")
+    (in_tmp_path / "null.yaml").write_text("model:\n  optimization: null\n")
     (in_tmp_path / "latin.yaml").write_bytes("# é\nmodel: {}\n".encode("latin-1"))
     (in_tmp_path / "broken.yaml").write_text("model: [\n")
     assert message in error_of(capsys, "--config=shapes.yaml", *arguments)

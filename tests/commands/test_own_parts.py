@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from zsl.commands.export import main as export
 from zsl.commands.fit import main as fit
 from zsl.commands.predict import main as predict
 from zsl.errors import InputError
+from zsl.evaluation.scoring import make_datamodule
 from zsl.inference import Tagger
 
 CONFIG = """
@@ -79,6 +81,18 @@ def test_a_shared_tagger_with_own_parts_has_to_be_trusted_too(fitted: Path) -> N
         Tagger.from_pretrained("shared")
     again = Tagger.from_pretrained("shared", trust_code=True)
     assert again.predict("a.png", labels=["zebra"]) == tagger.predict("a.png", labels=["zebra"])
+
+
+@pytest.mark.parametrize("images", [{"class_path": "stranger.X", "init_args": {}}, "stranger.X"])
+def test_data_of_a_checkpoint_hides_no_class_from_outside(
+    in_tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: Any
+) -> None:
+    monkeypatch.syspath_prepend(str(in_tmp_path))
+    Path("stranger.py").write_text("open('executed', 'w')")
+    recipe = {"class_path": "zsl.data.ShapesDataModule", "init_args": {"images": images}}
+    with pytest.raises(InputError, match=r"stranger\.X"):
+        make_datamodule(recipe, {})
+    assert not Path("executed").exists()
 
 
 def test_the_examples_of_the_page_run(

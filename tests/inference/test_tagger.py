@@ -234,6 +234,12 @@ def test_what_is_no_tagger_is_refused(checkpoint: Path, tmp_path: Path) -> None:
 
 def test_a_damaged_folder_is_refused(tagger: zsl.Tagger, tmp_path: Path) -> None:
     tagger.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    old = {**config, "model": {"backbone": "resnet50"}, "names": config["names"][::-1]}
+    (tmp_path / "config.json").write_text(json.dumps({**old, "version": "0.1.0"}))
+    with pytest.raises(InputError, match=r"was saved by zsl 0.1.0 and does not fit zsl"):
+        zsl.Tagger.from_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(config))
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
     with pytest.raises(InputError, match=r"can't be read .*expected a .ckpt file of zsl.fit"):

@@ -311,6 +311,16 @@ def test_parts_that_do_not_go_together_are_refused() -> None:
     refused(message, CLIPConfig(), backbone=pooled)
 
 
+def test_logits_of_another_shape_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = make_data()
+    task = make_task(data)
+    monkeypatch.setattr(task.network.head, "forward", lambda tokens, queries: tokens @ queries.T)
+    batch: Any = {"image": torch.zeros(2, 3, 32, 32), "target": torch.zeros(2, 120)}
+    task.network.backbone = torch.nn.Sequential(torch.nn.Flatten(2), torch.nn.Linear(1024, 384))
+    with pytest.raises(InputError, match=r"shape \(2, 3, 120\); expected \(2, 120\)"):
+        task.predict_step(batch)
+
+
 @pytest.mark.parametrize("role", [Role.SEEN, Role.UNSEEN])
 def test_labels_of_one_kind_are_refused(role: Role) -> None:
     other = Role.UNSEEN if role is Role.SEEN else Role.SEEN

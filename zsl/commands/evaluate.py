@@ -45,7 +45,7 @@ def parse(args: list[str]) -> Namespace:
         "--replicates",
         type=int,
         default=1000,
-        help="Bootstrap replicates for 95 %% intervals and comparisons; 0 leaves them out.",
+        help="Bootstrap replicates for 95 % intervals and comparisons; 0 leaves them out.",
     )
     parser.add_argument("--seed", type=int, default=0, help="Seed of the bootstrap.")
     parser.add_argument(

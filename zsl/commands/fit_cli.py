@@ -19,17 +19,17 @@ from pytorch_lightning.cli import LightningArgumentParser, SaveConfigCallback
 from pytorch_lightning.loggers import WandbLogger
 
 from zsl.commands.configs import resolve_configs, yaml_value
-from zsl.commands.help import USAGE
+from zsl.commands.help import USAGE, all_arguments
 from zsl.commands.messages import explain
 from zsl.data import MultiLabelDataModule
 from zsl.errors import InputError, require
 from zsl.evaluation.callback import Report
 from zsl.files.atomic import write_atomically
 from zsl.files.checkpoints import read_checkpoint
-from zsl.files.class_paths import check_is_trusted
+from zsl.files.class_paths import check_all_are_trusted
 from zsl.labels import LabelEncoder, Vocabulary
 from zsl.tasks.callbacks import BestCheckpoint, LastCheckpoint
-from zsl.tasks.zero_shot import ZeroShotTask
+from zsl.tasks.zero_shot import PARTS, ZeroShotTask
 from zsl.versions import versions
 
 _log = logging.getLogger(__name__)
@@ -99,23 +99,37 @@ def parse_config(args: list[str]) -> Namespace:
 def _parse(parser: LightningArgumentParser, args: list[str]) -> Namespace:
     try:
         config = parser.parse_args([yaml_value(argument) for argument in resolve_configs(args)])
+        _check_groups(config, parser.get_defaults())
         if config.ckpt_path is None:
             return config
         # A path through `latest` would lead into this run as soon as it has begun.
         config.ckpt_path = str(Path(config.ckpt_path).resolve())
-        settings = read_checkpoint(config.ckpt_path).settings
+        found = read_checkpoint(config.ckpt_path).settings
+        settings = {name: part for name, part in found.items() if name in PARTS}
         for name, part in settings.items():
             # What the config names too is trusted.
             own = config.get(f"model.{name}.class_path")
-            check_is_trusted(part["class_path"], trust_code=part["class_path"] == own)
+            check_all_are_trusted(part, trust_code=part["class_path"] == own)
         return parser.parse_object({"model": settings}, namespace=config)
     except (ArgumentError, UnicodeDecodeError) as error:
         raise InputError(explain(str(error), _known_names(parser))) from error
 
 
+def _check_groups(config: Namespace, defaults: Namespace, prefix: str = "") -> None:
+    """Refuses a group that is null or a number, with which jsonargparse can't make anything."""
+    for name, default in vars(defaults).items():
+        value = config.get(name)
+        if isinstance(default, Namespace) and "class_path" not in default:
+            require(
+                isinstance(value, Namespace),
+                f"--{prefix}{name} is {value!r}; expected its fields by name, or leave it out.",
+            )
+            _check_groups(value, default, f"{prefix}{name}.")
+
+
 def _known_names(parser: ArgumentParser) -> set[str]:
     """Names of the parser's arguments, and paths of the classes that it names."""
-    found = re.findall(r"--([\w.]+)|\b((?:\w+\.)+[A-Z]\w+)", parser.format_help())
+    found = re.findall(r"--([\w.]+)|\b((?:\w+\.)+[A-Z]\w+)", all_arguments(parser))
     names = {argument or class_path for argument, class_path in found}
     return {name for name in names if not name.endswith(".help")}
 

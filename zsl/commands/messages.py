@@ -36,6 +36,8 @@ def explain(message: str, known: Collection[str] = ()) -> str:
     ...   Problem with given class_path 'zsl.models.ConSEConfig':
     ...     Option 'num_combine' is not accepted'''))
     There is no argument model.head.num_combine. Did you mean 'model.head.num_combined'?
+    >>> print(explain("unrecognized arguments: --model.clip=1", ["model.loss", "model.loss.clip"]))
+    There is no argument model.clip. Did you mean 'model.loss.clip'?
     >>> print(explain('''Parser key "seed_everything":
     ...   Expected a <class 'int'>. Got value: many'''))
     --seed_everything is 'many'; expected int.
@@ -65,6 +67,14 @@ def explain(message: str, known: Collection[str] = ()) -> str:
     ...   - Expected a path but BilinearConf either not accessible or invalid
     ...   - Expected a dot import path string: BilinearConf''', ["zsl.models.BilinearConfig"]))
     There is no class BilinearConf. Did you mean 'zsl.models.BilinearConfig'?
+    >>> print(explain('''Parser key "model.backbone":
+    ...   - Expected a path but resnet50 either not accessible or invalid
+    ...   - Expected a dot import path string: resnet50''', ["model.backbone.name"]))
+    There is no class resnet50. Did you mean --model.backbone.name resnet50?
+    >>> print(explain('''Parser key "model.loss":
+    ...   - Expected a path but zsl.losses.Loss either not accessible or invalid
+    ...   - Expected an instantiatable class, but zsl.losses.Loss is abstract'''))
+    --model.loss is zsl.losses.Loss, which lacks __call__; define that, or name another class.
     >>> print(explain('''Parser key "model.head":
     ...   - Expected a path but zsl.losses.RankingLoss either not accessible or invalid
     ...   - Import path zsl.losses.RankingLoss does not correspond to a subclass of HeadConfig'''))
@@ -81,10 +91,14 @@ def explain(message: str, known: Collection[str] = ()) -> str:
     keys = [key for part in (*outer, text) for key in _KEY.findall(part)[-1:]]
     prefix = "".join(f"{key}." for key in keys[: len(outer)])
     key = ".".join(keys)
+    known = {*known}
+    classes = {n for n in known if n.rpartition(".")[2][:1].isupper()}
     if unknown := _UNKNOWN.search(text):
         name = prefix + ".".join(part for part in unknown.groups() if part)
-        names = [*known, *(prefix + argument for argument in _argument_names(class_path))]
-        return f"There is no argument {name}.{did_you_mean(name, names)}"
+        # Within a class those of other classes are of no use.
+        names = [n for n in known - classes if not prefix or not n.startswith(prefix)]
+        names += [prefix + argument for argument in _argument_names(class_path)]
+        return f"There is no argument {name}.{_near(name, names)}"
     if missing := re.search(r"arguments are required: -*([\w.]+)", text):
         name = prefix + missing[1]
         has_configs = "config" in known
@@ -92,8 +106,13 @@ def explain(message: str, known: Collection[str] = ()) -> str:
         return f"{name} is not set; {advice}."
     if no_class := _NO_CLASS.search(text):
         name = no_class[1] or class_path
-        advice = did_you_mean(name, known) or " Name one of python -m zsl.fit --help_all."
-        return f"There is no class {name}.{advice}"
+        advice = _near(name, classes)
+        if not advice and f"{key}.name" in known:
+            advice = f" Did you mean --{key}.name {name}?"
+        return f"There is no class {name}.{advice or ' Name one of python -m zsl.fit --help_all.'}"
+    if abstract := re.search(r"but (\S+) is abstract", text):
+        lacks = ", ".join(sorted(locate(abstract[1]).__abstractmethods__))  # type: ignore[attr-defined]
+        return f"--{key} is {abstract[1]}, which lacks {lacks}; define that, or name another class."
     if other_class := re.search(r"Import path (\S+) .*subclass of (\w+)", text):
         return f"--{key} is {other_class[1]}, which is not a {other_class[2]}; name one."
     if nothing := re.search(r"Not a valid subclass of (\w+)", text):
@@ -108,6 +127,13 @@ def explain(message: str, known: Collection[str] = ()) -> str:
             "PYTHONPATH?"
         )
     return text
+
+
+def _near(name: str, names: Collection[str]) -> str:
+    """Near matches: first of all those that end alike, as a field that moved into a group."""
+    last = name.rpartition(".")[2].lower()
+    alike = [n for n in names if n != name and n.rpartition(".")[2].lower().startswith(last)]
+    return did_you_mean(name, alike, cutoff=0) or did_you_mean(name, {*names} - {name})
 
 
 def _argument_names(path: str) -> list[str]:

@@ -68,9 +68,10 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         # Those of the subclasses too, from whose `__init__` this one is called; the last is the one
         # that was made.
         calls = collect_init_args(sys._getframe(), [], classes=(MultiLabelDataModule,))
-        self._arguments = as_plain_values(calls[-1])
+        owner = type(self).__name__
+        self._arguments = as_plain_values(calls[-1], owner)
         self.save_hyperparameters(
-            as_plain_values({k: v for call in calls for k, v in call.items()})
+            as_plain_values({k: v for call in calls for k, v in call.items()}, owner)
         )
         self.images = images
         self.views = {"views": views, **images.variation}

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from zsl.data import MultiLabelDataModule, Split
 from zsl.errors import InputError, require
 from zsl.files.checkpoints import read_checkpoint
-from zsl.files.class_paths import check_is_trusted, load_class
+from zsl.files.class_paths import check_all_are_trusted, load_class
 from zsl.labels import Role, Vocabulary
 from zsl.metrics.evaluation import check_finite
 from zsl.metrics.per_image import check_k
@@ -177,7 +177,13 @@ def make_datamodule(
         InputError: The class is not trusted, or the data can't be made.
         argparse.ArgumentError: A change names no argument of the data, or is of another type.
     """
-    check_is_trusted(recipe["class_path"], trust_code)
+    check_all_are_trusted(recipe, trust_code)
+    # jsonargparse takes a text in place of a group for the path of a class, which it imports.
+    images = recipe["init_args"].get("images", {})
+    require(
+        trust_code or isinstance(images, dict),
+        f"The data's images are {images!r}; expected settings such as size by name.",
+    )
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--data", type=MultiLabelDataModule)
     config = parser.parse_object({"data": recipe})

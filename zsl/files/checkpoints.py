@@ -94,12 +94,14 @@ def read_checkpoint(path: str | Path) -> CheckpointFile:
     for part, what in parts.items():
         if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(part), Mapping):
             raise InputError(f"{path} is not a checkpoint of zsl.fit: it holds no {what}.")
-    found = checkpoint[_KEY]
+    found, settings = checkpoint[_KEY], checkpoint["hyper_parameters"]
     try:
         contents = CheckpointContents(**found)
-    except TypeError as error:
+        for part in (contents.encoder, contents.data, *settings.values()):
+            part["class_path"], part["init_args"]
+    except LOAD_ERRORS as error:
         raise of_another_version(f"The checkpoint {path}", found.get("version"), error) from error
-    return CheckpointFile(path, contents, checkpoint["hyper_parameters"], checkpoint["state_dict"])
+    return CheckpointFile(path, contents, settings, checkpoint["state_dict"])
 
 
 def of_another_version(source: str, version: str | None, error: Exception) -> InputError:

@@ -51,14 +51,16 @@ def restore_parts(
     Raises:
         InputError: A class is not trusted, or can't be imported.
     """
+    # First of all what has another form in earlier versions.
+    parts: dict[str, type] = {"backbone": BackboneConfig, "head": HeadConfig}
+    model = {k: restore_part(arguments["model"][k], base, trust_code) for k, base in parts.items()}
     vocabulary = Vocabulary.ordered(arguments["names"], arguments["roles"])
-    vectors, model = tensors["network.label_vectors"], arguments["model"]
+    vectors = tensors["network.label_vectors"]
     encoder = encoder_from_recipe(arguments["encoder"], trust_code)
     encoder.remember(vocabulary.names, vectors)
-    backbone = restore_part(model["backbone"], BackboneConfig, trust_code)
     network = TaggerNetwork.make(
-        backbone.without_weights(),
-        restore_part(model["head"], HeadConfig, trust_code),
+        model["backbone"].without_weights(),
+        model["head"],
         arguments["image_size"],
         vectors,
         len(vocabulary.select(Role.SEEN)),

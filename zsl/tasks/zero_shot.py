@@ -31,7 +31,7 @@ from zsl.models import (
 )
 from zsl.tasks.optimization import OptimizationConfig, schedule_steps
 
-_PARTS: dict[str, Any] = {
+PARTS: dict[str, Any] = {
     "backbone": BackboneConfig,
     "head": HeadConfig,
     "augmentation": QueryAugmentationConfig,
@@ -141,8 +141,16 @@ class ZeroShotTask(pl.LightningModule):
     def _score(self, batch: Batch, queries: Tensor) -> Tensor:
         """Returns logits (B, L) of a batch of images, or of their stored tokens."""
         if "tokens" in batch:
-            return self.network.head(batch["tokens"].float(), queries)
-        return self(batch["image"], queries)
+            logits = self.network.head(batch["tokens"].float(), queries)
+        else:
+            logits = self(batch["image"], queries)
+        expected = (len(batch["target"]), len(queries))
+        require(
+            logits.shape == expected,
+            f"{type(self.network.head).__name__} made logits of the shape {tuple(logits.shape)}; "
+            f"expected {expected}, images and labels.",
+        )
+        return logits
 
     def training_step(self, batch: Batch) -> Tensor:
         """Returns the loss on the seen labels."""
@@ -275,8 +283,7 @@ class ZeroShotTask(pl.LightningModule):
             encoder = encoder_from_recipe(contents.encoder, trust_code)
             encoder.remember(vocabulary.names, checkpoint.tensors["network.label_vectors"])
             parts = {
-                name: restore_part(part, _PARTS[name], trust_code)
-                for name, part in settings.items()
+                name: restore_part(part, PARTS[name], trust_code) for name, part in settings.items()
             }
             parts["backbone"] = parts["backbone"].without_weights()
             task = cls(vocabulary, contents.image_size, encoder, **parts)

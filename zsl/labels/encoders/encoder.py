@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from zsl.errors import InputError, require
-from zsl.files.class_paths import class_path, load_class
+from zsl.files.class_paths import as_plain_values, class_path, load_class
 from zsl.labels.encoders.cache import Embedded, cached
 
 Scale = Literal["unit_norm", "unit_variance"]
@@ -59,9 +60,10 @@ class LabelEncoder(ABC):
     @property
     def recipe(self) -> dict[str, Any]:
         """How the vectors are made: enough to make those of other names alike."""
+        arguments = {**self.arguments, "scale": self.scale}
         return {
             "class_path": class_path(type(self)),
-            "init_args": {**self.arguments, "scale": self.scale},
+            "init_args": as_plain_values(arguments, type(self).__name__),
             "fingerprint": self.fingerprint,
         }
 
@@ -91,9 +93,12 @@ class LabelEncoder(ABC):
         return [self._origins.get(name, "the checkpoint") for name in names]
 
     def _look_up(self, names: Sequence[str]) -> Embedded:
-        stats = [path.stat() for path in self.files if path.is_file()]
+        code = getattr(sys.modules[type(self).__module__], "__file__", None)
+        if code is None:  # A notebook's, which may change.
+            return self.embed(names)
+        stats = [path.stat() for path in (*self.files, Path(code)) if path.is_file()]
         files = [(stat.st_size, stat.st_mtime_ns) for stat in stats]
-        key = {"encoder": type(self).__name__, **self.arguments, "files": files}
+        key = {**self.recipe, "fingerprint": None, "files": files}
         return cached(key, names, lambda: self.embed(names))
 
     def _check(self, names: Sequence[str], found: Embedded) -> None:
@@ -103,6 +108,11 @@ class LabelEncoder(ABC):
                 f"{found.fingerprint}, then {self.fingerprint}); the vector of {names[0]!r} would "
                 "not fit theirs; bring the old one back."
             )
+        require(
+            len(found.vectors) == len(names) == len(found.origins),
+            f"{self.describe()} made {len(found.vectors)} vectors and {len(found.origins)} origins "
+            f"of {len(names)} names; expected one of each for every name.",
+        )
         size = found.vectors.abs().sum(dim=1)
         for name, value in zip(names, size.tolist(), strict=True):
             if not 0 < value < float("inf"):
@@ -113,7 +123,7 @@ class LabelEncoder(ABC):
 
     def describe(self) -> str:
         """Names the source, for messages."""
-        return f"{type(self).__name__} {next(iter(self.arguments.values()))!r}"
+        return " ".join([type(self).__name__, *map(repr, list(self.arguments.values())[:1])])
 
     def _scaled(self, vectors: Tensor) -> Tensor:
         if self.scale is None:
