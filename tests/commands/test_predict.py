@@ -153,7 +153,7 @@ def test_the_checkpoint_is_not_written_over(
         (["empty"], "The folder empty has no images in it"),
         (["album", "--labels=red, red"], "--labels, label 2: 'red' is there twice"),
         (["album", "--labels=blurple"], "has no vector for the label 'blurple'"),
-        (["album", "--labels=none.txt"], "The list none.txt can't be read"),
+        (["album", "--labels=none.txt"], "none.txt can't be read"),
         (["album", "--output=album"], "The output album can't be written (Is a directory)"),
         (["album", "--output=album/1.png"], "The output album/1.png is album/1.png, which is read"),
         (["album", "--output=link.csv"], "The output link.csv is album/1.png, which is read"),

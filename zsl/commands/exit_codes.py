@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from jsonargparse import ArgumentParser
 
 from zsl.commands.messages import explain
-from zsl.errors import InputError
+from zsl.errors import InputError, shorten
 
 
 def exit_code(command: Callable[[list[str]], int | None], args: Sequence[str] | None) -> int:
@@ -52,7 +52,7 @@ def user_message(error: BaseException | None) -> str | None:
     """The message of the user's mistake that this error is or comes from."""
     while error is not None:
         if isinstance(error, ArgumentError):
-            return explain(str(error))
+            return shorten(explain(str(error)), 1500)
         if isinstance(error, InputError):
             # A loader process hands its error on as text, with a traceback before the message.
             return " ".join(str(error).rsplit("InputError: ", 1)[-1].split())

@@ -36,7 +36,8 @@ def parse(args: list[str]) -> Namespace:
     parser.add_argument(
         "--labels",
         type=str | None,
-        help="Separated by commas, or a text file with one per line (default: the checkpoint's).",
+        help="Separated by commas, or a file: text with one per line, a JSON list, or a CSV or "
+        "Parquet file with the column name (default: the checkpoint's).",
     )
     parser.add_argument(
         "--format",

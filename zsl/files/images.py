@@ -105,13 +105,13 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def unreadable(path: Path, error: Exception) -> InputError:
     """Returns the error for an image file that can't be read."""
     return InputError(
-        f"The image {path} can't be read ({_problem(error)}); replace it, or take it out of the "
+        f"The image {path} can't be read ({problem_of(error)}); replace it, or take it out of the "
         "data."
     )
 
 
-def _problem(error: Exception) -> str:
-    """Says what is wrong; Pillow's own message names an object in memory."""
+def problem_of(error: Exception) -> str:
+    """Says what is wrong with an image file; Pillow's own message names an object in memory."""
     return "not an image" if isinstance(error, UnidentifiedImageError) else reason_of(error)
 
 
@@ -151,7 +151,7 @@ def check_image(path: Path, shrunken: Path | None, side: int) -> ImageCheck:
         with Image.open(BytesIO(data)) as opened:
             image = to_rgb(opened)
     except Exception as error:  # Damaged files fail in many ways; none may stop the others.
-        return ImageCheck(stat.st_size, stat.st_mtime_ns, content, False, _problem(error))
+        return ImageCheck(stat.st_size, stat.st_mtime_ns, content, False, problem_of(error))
     if shrunken is not None:
         with atomic_path(shrunken) as temporary:
             small = image.resize((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
