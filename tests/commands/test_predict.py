@@ -241,7 +241,7 @@ def test_a_reader_may_close_the_pipe(run: Path, work: Path) -> None:
         assert process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""
-    assert process.returncode == 0
+    assert process.returncode == 141
 
 
 def test_the_help_comes_at_once() -> None:

@@ -176,9 +176,4 @@ def _report_problems(problems: list[InputError], num_images: int) -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    try:
-        return exit_code(predict, args)
-    except BrokenPipeError:
-        # The reader, such as head, has enough; flushing at Python's end must not fail once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    return exit_code(predict, args)
