@@ -15,6 +15,7 @@ import zsl
 from tests.fakes.checkpoints import write_checkpoint
 from tests.fakes.parts import tiny_head
 from zsl.commands.predict import main as predict
+from zsl.errors import InputError
 from zsl.files.image_paths import find_images
 from zsl.models import BilinearConfig
 
@@ -97,6 +98,23 @@ def test_files_folders_and_patterns(work: Path) -> None:
     assert [str(path) for path in find_images(["album/notes.txt"])] == ["album/notes.txt"]
     Path("album/[1].png").write_bytes(b"")
     assert [path.name for path in find_images(["album/[1].png"])] == ["[1].png"]
+
+
+def test_what_is_passed_over_in_a_folder_is_told(
+    work: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.HEIC", "b.heic", "notes", ".hidden"):
+        Path("album", name).write_bytes(b"")
+    Path("elsewhere").mkdir()
+    Path("elsewhere/c.heic").write_bytes(b"")
+    Path("album/link").symlink_to("../elsewhere", target_is_directory=True)
+    assert len(find_images(["album"])) == 12
+    assert caplog.messages == [
+        "Passed over in album: 2 .heic, 1 without suffix, 1 linked folder (album/link). Convert "
+        "images of other formats, and name linked folders, to have them read."
+    ]
+    with pytest.raises(InputError, match=r"elsewhere has no images in it .*, but 1 \.heic"):
+        find_images(["elsewhere"])
 
 
 def test_a_folder_is_searched_for_files_alone(work: Path) -> None:
