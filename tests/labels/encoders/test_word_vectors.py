@@ -2,6 +2,7 @@ import gzip
 import pickle
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -263,13 +264,25 @@ class _RunsCode:
         return exec, ("raise SystemExit('ran')",)
 
 
-@pytest.mark.parametrize("name", ["evil.kv", "evil.bin", "evil"])
+@pytest.mark.parametrize("name", ["evil.kv", "evil.model", "evil.bin", "evil"])
 @pytest.mark.parametrize("protocol", [0, 4])
 def test_a_pickle_is_not_read(tmp_path: Path, name: str, protocol: int) -> None:
     path = tmp_path / name
     path.write_bytes(pickle.dumps(_RunsCode(), protocol=protocol))
-    message = "is a pickle.*convert it with" if protocol or name == "evil.kv" else "can't be read"
+    message = (
+        "is a pickle.*convert it with"
+        if protocol or name in ("evil.kv", "evil.model")
+        else "can't be read"
+    )
     with pytest.raises(InputError, match=message):
+        WordVectors(str(path)).encode(["dog"])
+
+
+def test_a_zip_is_named_with_what_is_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "glove.6B.zip"
+    with ZipFile(path, "w") as file:
+        file.writestr("glove.6B.50d.txt", "dog 1 2\n")
+    with pytest.raises(InputError, match=r"is a zip of 'glove\.6B\.50d\.txt'; unpack it"):
         WordVectors(str(path)).encode(["dog"])
 
 

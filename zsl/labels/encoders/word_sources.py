@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile, is_zipfile
 
 import numpy as np
 from tqdm import tqdm
 
-from zsl.errors import InputError, reason_of
+from zsl.errors import InputError, listing, reason_of
 from zsl.files.digests import file_digest
 
 _FORMATS = (
@@ -104,7 +105,7 @@ def _is_text(path: Path) -> bool:
             line = file.readline(1 << 20)
     fields = line.split()
     try:
-        return len([float(value) for value in fields[-width:]]) < len(fields)
+        return b"\0" not in line and len([float(v) for v in fields[-width:]]) < len(fields)
     except ValueError:
         return False
 
@@ -186,10 +187,15 @@ def _find_with_gensim(path: Path, wanted: set[str], with_mean: bool) -> Found:
 
     with _open(path) as file:
         head = file.read(4)
-    if path.suffix == ".kv" or head[:1] == b"\x80":
+    if is_zipfile(path):
         raise InputError(
-            f"{path} is a pickle, as gensim saves KeyedVectors, which could run code and is not "
-            "read; convert it with gensim's save_word2vec_format as docs/labels.md shows."
+            f"{path} is a zip of {listing(ZipFile(path).namelist())}; unpack it, and name the file "
+            "to read."
+        )
+    if path.suffix in (".kv", ".model") or head[:1] == b"\x80":
+        raise InputError(
+            f"{path} is a pickle, as gensim saves models and KeyedVectors, which could run code "
+            "and is not read; convert it with gensim's save_word2vec_format: docs/labels.md shows it."
         )
     is_fasttext = head == _FASTTEXT_MAGIC
     keyed = (
