@@ -194,8 +194,9 @@ def _find_with_gensim(path: Path, wanted: set[str], with_mean: bool) -> Found:
         )
     if path.suffix in (".kv", ".model") or head[:1] == b"\x80":
         raise InputError(
-            f"{path} is a pickle, as gensim saves models and KeyedVectors, which could run code "
-            "and is not read; convert it with gensim's save_word2vec_format: docs/labels.md shows it."
+            f"{path} is a pickle, as gensim saves models and KeyedVectors, which could run "
+            "code and is not read; convert it with gensim's save_word2vec_format as docs/labels.md "
+            "shows."
         )
     is_fasttext = head == _FASTTEXT_MAGIC
     keyed = (
