@@ -1,6 +1,6 @@
 import pytest
 
-from zsl.errors import InputError, reason_of, refuse_repeated
+from zsl.errors import InputError, did_you_mean, listing, reason_of, refuse_repeated
 
 
 def test_the_reason_is_one_line() -> None:
@@ -9,9 +9,26 @@ def test_the_reason_is_one_line() -> None:
     assert reason_of(KeyError()) == "KeyError"
 
 
-def test_the_first_repeated_value_is_named_with_both_places() -> None:
+def test_repeated_values_are_all_named_the_first_with_both_lines() -> None:
     refuse_repeated(["a", "b"], str)
     with pytest.raises(
-        InputError, match=r"^line 2: 'b' is there twice, first at line 1; drop one\.$"
+        InputError,
+        match=r"^line 2: 'b' is there twice, first at line 1; drop one\. .* with 1 more: 'a'\.$",
     ):
         refuse_repeated(["a", "b", "b", "a"], lambda index: f"line {index}", "drop one")
+
+
+def test_no_message_is_longer_than_a_few_lines() -> None:
+    message = str(InputError(f"tags.csv, line 2: {'x' * 500_000!r} is not known; take it out."))
+    assert len(message) < 1510
+    assert message.startswith("tags.csv, line 2: 'xxx")
+    assert message.endswith("xxx' is not known; take it out.")
+    assert did_you_mean("x" * 500_000, ["x" * 499_999]) == ""
+
+
+def test_long_lists_are_counted() -> None:
+    assert listing([]) == "nothing"
+    assert listing(["a", " b"]) == "'a', ' b'"
+    names = listing([str(number) for number in range(220)])
+    assert names.startswith("'0', '1', ")
+    assert names.endswith(", '19' and 200 more")

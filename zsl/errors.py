@@ -1,6 +1,6 @@
 """The one exception for input that can't be used, and what its messages are made with."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from difflib import get_close_matches
 
 
@@ -8,8 +8,26 @@ class InputError(Exception):
     """Something the user gave can't be used.
 
     The message is one sentence for that user: what was found, where, what was expected, what to
-    do. The commands print it without a traceback and exit with code 2.
+    do. The commands print it without a traceback and exit with code 2. What makes it longer than a
+    few lines is cut out of its middle.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shorten(message, 1500))
+
+
+def shorten(text: str, length: int) -> str:
+    """Cuts the middle out of a text that has more than `length` characters."""
+    if len(text) <= length:
+        return text
+    return f"{text[: length * 2 // 3]} … {text[len(text) - length // 3 :]}"
+
+
+def listing(values: Collection[str]) -> str:
+    """Quotes the first 20 values: `'a', 'b' and 980 more`, or `nothing`."""
+    quoted = [repr(shorten(value, 60)) for value in list(values)[:20]]
+    more = f" and {len(values) - 20:,} more" if len(values) > 20 else ""
+    return (", ".join(quoted) or "nothing") + more
 
 
 def require(condition: bool, message: str) -> None:
@@ -26,6 +44,8 @@ def did_you_mean(name: str, candidates: Iterable[str], cutoff: float = 0.6) -> s
         candidates: Names that it could be.
         cutoff: Similarity that is near, from 0 (anything) to 1.
     """
+    if len(name) > 100:
+        return ""  # It would take seconds, and what is not a name is near to none.
     matches = get_close_matches(name, [str(c) for c in candidates], n=3, cutoff=cutoff)
     return f" Did you mean {' or '.join(repr(match) for match in matches)}?" if matches else ""
 
@@ -33,7 +53,7 @@ def did_you_mean(name: str, candidates: Iterable[str], cutoff: float = 0.6) -> s
 def refuse_repeated(
     values: Iterable[str], where: Callable[[int], str], remedy: str = "keep one of them"
 ) -> None:
-    """Raises an `InputError` for the first value that is there twice.
+    """Raises an `InputError` for values that are there twice.
 
     Args:
         values: Names of some kind.
@@ -41,13 +61,22 @@ def refuse_repeated(
         remedy: What to do, for the message.
     """
     first: dict[str, int] = {}
+    again: dict[str, int] = {}
     for index, value in enumerate(values):
-        if value in first:
-            raise InputError(
-                f"{where(index)}: {value!r} is there twice, first at {where(first[value])}; "
-                f"{remedy}."
-            )
-        first[value] = index
+        if first.setdefault(value, index) != index:
+            again.setdefault(value, index)
+    if again:
+        value, index = next(iter(again.items()))
+        raise InputError(
+            f"{where(index)}: {value!r} is there twice, first at {where(first[value])}; {remedy}."
+            + others(again)
+        )
+
+
+def others(values: Collection[str]) -> str:
+    """Returns a sentence that lists the values after the first, whose error it follows."""
+    rest = list(values)[1:]
+    return f" So it is with {len(rest):,} more: {listing(rest)}." if rest else ""
 
 
 def reason_of(error: BaseException, line: int = 0) -> str:

@@ -15,6 +15,7 @@ import zsl
 from tests.fakes.checkpoints import write_checkpoint
 from tests.fakes.parts import tiny_head
 from zsl.commands.predict import main as predict
+from zsl.errors import InputError
 from zsl.files.image_paths import find_images
 from zsl.models import BilinearConfig
 
@@ -99,6 +100,23 @@ def test_files_folders_and_patterns(work: Path) -> None:
     assert [path.name for path in find_images(["album/[1].png"])] == ["[1].png"]
 
 
+def test_what_is_passed_over_in_a_folder_is_told(
+    work: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.HEIC", "b.heic", "notes", ".hidden"):
+        Path("album", name).write_bytes(b"")
+    Path("elsewhere").mkdir()
+    Path("elsewhere/c.heic").write_bytes(b"")
+    Path("album/link").symlink_to("../elsewhere", target_is_directory=True)
+    assert len(find_images(["album"])) == 12
+    assert caplog.messages == [
+        "Passed over in album: 2 .heic, 1 without suffix, 1 linked folder (album/link). Convert "
+        "images of other formats, and name linked folders, to have them read."
+    ]
+    with pytest.raises(InputError, match=r"elsewhere has no images in it .*, but 1 \.heic"):
+        find_images(["elsewhere"])
+
+
 def test_a_folder_is_searched_for_files_alone(work: Path) -> None:
     """A pipe is left out, a link to nothing is told when it is read, loops are not followed."""
     os.mkfifo("album/pipe.png")
@@ -153,7 +171,7 @@ def test_the_checkpoint_is_not_written_over(
         (["empty"], "The folder empty has no images in it"),
         (["album", "--labels=red, red"], "--labels, label 2: 'red' is there twice"),
         (["album", "--labels=blurple"], "has no vector for the label 'blurple'"),
-        (["album", "--labels=none.txt"], "The list none.txt can't be read"),
+        (["album", "--labels=none.txt"], "none.txt can't be read"),
         (["album", "--output=album"], "The output album can't be written (Is a directory)"),
         (["album", "--output=album/1.png"], "The output album/1.png is album/1.png, which is read"),
         (["album", "--output=link.csv"], "The output link.csv is album/1.png, which is read"),
@@ -241,7 +259,7 @@ def test_a_reader_may_close_the_pipe(run: Path, work: Path) -> None:
         assert process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""
-    assert process.returncode == 0
+    assert process.returncode == 141
 
 
 def test_the_help_comes_at_once() -> None:

@@ -35,10 +35,43 @@ def test_images_are_seen_as_a_person_sees_them(tmp_path: Path) -> None:
     grey = Image.fromarray(np.array([[0, 257 * 100, 65535]], dtype=np.uint16))
     assert np.asarray(to_rgb(grey))[0, :, 0].tolist() == [0, 100, 255]
 
+    for values in ([0, 0.5, 1], [0, 128, 255], [0, 128 * 257, 65535]):
+        grey = Image.fromarray(np.array([values], dtype=np.float32))
+        assert np.asarray(to_rgb(grey))[0, :, 0].tolist() == [0, 128, 255]
+    for values in ([0, 128, 255], [0, 128 * 257, 65535]):
+        grey = Image.fromarray(np.array([values], dtype=np.int32))
+        assert np.asarray(to_rgb(grey))[0, :, 0].tolist() == [0, 128, 255]
+
     clear = Image.new("RGBA", (2, 1), (255, 0, 0, 0))
     assert np.asarray(to_rgb(clear)).tolist() == [[[255] * 3] * 2]
     palette = Image.new("P", (2, 1), 0)
     assert to_rgb(palette).mode == to_rgb(Image.new("CMYK", (2, 1))).mode == "RGB"
+
+
+@pytest.mark.parametrize("values", [[-1, 0], [0, 65536], [0, float("nan")]])
+def test_grey_values_of_no_known_range_are_refused(tmp_path: Path, values: list[float]) -> None:
+    path = tmp_path / "a.tif"
+    Image.fromarray(np.array([values], dtype=np.float32)).save(path)
+    for read in (read_image, lambda path: read_pixels(path, 8)):
+        with pytest.raises(InputError, match=r"a\.tif can't be read \(its values are from"):
+            read(path)
+
+
+@pytest.mark.parametrize("kind", ["late EXIF", "XMP alone"])
+def test_network_and_people_see_an_image_turned_alike(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "turned.jpg"
+    if kind == "late EXIF":
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        half_red().save(path, exif=exif, quality=95)
+        data = path.read_bytes()
+        path.write_bytes(data[:2] + 2 * (b"\xff\xe2\xff\xff" + b"\0" * 65533) + data[2:])
+    else:
+        xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/>'
+        half_red().save(path, xmp=xmp, quality=95)
+    pixels = read_pixels(path, 8)
+    assert pixels.shape == (40, 20, 3)
+    assert np.array_equal(pixels, np.asarray(read_image(path)))
 
 
 @pytest.mark.parametrize(

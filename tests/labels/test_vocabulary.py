@@ -75,7 +75,7 @@ def test_class_file_is_read_and_errors_name_the_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no rows"):
         Vocabulary.from_table(path)
     path.write_text("")
-    with pytest.raises(InputError, match="can't be read as a table"):
+    with pytest.raises(InputError, match="found: nothing"):
         Vocabulary.from_table(path)
     with pytest.raises(InputError, match="does not exist"):
         Vocabulary.from_table(tmp_path / "none.csv")

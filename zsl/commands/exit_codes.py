@@ -13,7 +13,10 @@ from collections.abc import Callable, Sequence
 from jsonargparse import ArgumentParser
 
 from zsl.commands.messages import explain
-from zsl.errors import InputError
+from zsl.errors import InputError, shorten
+
+_BROKEN_PIPE = 141
+"""As of a command that the system ends for it: the work may not be done."""
 
 
 def exit_code(command: Callable[[list[str]], int | None], args: Sequence[str] | None) -> int:
@@ -26,7 +29,16 @@ def exit_code(command: Callable[[list[str]], int | None], args: Sequence[str] | 
     """
     leave_out_chatter()
     try:
-        return command(list(sys.argv[1:] if args is None else args)) or 0
+        try:
+            return command(list(sys.argv[1:] if args is None else args)) or 0
+        finally:
+            # What was printed last fails here, if at all, rather than at the end of Python.
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, such as head, has enough; flushing at Python's end must not fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         return 130
@@ -52,7 +64,7 @@ def user_message(error: BaseException | None) -> str | None:
     """The message of the user's mistake that this error is or comes from."""
     while error is not None:
         if isinstance(error, ArgumentError):
-            return explain(str(error))
+            return shorten(explain(str(error)), 1500)
         if isinstance(error, InputError):
             # A loader process hands its error on as text, with a traceback before the message.
             return " ".join(str(error).rsplit("InputError: ", 1)[-1].split())

@@ -29,7 +29,7 @@ def parse(args: list[str]) -> Namespace:
     parser.add_argument(
         "--labels",
         type=str | None,
-        help="Builds labels in: separated by commas, a text file with one per line, or the word "
+        help="Builds labels in: separated by commas, a file as zsl.predict takes it, or the word "
         "checkpoint for its own. By default their vectors are an input of the model.",
     )
     parser.add_argument(

@@ -34,7 +34,8 @@ def parse(args: list[str]) -> Namespace:
     parser.add_argument(
         "--labels",
         type=str | None,
-        help="Separated by commas, or a text file with one per line (default: the checkpoint's).",
+        help="Separated by commas, or a file: text with one per line, a JSON list, or a CSV or "
+        "Parquet file with the column name (default: the checkpoint's).",
     )
     parser.add_argument(
         "--format",
@@ -172,9 +173,4 @@ def _report_problems(problems: list[InputError], num_images: int) -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    try:
-        return exit_code(predict, args)
-    except BrokenPipeError:
-        # The reader, such as head, has enough; flushing at Python's end must not fail once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    return exit_code(predict, args)

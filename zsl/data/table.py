@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from tqdm import tqdm
 from zsl.data.datamodule import MultiLabelDataModule
 from zsl.data.dataset import ImageFileDataset, Split
 from zsl.data.transforms import ImageConfig
-from zsl.errors import InputError, did_you_mean, refuse_repeated, require
+from zsl.errors import InputError, did_you_mean, listing, others, refuse_repeated, require
 from zsl.files.digests import text_digest
-from zsl.files.images import unreadable
+from zsl.files.images import problem_of
+from zsl.files.label_lists import report_look_alikes
 from zsl.files.tables import read_table, row_name
 from zsl.labels import Role, Vocabulary
 from zsl.preprocessing import ImageTransform
@@ -108,12 +110,14 @@ class TableDataModule(MultiLabelDataModule):
         require(bool(separator), "separator is empty; expected the sign between labels.")
         self.table_path = self.root / table
         self.vocabulary = Vocabulary.from_table(self.root / classes)
-        rows = read_table(self.table_path, ("image", "labels", "split"))
-        self.image_paths: list[str] = rows["image"].tolist()
-        self.splits: list[str] = rows["split"].tolist()
+        report_look_alikes(self.vocabulary.names, str(self.root / classes))
+        rows = read_table(self.table_path, ("image", "labels", "split"), lists=["labels"])
+        # One image is one path, however it is written.
+        self.image_paths = [path and os.path.normpath(path) for path in rows["image"]]
+        self.splits: list[str] = rows["split"]
         _check_rows(self.image_paths, self.splits, self.table_path)
         self.label_lists = _parse_labels(
-            rows["labels"].tolist(),
+            rows["labels"],
             self.vocabulary,
             separator,
             self.table_path,
@@ -186,8 +190,9 @@ class TableDataModule(MultiLabelDataModule):
 
     def _check_split(self, split: Split) -> None:
         """Finds missing and unreadable files before hours of training; opens headers only."""
-        missing = []
-        for row in tqdm(self._rows(split), f"checking {split} images", delay=3):
+        missing, unreadable = [], {}
+        rows = self._rows(split)
+        for row in tqdm(rows, f"checking {split} images", delay=3):
             path = self.root / self.image_paths[row]
             try:
                 with Image.open(path):
@@ -195,17 +200,27 @@ class TableDataModule(MultiLabelDataModule):
             except (FileNotFoundError, NotADirectoryError):
                 missing.append(row)
             except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-                raise InputError(
-                    f"{row_name(self.table_path, row)}: {unreadable(path, error)}"
-                ) from error
+                unreadable[row] = problem_of(error)
+        problems = []
         if missing:
             path = self.root / self.image_paths[missing[0]]
             folder = "" if path.parent.is_dir() else f"; the folder {path.parent} does not exist"
-            raise InputError(
-                f"{len(missing)} of {len(self._rows(split))} {split} images are missing, the first "
-                f"is {path} ({row_name(self.table_path, missing[0])}){folder}; paths in the table "
-                f"are relative to {self.root}."
+            problems.append(
+                f"{len(missing)} of {len(rows)} {split} images are missing, the first in "
+                f"{row_name(self.table_path, missing[0])}{folder}; paths in the table are relative "
+                f"to {self.root}: {self._listing(missing)}."
             )
+        if unreadable:
+            row, problem = next(iter(unreadable.items()))
+            problems.append(
+                f"{len(unreadable)} of {len(rows)} {split} images can't be read, the first in "
+                f"{row_name(self.table_path, row)} ({problem}); replace them, or take them out of "
+                f"the table: {self._listing(unreadable)}."
+            )
+        require(not problems, " ".join(problems))
+
+    def _listing(self, rows: Iterable[int]) -> str:
+        return listing([self.image_paths[row] for row in rows])
 
 
 def _check_rows(images: list[str], splits: list[str], path: Path) -> None:
@@ -222,22 +237,31 @@ def _check_rows(images: list[str], splits: list[str], path: Path) -> None:
 
 
 def _parse_labels(
-    cells: list[str], vocabulary: Vocabulary, separator: str, path: Path, class_file: Path
+    cells: list[str | list[str]],
+    vocabulary: Vocabulary,
+    separator: str,
+    path: Path,
+    class_file: Path,
 ) -> list[list[str]]:
     """Returns the names of each row's labels, sorted."""
     label_lists = []
+    unknown: dict[str, int] = {}
     for row, cell in enumerate(cells):
-        names = [name.strip() for name in cell.split(separator)] if cell else []
+        texts = cell.split(separator) if isinstance(cell, str) and cell else cell
+        names = [name.strip() for name in texts]
+        if "" in names:
+            raise InputError(
+                f"{row_name(path, row)}: an empty label in {cell!r}; expected names joined by "
+                f"{separator!r}."
+            )
         for name in names:
-            if not name:
-                raise InputError(
-                    f"{row_name(path, row)}: an empty label in {cell!r}; expected names joined by "
-                    f"{separator!r}."
-                )
             if name not in vocabulary:
-                raise InputError(
-                    f"{row_name(path, row)}: the label {name!r} is not in {class_file}; add it "
-                    "there with a role, or take it out here." + did_you_mean(name, vocabulary.names)
-                )
+                unknown.setdefault(name, row)
         label_lists.append(sorted(set(names)))
+    if unknown:
+        name, row = next(iter(unknown.items()))
+        raise InputError(
+            f"{row_name(path, row)}: the label {name!r} is not in {class_file}; add it there with "
+            f"a role, or take it out here.{did_you_mean(name, vocabulary.names)}" + others(unknown)
+        )
     return label_lists

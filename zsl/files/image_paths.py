@@ -7,11 +7,15 @@ follows links in circles.
 from __future__ import annotations
 
 import glob
+import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from zsl.errors import InputError, did_you_mean, require
+from zsl.errors import InputError, did_you_mean, require, shorten
+
+_log = logging.getLogger(__name__)
 
 # Pillow's own list has films (.mpg), PostScript and data files (.h5), which lie among images.
 _SUFFIXES = {
@@ -64,14 +68,29 @@ def _images_of(argument: str) -> Iterable[Path]:
 def _images_in(folder: Path) -> list[Path]:
     """Lists the images of a folder, in the order of their paths."""
     images: list[Path] = []
+    passed_over: Counter[str] = Counter()
     for parent, folders, files in os.walk(folder, onerror=_raise):
         folders[:] = [name for name in folders if not name.startswith(".")]
         paths = [Path(parent, name) for name in files if not name.startswith(".")]
         images += [path for path in paths if _is_image(path)]
+        passed_over.update(path.suffix.lower() or "without suffix" for path in paths)
+        links = [str(Path(parent, name)) for name in folders if Path(parent, name).is_symlink()]
+        passed_over.update(f"linked folder ({link})" for link in links)
+    for suffix in _SUFFIXES:
+        del passed_over[suffix]
+    counts = ", ".join(f"{count:,} {kind}" for kind, count in passed_over.most_common(20))
     require(
         len(images) > 0,
-        f"The folder {folder} has no images in it ({', '.join(sorted(_SUFFIXES))}).",
+        f"The folder {folder} has no images in it ({', '.join(sorted(_SUFFIXES))})"
+        + (f", but {counts}." if counts else "."),
     )
+    if counts:
+        _log.warning(
+            "Passed over in %s: %s. Convert images of other formats, and name linked folders, to "
+            "have them read.",
+            folder,
+            shorten(counts, 500),
+        )
     return sorted(images)
 
 

@@ -72,14 +72,15 @@ def _decode_reduced(jpeg: bytes, min_side: int) -> np.ndarray:
 
 
 def _is_upright(jpeg: bytes) -> bool:
-    if jpeg.find(b"Exif\0\0", 0, 65536) < 0:
+    """Whether it need not be turned; Pillow, which is slower, is asked where it may have to."""
+    if b"Exif\0\0" not in jpeg and b"tiff:Orientation" not in jpeg:
         return True
     with Image.open(BytesIO(jpeg)) as image:
         return not _is_turned(image)
 
 
 def _is_turned(image: Image.Image) -> bool:
-    """Whether the EXIF data says so; damaged EXIF data is ignored."""
+    """Whether the EXIF or XMP data says so; damaged data is ignored."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
     except Exception:
@@ -89,29 +90,47 @@ def _is_turned(image: Image.Image) -> bool:
 def to_rgb(image: Image.Image) -> Image.Image:
     """Converts any image to 8-bit RGB as a person sees it.
 
-    It is turned as its EXIF data says, 16-bit grey values are scaled, transparency becomes white.
+    It is turned as its EXIF or XMP data says, grey values of more than 8 bits are scaled,
+    transparency becomes white.
+
+    Raises:
+        ValueError: The grey values have no range that an image has.
     """
     if _is_turned(image):
         image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):
-        values = np.asarray(image, dtype=np.float64) / 257
-        image = Image.fromarray(values.clip(0, 255).round().astype(np.uint8))
+    if image.mode.startswith(("I", "F")):
+        image = Image.fromarray(_as_8_bits(image))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
 
 
+def _as_8_bits(image: Image.Image) -> np.ndarray:
+    """Scales grey values to 0 to 255: 16-bit ones by their type, others by their range."""
+    values = np.asarray(image, dtype=np.float64)
+    low, high = values.min(), values.max()
+    if not (low >= 0 and high <= 65535):
+        raise ValueError(
+            f"its values are from {low:g} to {high:g}; expected 0 to 1, 0 to 255 or 0 to 65535"
+        )
+    if image.mode == "F" and high <= 1:
+        values = values * 255
+    elif high > 255 or image.mode.startswith("I;16"):
+        values = values / 257
+    return values.round().astype(np.uint8)
+
+
 def unreadable(path: Path, error: Exception) -> InputError:
     """Returns the error for an image file that can't be read."""
     return InputError(
-        f"The image {path} can't be read ({_problem(error)}); replace it, or take it out of the "
+        f"The image {path} can't be read ({problem_of(error)}); replace it, or take it out of the "
         "data."
     )
 
 
-def _problem(error: Exception) -> str:
-    """Says what is wrong; Pillow's own message names an object in memory."""
+def problem_of(error: Exception) -> str:
+    """Says what is wrong with an image file; Pillow's own message names an object in memory."""
     return "not an image" if isinstance(error, UnidentifiedImageError) else reason_of(error)
 
 
@@ -151,7 +170,7 @@ def check_image(path: Path, shrunken: Path | None, side: int) -> ImageCheck:
         with Image.open(BytesIO(data)) as opened:
             image = to_rgb(opened)
     except Exception as error:  # Damaged files fail in many ways; none may stop the others.
-        return ImageCheck(stat.st_size, stat.st_mtime_ns, content, False, _problem(error))
+        return ImageCheck(stat.st_size, stat.st_mtime_ns, content, False, problem_of(error))
     if shrunken is not None:
         with atomic_path(shrunken) as temporary:
             small = image.resize((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)

@@ -71,7 +71,7 @@ class Vocabulary:
         """
         path = Path(path)
         table = read_table(path, ("name", "role"))
-        names, roles = table["name"].tolist(), table["role"].tolist()
+        names, roles = table["name"], table["role"]
         _check(names, roles, lambda row: row_name(path, row))
         ordered = sorted(zip(names, roles, strict=True))
         return cls([name for name, _ in ordered], [role for _, role in ordered])

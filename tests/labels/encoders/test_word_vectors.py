@@ -2,6 +2,7 @@ import gzip
 import pickle
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from gensim.models.fasttext import save_facebook_model
 from zsl.errors import InputError
 from zsl.labels import WordVectors, encoder_from_recipe
 from zsl.labels.encoders import word_vectors
+from zsl.labels.encoders.word_sources import find_words
 
 WORDS = [
     "dog",
@@ -133,8 +135,8 @@ def test_missing_names_get_an_alias_or_the_mean_only_when_asked(
 ) -> None:
     with pytest.raises(InputError, match=r"for 'trea' of the label 'trea'; rename.*'tree'"):
         WordVectors(str(glove)).encode(["dog", "trea"])
-    with pytest.raises(InputError, match="for 'house' of the label 'dog house'"):
-        WordVectors(str(glove)).encode(["dog house"])
+    with pytest.raises(InputError, match=r"'house' of the label 'dog house'.* with 1 more: 'car'"):
+        WordVectors(str(glove)).encode(["dog house", "dog", "car"])
     encoder = WordVectors(str(glove), missing="mean")
     mean = torch.from_numpy(vectors.vectors.mean(axis=0))
     torch.testing.assert_close(encoder.encode(["trea"])[0], mean, rtol=0, atol=1e-5)
@@ -192,7 +194,7 @@ def test_new_labels_are_refused_from_a_file_that_has_changed(glove: Path) -> Non
     ("content", "message"),
     [
         ("dog 1 2 3\ntree 4 5\nsnow 6 7 8\n", r"glove\.txt, line 2 has 2 numbers; expected 3"),
-        ("dog 1 2 3\ntree 4 5 6 7\n", "line 2 has 4 numbers; expected 3"),
+        ("2 3\ndog 1 2 3\ntree 4 5\n", "line 3 has 2 numbers; expected 3"),
         ("dog 1 2 3\nsnow 4 x 6\n", "line 2 has something else than numbers: .*x"),
         ("3 3\ndog 1 2 3\nsnow 4 5 6\n", "ends after 2 words, but its first line says 3"),
         (
@@ -216,6 +218,36 @@ def test_words_with_spaces_in_them_are_read(tmp_path: Path) -> None:
     assert WordVectors(str(path)).encode([". . .", "snow"]).tolist() == [[4, 5, 6], [1, 1, 1]]
 
 
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("3 2\ndog 1 2\nphone 4 5 6\n7 8 9\n", ["dog", "phone 4", "7"]),
+        ("phone 4 5 6\ndog 1 2\ncat 3 4\n", ["phone 4", "dog"]),
+        (". . . 5 6\ndog 1 2\ncat 3 4\n", [". . .", "dog"]),
+        ("1 2\ndog 1 2\ncat 5 6\n", ["dog", "cat"]),  # More words than the header says.
+        (b"1 2\n\xe4\xbd 1 2\ncat 5 6\n", ["\N{REPLACEMENT CHARACTER}", "cat"]),
+    ],
+)
+def test_the_last_numbers_of_a_line_are_the_vector(
+    tmp_path: Path, content: str | bytes, names: list[str]
+) -> None:
+    path = tmp_path / "glove.txt"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    found = find_words(str(path), set(names))[0].vectors
+    assert set(found) == set(names)
+    assert {vector.shape for vector in found.values()} == {(2,)}
+
+
+def test_a_token_that_is_not_utf8_leaves_a_binary_readable(
+    tmp_path: Path, vectors: KeyedVectors
+) -> None:
+    path = tmp_path / "w2v.bin"
+    vectors.save_word2vec_format(str(path), binary=True)
+    path.write_bytes(path.read_bytes().replace(b"snow ", b"sn\xe4\xbd "))
+    encoder = WordVectors(str(path))
+    assert np.allclose(encoder.encode(["dog"])[0], vectors["dog"])
+
+
 def test_truncated_binaries_are_one_sentence(tmp_path: Path, vectors: KeyedVectors) -> None:
     path = tmp_path / "w2v.bin"
     vectors.save_word2vec_format(str(path), binary=True)
@@ -232,13 +264,25 @@ class _RunsCode:
         return exec, ("raise SystemExit('ran')",)
 
 
-@pytest.mark.parametrize("name", ["evil.kv", "evil.bin", "evil"])
+@pytest.mark.parametrize("name", ["evil.kv", "evil.model", "evil.bin", "evil"])
 @pytest.mark.parametrize("protocol", [0, 4])
 def test_a_pickle_is_not_read(tmp_path: Path, name: str, protocol: int) -> None:
     path = tmp_path / name
     path.write_bytes(pickle.dumps(_RunsCode(), protocol=protocol))
-    message = "is a pickle.*convert it with" if protocol or name == "evil.kv" else "can't be read"
+    message = (
+        "is a pickle.*convert it with"
+        if protocol or name in ("evil.kv", "evil.model")
+        else "can't be read"
+    )
     with pytest.raises(InputError, match=message):
+        WordVectors(str(path)).encode(["dog"])
+
+
+def test_a_zip_is_named_with_what_is_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "glove.6B.zip"
+    with ZipFile(path, "w") as file:
+        file.writestr("glove.6B.50d.txt", "dog 1 2\n")
+    with pytest.raises(InputError, match=r"is a zip of 'glove\.6B\.50d\.txt'; unpack it"):
         WordVectors(str(path)).encode(["dog"])
 
 

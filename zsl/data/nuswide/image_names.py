@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -18,8 +19,9 @@ _BARE_ID = re.compile(r"(?P<flickr_id>\d{5,})")
 
 
 def normalise(name: str) -> str:
-    """Strips spaces and turns Windows separators into `/`."""
-    return name.strip().replace("\\", "/")
+    """Strips spaces, turns Windows separators into `/` and takes `./` and `//` out."""
+    name = name.strip().replace("\\", "/")
+    return name and posixpath.normpath(name)
 
 
 def parse(name: str) -> tuple[str | None, str]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file
 
-from zsl.errors import InputError, did_you_mean, reason_of
+from zsl.errors import InputError, did_you_mean, others, reason_of
 from zsl.files.digests import bytes_digest
 from zsl.files.label_lists import read_lines
 from zsl.labels.encoders.cache import Embedded
@@ -67,12 +67,13 @@ class LabelMatrix(LabelEncoder):
                     )
                 vectors.setdefault(name, matrix[row])
                 origins.setdefault(name, f"row {row + 1} of matrix {number}")
-        for name in names:
-            if name not in vectors:
-                raise InputError(
-                    f"{self.path} has no vector for the label {name!r} among its {len(vectors)}."
-                    + did_you_mean(name, vectors)
-                )
+        unknown = [name for name in names if name not in vectors]
+        if unknown:
+            raise InputError(
+                f"{self.path} has no vector for the label {unknown[0]!r} among its {len(vectors)}."
+                + did_you_mean(unknown[0], vectors)
+                + others(unknown)
+            )
         fingerprint = bytes_digest(
             "\n".join(own).encode() + np.ascontiguousarray(matrix).tobytes()
             for matrix, own in zip(matrices, lists, strict=True)

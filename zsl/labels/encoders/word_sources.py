@@ -7,15 +7,18 @@ takes a minute longer, and fails on tokens with spaces in them, which glove.840B
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile, is_zipfile
 
 import numpy as np
 from tqdm import tqdm
 
-from zsl.errors import InputError, reason_of
+from zsl.errors import InputError, listing, reason_of
 from zsl.files.digests import file_digest
 
 _FORMATS = (
@@ -93,14 +96,16 @@ def _open(path: Path) -> Any:
 
 
 def _is_text(path: Path) -> bool:
-    """Whether the first line that is no header is a word and numbers."""
+    """Whether the first line that is not a header ends in numbers."""
+    width = 2
     with _open(path) as file:
         line = file.readline(1 << 20).removeprefix(_BOM)
         if _is_header(line):
+            width = int(line.split()[1])
             line = file.readline(1 << 20)
+    fields = line.split()
     try:
-        line.decode()
-        return len([float(value) for value in line.split()[1:]]) > 1
+        return b"\0" not in line and len([float(v) for v in fields[-width:]]) < len(fields)
     except ValueError:
         return False
 
@@ -115,20 +120,23 @@ def _find_in_text(path: Path, wanted: set[str], with_mean: bool) -> Found:
     """Reads line by line, and the numbers of the wanted words alone."""
     vectors: dict[str, np.ndarray] = {}
     words: list[str] = []
-    num_words = width = None
+    num_words = 0
     is_regular = True
     total: np.ndarray | float = 0.0
     with (
         _open(path) as file,
         tqdm(unit="B", unit_scale=True, desc=f"reading {path.name}", delay=2) as progress,
     ):
-        for number, line in enumerate(file, 1):
+        head = list(islice(file, 100))
+        head[0] = head[0].removeprefix(_BOM)
+        if has_header := _is_header(head[0]):
+            num_words, width = (int(value) for value in head.pop(0).split())
+        else:
+            # Of most lines, since a word may have spaces in it.
+            counts = Counter(len(line.split()) - 1 for line in head)
+            width = max(counts, key=lambda count: (counts[count], -count))
+        for number, line in enumerate(chain(head, file), 1 + has_header):
             progress.update(len(line))
-            if number == 1:
-                line = line.removeprefix(_BOM)
-                if _is_header(line):
-                    num_words, width = (int(value) for value in line.split())
-                    continue
             line = line.rstrip()
             if not line:
                 continue
@@ -137,7 +145,6 @@ def _find_in_text(path: Path, wanted: set[str], with_mean: bool) -> Found:
                 is_regular = line.count(b" ") == len(line.split()) - 1
             if not is_regular:
                 line = b" ".join(line.split())
-            width = width or line.count(b" ")
             word = _word(line, width, path, number)
             words.append(word)
             if with_mean or (word in wanted and word not in vectors):
@@ -145,7 +152,7 @@ def _find_in_text(path: Path, wanted: set[str], with_mean: bool) -> Found:
                 if word in wanted:
                     vectors.setdefault(word, vector)
                 total = total + vector.astype(np.float64) if with_mean else total
-    if num_words not in (None, len(words)):
+    if len(words) < num_words:
         raise InputError(
             f"{path} ends after {len(words):,} words, but its first line says {num_words:,}; it is "
             "cut off, so fetch it again."
@@ -155,26 +162,13 @@ def _find_in_text(path: Path, wanted: set[str], with_mean: bool) -> Found:
 
 
 def _word(line: bytes, width: int, path: Path, number: int) -> str:
-    """Returns the word of a line; some of GloVe's have spaces in them."""
-    word = line.partition(b" ")[0]
-    count = line.count(b" ")
-    if count > width:
-        word = line.rsplit(b" ", width)[0]
-        count = width + _is_number(word.rpartition(b" ")[2])
-    if count != width:
+    """Returns what stands before the numbers; some words have spaces, or numbers, in them."""
+    if line.count(b" ") < width:
         raise InputError(
-            f"{path}, line {number} has {count} numbers; expected {width}, as the lines before: it "
-            "is cut off or damaged, so fetch it again."
+            f"{path}, line {number} has {line.count(b' ')} numbers; expected {width}: it is cut "
+            "off or damaged, so fetch it again."
         )
-    return word.decode(errors="replace")
-
-
-def _is_number(text: bytes) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return line.rsplit(b" ", width)[0].decode(errors="replace")
 
 
 def _numbers(line: bytes, width: int, path: Path, number: int) -> np.ndarray:
@@ -193,16 +187,22 @@ def _find_with_gensim(path: Path, wanted: set[str], with_mean: bool) -> Found:
 
     with _open(path) as file:
         head = file.read(4)
-    if path.suffix == ".kv" or head[:1] == b"\x80":
+    if is_zipfile(path):
         raise InputError(
-            f"{path} is a pickle, as gensim saves KeyedVectors, which could run code and is not "
-            "read; convert it with gensim's save_word2vec_format as docs/labels.md shows."
+            f"{path} is a zip of {listing(ZipFile(path).namelist())}; unpack it, and name the file "
+            "to read."
+        )
+    if path.suffix in (".kv", ".model") or head[:1] == b"\x80":
+        raise InputError(
+            f"{path} is a pickle, as gensim saves models and KeyedVectors, which could run "
+            "code and is not read; convert it with gensim's save_word2vec_format as docs/labels.md "
+            "shows."
         )
     is_fasttext = head == _FASTTEXT_MAGIC
     keyed = (
         load_facebook_vectors(str(path))
         if is_fasttext
-        else KeyedVectors.load_word2vec_format(str(path), binary=True)
+        else KeyedVectors.load_word2vec_format(str(path), binary=True, unicode_errors="replace")
     )
     return Found(
         {word: np.array(keyed[word], np.float32) for word in wanted & keyed.key_to_index.keys()},

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from zsl.errors import InputError, did_you_mean, refuse_repeated, require
+from zsl.errors import InputError, did_you_mean, others, refuse_repeated, require
 from zsl.files.tables import read_table, row_name
 from zsl.labels.encoders.cache import Embedded
 from zsl.labels.encoders.encoder import LabelEncoder, Scale
@@ -72,41 +72,53 @@ class WordVectors(LabelEncoder):
             form for text in texts.values() for token in _tokens(text) for form in _forms(token)
         }
         found, fingerprint = find_words(self.source, wanted, self.missing == "mean")
-        rows, origins = [], []
+        rows, origins, lacking = [], [], []
         for name, text in texts.items():
-            vector, origin = self._vector(name, text, found)
+            made = _make_vector(text, found)
+            if made is None:
+                lacking.append(name)
+                continue
+            vector, origin = made
             rows.append(vector)
             origins.append(origin if text == name else f"{origin} (alias)")
+        if lacking:
+            raise self._no_vector(lacking, texts[lacking[0]], found)
         vectors = torch.from_numpy(np.stack(rows).astype(np.float32))
         return Embedded(vectors, origins, fingerprint)
 
-    def _vector(self, name: str, text: str, found: Found) -> tuple[np.ndarray, str]:
-        """Returns the vector of a name, and what it was made of."""
-        for phrase in _phrases(text):
-            if token := _find(phrase, found):
-                return found.vectors[token], token
-        words = _words(text)
-        tokens = [_find(word, found) for word in words]
-        if found.subwords and not all(tokens):
-            parts = [
-                (found.vectors[token], token)
-                if token
-                else (found.subwords(word), f"{word} (from its parts)")
-                for word, token in zip(words, tokens, strict=True)
-            ]
-            return np.mean([part for part, _ in parts], axis=0), " + ".join(o for _, o in parts)
-        if words and all(tokens):
-            known = [token for token in tokens if token]
-            return np.mean([found.vectors[token] for token in known], axis=0), " + ".join(known)
-        if found.mean is not None:
-            return found.mean, f"the mean of all {len(found.words):,} vectors"
-        unknown = next((w for w, token in zip(words, tokens, strict=True) if not token), text)
+    def _no_vector(self, names: list[str], text: str, found: Found) -> InputError:
+        """Returns the error of names without a vector; the first is looked for as `text`."""
+        unknown = next((word for word in _words(text) if not _find(word, found)), text)
         near = (w for w in found.words if w[:1] == unknown[:1] and abs(len(w) - len(unknown)) < 3)
-        raise InputError(
-            f"{self.source} has no vector for {unknown!r} of the label {name!r}; rename the label, "
-            "name another word in encoder.aliases, or set encoder.missing to mean."
+        return InputError(
+            f"{self.source} has no vector for {unknown!r} of the label {names[0]!r}; rename the "
+            "label, name another word in encoder.aliases, or set encoder.missing to mean."
             + did_you_mean(unknown, near)
+            + others(names)
         )
+
+
+def _make_vector(text: str, found: Found) -> tuple[np.ndarray, str] | None:
+    """Returns a vector, and what it was made of; None if the source has nothing to make it of."""
+    for phrase in _phrases(text):
+        if token := _find(phrase, found):
+            return found.vectors[token], token
+    words = _words(text)
+    tokens = [_find(word, found) for word in words]
+    if found.subwords and not all(tokens):
+        parts = [
+            (found.vectors[token], token)
+            if token
+            else (found.subwords(word), f"{word} (from its parts)")
+            for word, token in zip(words, tokens, strict=True)
+        ]
+        return np.mean([part for part, _ in parts], axis=0), " + ".join(o for _, o in parts)
+    if words and all(tokens):
+        known = [token for token in tokens if token]
+        return np.mean([found.vectors[token] for token in known], axis=0), " + ".join(known)
+    if found.mean is not None:
+        return found.mean, f"the mean of all {len(found.words):,} vectors"
+    return None
 
 
 def _read_aliases(path: str | None) -> dict[str, str]:
