@@ -246,7 +246,7 @@ def measure_gpu() -> None:
         Contender("published loop", PublishedWords(words).cuda(), [tokens, vectors], targets),
     ]
     check(contenders)
-    model = timm.create_model("tresnet_l")
+    model = timm.create_model("tresnet_v2_l")
     images = torch.rand(batch, 3, 224, 224, device="cuda")
     tagger = add_ml_decoder_head(model, query_dim=QUERY_DIM).cuda()
     whole = Contender("TResNet-L with ours", tagger, [images, vectors], targets)

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from tests.models.official import official_shapes
 from tests.models.published import published_logits
 from zsl.errors import InputError
 from zsl.models import (
@@ -139,6 +140,31 @@ def test_names_and_shapes_are_those_of_timms_port() -> None:
     ours = FixedMLDecoder(32, 205)
     assert load_published(ours, theirs.state_dict()) == ([], [])
     theirs.load_state_dict(to_published(ours, "timm", ""))
+
+
+@pytest.mark.filterwarnings("ignore:for .*meta parameter")
+@pytest.mark.parametrize("num_classes", [80, 205, None])
+@pytest.mark.parametrize(
+    ("size", "name", "options"),
+    [
+        ("m", "tresnet_m", {}),
+        ("l", "tresnet_v2_l", {}),
+        ("xl", "tresnet_v2_l", {"layers": [3, 8, 34, 5]}),
+    ],
+)
+def test_official_models_fit_to_the_last_tensor(
+    size: str, name: str, options: dict[str, Any], num_classes: int | None
+) -> None:
+    with torch.device("meta"):
+        model = timm.create_model(name, **options)
+        if num_classes is None:
+            model = add_ml_decoder_head(model, query_dim=300)
+        else:
+            add_ml_decoder_head(model, num_classes)
+        for counters in (True, False):
+            shapes = official_shapes(size, num_classes, counters)
+            tensors = {key: torch.empty(shape) for key, shape in shapes.items()}
+            assert load_published(model, {"model": tensors}) == ([], [])  # type: ignore[dict-item]
 
 
 def test_a_whole_model_with_officially_named_backbone(tmp_path: Path) -> None:

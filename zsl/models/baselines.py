@@ -14,13 +14,12 @@ from torch import Tensor, nn
 
 from zsl.errors import require
 from zsl.models.heads import HeadConfig
-from zsl.models.tokens import ToTokens
+from zsl.models.tokens import ToTokens, without_autocast
 
 
 def unit_dot(vectors: Tensor, queries: Tensor) -> Tensor:
     """Returns `x · v / ‖v‖` (B, L) of vectors x (B, W) and label vectors v (L, W)."""
-    # Half-precision logits tie, which spoils rankings.
-    with torch.autocast(vectors.device.type, enabled=False):
+    with without_autocast(vectors):
         vectors = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
         return vectors @ F.normalize(queries, dim=1).to(vectors.dtype).T
 

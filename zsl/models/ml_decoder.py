@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from zsl.errors import InputError, require
 from zsl.models.decoder import DecoderLayer, Memory, PreparedQueries, join_parts
 from zsl.models.grouping import GroupedVectors, check_group_queries, nearest_group
-from zsl.models.tokens import ToTokens
+from zsl.models.tokens import ToTokens, without_autocast
 
 
 class DecoderOptions(TypedDict, total=False):
@@ -120,7 +120,7 @@ class MLDecoder(nn.Module):
             )
         if self.span is None:
             return queries
-        with torch.autocast(queries.device.type, enabled=False):
+        with without_autocast(queries):
             return queries.to(self.span.dtype) @ self.span @ self.span.T
 
     def _embed(self, queries: Tensor) -> PreparedQueries:
@@ -171,7 +171,7 @@ class FixedMLDecoder(MLDecoder):
         """Returns the logits (B, N) for tokens (B, T, C) or a map (B, C, H, W)."""
         queries = self._embed(self.group_queries[: self.readout.num_used])
         decoded = self.layer(queries, self._remember(features))
-        with torch.autocast(decoded.device.type, enabled=False):
+        with without_autocast(decoded):
             return self.readout(decoded.to(self.readout.weight.dtype))
 
 
@@ -257,7 +257,7 @@ class WordMLDecoder(MLDecoder):
     def _score(self, queries: PreparedQueries, memory: Memory) -> Tensor:
         decoded = self.layer(queries, memory)
         # Half-precision logits tie, which spoils rankings.
-        with torch.autocast(decoded.device.type, enabled=False):
+        with without_autocast(decoded):
             return self.readout(decoded.to(self.readout.weight.dtype)).squeeze(-1)
 
 
@@ -309,7 +309,7 @@ class GroupedWordMLDecoder(MLDecoder):
     def prepare(self, queries: Tensor) -> PreparedGroups:
         """Returns what `forward` needs of label vectors (L, W), as `WordMLDecoder.prepare`."""
         vectors = self._within_span(queries).to(self.readout.weight.dtype)
-        with torch.autocast(vectors.device.type, enabled=False):
+        with without_autocast(vectors):
             groups = nearest_group(vectors, self.group_queries)
         labels = GroupedVectors.arrange(vectors, groups, self.group_queries.shape[0])
         return PreparedGroups(self._embed(self.group_queries), labels)
@@ -326,7 +326,7 @@ class GroupedWordMLDecoder(MLDecoder):
         """
         prepared = queries if isinstance(queries, PreparedGroups) else self.prepare(queries)
         decoded = self.layer(prepared.queries, self._remember(features))
-        with torch.autocast(decoded.device.type, enabled=False):
+        with without_autocast(decoded):
             outputs = self.readout(decoded.to(self.readout.weight.dtype))
             # Vectors of any length train alike.
             outputs = outputs / self.group_queries.norm(dim=1).mean()

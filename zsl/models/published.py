@@ -40,7 +40,7 @@ class LoadReport(NamedTuple):
     unused: list[str]
     """Tensors of the checkpoint for which the model has none."""
     untouched: list[str]
-    """Tensors of the model that the checkpoint does not have."""
+    """Tensors of the model that the checkpoint does not have, batch counters left out."""
 
 
 def load_published(model: nn.Module, checkpoint: str | Path | Mapping[str, Tensor]) -> LoadReport:
@@ -78,9 +78,13 @@ def load_published(model: nn.Module, checkpoint: str | Path | Mapping[str, Tenso
         if key in expected and tensor.shape == expected[key].shape
     }
     model.load_state_dict(state | fitting, strict=False)
-    return LoadReport(
-        sorted(set(rest) - set(fitting)), sorted(set(expected) - set(fitting | state))
-    )
+    untouched = {
+        # Batch counters, which change nothing; not every file of a TResNet has them.
+        key
+        for key in set(expected) - set(fitting | state)
+        if not key.endswith(".num_batches_tracked")
+    }
+    return LoadReport(sorted(set(rest) - set(fitting)), sorted(untouched))
 
 
 def to_published(

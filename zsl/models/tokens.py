@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from zsl.errors import InputError
+
+
+def without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
+    """Turns autocast off on the tensor's device: half-precision logits tie, which spoils ranks."""
+    # The meta device, on which models are made to compare shapes, has no autocast.
+    kind = tensor.device.type
+    return nullcontext() if kind == "meta" else torch.autocast(kind, enabled=False)
 
 
 class ToTokens(nn.Module):
