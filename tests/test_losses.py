@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -39,6 +40,8 @@ def test_equals_the_published_formula(
     loss = AsymmetricLoss(gamma_negative, gamma_positive, clip)(logits, targets)
     expected = naive_loss(logits, targets, gamma_negative, gamma_positive, clip)
     assert loss.item() == pytest.approx(expected, rel=1e-5)
+    loss = AsymmetricLoss(gamma_negative, gamma_positive, clip, "sum")(logits, targets)
+    assert loss.item() == pytest.approx(6 * expected, rel=1e-5)
 
 
 def test_is_binary_cross_entropy_without_focusing_and_clip() -> None:
@@ -161,8 +164,9 @@ def test_ranking_of_extreme_logits_stays_finite(dtype: torch.dtype) -> None:
     [
         ({"gamma_negative": -1.0}, "loss.gamma_negative is -1.0; expected 0 or more"),
         ({"clip": 1.0}, "loss.clip is 1.0; expected 0 to below 1"),
+        ({"reduction": "none"}, "loss.reduction is 'none'; expected mean or sum"),
     ],
 )
-def test_numbers_out_of_range_are_refused(changes: dict[str, float], message: str) -> None:
+def test_numbers_out_of_range_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         AsymmetricLoss(**changes)

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -40,7 +40,7 @@ class AsymmetricLoss(Loss):
     `- y (1 - p)^γ₊ log(p) - (1 - y) p_m^γ₋ log(1 - p_m)`.
 
     The focusing weights count as constants in the gradient, as in the published training code
-    of ML-Decoder. Costs are summed over labels and averaged over images.
+    of ML-Decoder. Costs are summed over labels, and over images averaged or summed.
 
     Ben-Baruch et al., "Asymmetric Loss For Multi-Label Classification", arXiv 2009.14119.
 
@@ -48,14 +48,18 @@ class AsymmetricLoss(Loss):
         gamma_negative: Focusing γ₋ of absent labels.
         gamma_positive: Focusing γ₊ of present labels.
         clip: Probability below which an absent label costs nothing.
+        reduction: `mean` or `sum` over the images of a batch; the published code sums. Adam divides
+            the scale of the loss out of its step, but not of a weight decay that is added to the
+            gradient: beside a sum over B images, that weighs B times less than beside a mean.
 
     Raises:
-        InputError: A number is out of range.
+        InputError: A setting is out of range.
     """
 
     gamma_negative: float = 4.0
     gamma_positive: float = 0.0
     clip: float = 0.05
+    reduction: Literal["mean", "sum"] = "mean"
 
     def __post_init__(self) -> None:
         """Refuses numbers of which no loss can be made."""
@@ -63,6 +67,10 @@ class AsymmetricLoss(Loss):
             value = getattr(self, name)
             require(value >= 0, f"loss.{name} is {value}; expected 0 or more.")
         require(0 <= self.clip < 1, f"loss.clip is {self.clip}; expected 0 to below 1.")
+        require(
+            self.reduction in ("mean", "sum"),
+            f"loss.reduction is {self.reduction!r}; expected mean or sum.",
+        )
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Returns the scalar loss, for logits (B, L) and targets (B, L)."""
@@ -78,7 +86,8 @@ class AsymmetricLoss(Loss):
             present * weight_present * F.logsigmoid(logits)
             + (1 - present) * weight_absent * (1 - shifted).clamp(min=1e-8).log()
         )
-        return (loss * known).sum() / len(logits)
+        total = (loss * known).sum()
+        return total / len(logits) if self.reduction == "mean" else total
 
 
 @dataclass(frozen=True)

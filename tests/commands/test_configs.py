@@ -1,7 +1,9 @@
 """Every shipped config: fitted on miniature data, stopped in mid-epoch, resumed, evaluated."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
@@ -13,6 +15,8 @@ from tests.tasks.test_callbacks import Interrupt, interrupt
 from zsl.commands.configs import shipped_names
 from zsl.commands.evaluate import main as evaluate
 from zsl.commands.fit import main as fit
+from zsl.commands.fit_cli import parse_config
+from zsl.labels import QueryAugmentationConfig
 
 CONFIGS = [name for name in shipped_names() if "/" not in name]
 TINY = [
@@ -69,6 +73,93 @@ def test_a_config_fits_stops_resumes_and_evaluates(
     assert {name: found[name] for name in fitted} == fitted
     for picture in ("per_class_ap.png", "predictions.png"):
         assert (run / "report" / picture).is_file()
+
+
+PUBLISHED = {
+    "data": {
+        "batch_size": 56,
+        "images": {
+            "size": 224,
+            "min_crop": 1.0,
+            "horizontal_flip": False,
+            "cutout": 0.5,
+            "rand_augment": "published",
+        },
+        "unlabelled": "drop",
+    },
+    "model": {
+        "backbone": {"name": "tresnet_v2_l", "stride": None, "frozen": False, "pooled": False},
+        "head": {
+            "num_groups": None,
+            "embed_dim": 768,
+            "num_heads": 8,
+            "feedforward_dim": 2048,
+            "dropout": 0.1,
+            "query_relu": True,
+            "seen_span": False,
+            "pool_tokens": False,
+        },
+        "augmentation": asdict(QueryAugmentationConfig()),
+        "loss": {"gamma_negative": 4.0, "gamma_positive": 0.0, "clip": 0.05, "reduction": "sum"},
+        "optimization": {
+            "optimizer": "adam",
+            "learning_rate": 1e-4,
+            "weight_decay": 1e-2,
+            "warmup": 0.2,
+            "ema_decay": 0.9997,
+            "ema_warmup": False,
+        },
+    },
+    "trainer": {
+        "max_epochs": 40,
+        "precision": "16-mixed",
+        "accumulate_grad_batches": 1,
+        "gradient_clip_val": None,
+    },
+}
+"""As in the official code; docs/nuswide.md has its lines."""
+
+
+def settings_of(config: str) -> dict[str, Any]:
+    """What a config comes to, the class paths of parts left out."""
+
+    def plain(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: plain(part) for name, part in value.get("init_args", value).items()}
+
+    found = parse_config([f"--config={config}", "--data.root=."]).as_dict()
+    return cast("dict[str, Any]", plain(found))
+
+
+def test_the_published_recipe_has_the_published_settings() -> None:
+    found = settings_of("nuswide.yaml")
+    for part in ("data", "trainer"):
+        assert {name: found[part][name] for name in PUBLISHED[part]} == PUBLISHED[part]
+    model = found["model"]
+    assert model["encoder"]["scale"] is None
+    del model["encoder"], model["backbone"]["weights"]
+    assert model == PUBLISHED["model"]
+
+
+@pytest.mark.parametrize("variant", ["nuswide_augmented.yaml", "nuswide_tresnet_m.yaml"])
+def test_its_variants_differ_in_what_they_are_named_after(variant: str) -> None:
+    published, found = settings_of("nuswide.yaml"), settings_of(variant)
+    assert found["trainer"]["logger"][0]["init_args"]["name"] == variant.removesuffix(".yaml")
+    del published["trainer"]["logger"], found["trainer"]["logger"], found["config"]
+    if variant == "nuswide_augmented.yaml":
+        augmentation = found["model"].pop("augmentation")
+        assert {name for name in augmentation if augmentation[name]} >= {
+            "noise",
+            "dropout",
+            "random",
+        }
+        del published["model"]["augmentation"]
+    else:
+        assert found["model"]["backbone"].pop("name") == "tresnet_m"
+        del published["model"]["backbone"]["name"]
+    del published["config"]
+    assert found == published
 
 
 def test_the_training_sees_the_seen_labels_only(in_tmp_path: Path, tmp_path: Path) -> None:

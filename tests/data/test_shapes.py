@@ -94,7 +94,12 @@ def test_batches_and_recipe() -> None:
             "num_workers": 0,
         },
     }
-    assert dict(data.hparams) == {**data.recipe["init_args"], "features": None, "views": 1}
+    assert dict(data.hparams) == {
+        **data.recipe["init_args"],
+        "features": None,
+        "views": 1,
+        "unlabelled": "keep",
+    }
 
 
 def test_the_fingerprint_depends_on_scenes_alone() -> None:

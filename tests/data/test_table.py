@@ -55,6 +55,26 @@ def test_blank_cell_is_an_image_without_labels(table_root: Path) -> None:
     assert data.dataset(Split.TRAIN, data.evaluation_transform).target(0).sum() == 0
 
 
+def test_training_images_without_a_seen_label_may_be_dropped(table_root: Path) -> None:
+    kept = TableDataModule(str(table_root), batch_size=1, num_workers=0)
+    kept.setup("fit")
+    seen = set(kept.vocabulary.select(Role.SEEN))
+    table = pd.read_csv(table_root / "labels.csv")
+    row = table.index[table["split"] == "train"][4]
+    table.loc[row, "labels"] = "|".join(kept.vocabulary.select(Role.HELD_OUT, Role.UNSEEN))
+    table.to_csv(table_root / "labels.csv", index=False)
+    train = table[table["split"] == "train"]["labels"]
+    expected = [row for row, names in enumerate(train) if seen & set(names.split("|"))]
+    assert 4 not in expected
+    data = TableDataModule(str(table_root), batch_size=1, num_workers=0, unlabelled="drop")
+    data.setup("fit")
+    assert sorted(int(batch["index"]) for batch in data.train_dataloader()) == expected
+    assert [len(d) for d in (data.train_dataset, data.val_dataset)] == [20, 10]
+    assert len(kept.train_dataloader()) == 20
+    with pytest.raises(InputError, match="unlabelled is 'skip'; expected keep or drop"):
+        TableDataModule(str(table_root), unlabelled="skip")
+
+
 def test_seen_labels_are_held_out_where_the_class_file_holds_out_none(table_root: Path) -> None:
     path = table_root / "classes.csv"
     path.write_text(path.read_text().replace("held_out", "seen"))

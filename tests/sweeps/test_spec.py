@@ -143,7 +143,7 @@ def test_another_file_is_refused(text: str, message: str) -> None:
 
 
 def test_sweep_files_are_no_configs() -> None:
-    assert len(shipped_names("sweep file")) == 3
+    assert len(shipped_names("sweep file")) == 4
     assert not set(shipped_names("sweep file")) & set(shipped_names())
     with pytest.raises(InputError, match="Did you mean 'sweeps/query_augmentation"):
         find_config("sweeps/query_augmentatoin.yaml", "sweep file")
@@ -177,7 +177,10 @@ def test_wandb_runs_the_shipped_files(name: str, monkeypatch: pytest.MonkeyPatch
             "WandbLogger",
         ]
         model = theirs.as_dict()["model"]
-        assert model["backbone"]["init_args"]["name"] == "tf_efficientnet_lite0"  # Of shapes.yaml.
+        nuswide = "nuswide" in name
+        # Of nuswide.yaml or shapes.yaml.
+        backbone = "tresnet_v2_l" if nuswide else "tf_efficientnet_lite0"
+        assert model["backbone"]["init_args"]["name"] == backbone
         if values.get("model") == {"head": "zsl.models.BilinearConfig"}:
             assert model["head"]["class_path"] == "zsl.models.BilinearConfig"
             continue

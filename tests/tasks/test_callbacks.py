@@ -9,7 +9,7 @@ import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from tests.commands.test_fit import fit_shapes
-from zsl.data import ShapesDataModule, Split
+from zsl.data import ShapesDataModule
 from zsl.data.resumable_sampler import ResumableSampler
 
 LAST = "runs/shapes/latest/checkpoints/last.ckpt"
@@ -150,20 +150,19 @@ def test_a_trial_run_leaves_nothing(in_tmp_path: Path) -> None:
 
 
 def test_orders_depend_on_seed_and_epoch_and_are_shared_out() -> None:
-    data = ShapesDataModule(num_train=11)
-    dataset = data.dataset(Split.TRAIN, data.evaluation_transform)
-    whole = [list(ResumableSampler(dataset, 1, 0, seed, 0, 0)) for seed in (1, 1, 2)]
+    rows = range(11)
+    whole = [list(ResumableSampler(rows, 1, 0, seed, 0, 0)) for seed in (1, 1, 2)]
     assert whole[0] == whole[1] != whole[2]
     assert sorted(whole[0]) == list(range(11))
 
-    sampler = ResumableSampler(dataset, 1, 0, seed=1, epoch=0, start=4)
+    sampler = ResumableSampler(rows, 1, 0, seed=1, epoch=0, start=4)
     assert list(sampler) == whole[0][4:]
     # Only the first epoch is begun in its middle.
     assert list(sampler) == whole[0]
     sampler.set_epoch(1)
-    assert list(sampler) == list(ResumableSampler(dataset, 1, 0, seed=1, epoch=1, start=0))
+    assert list(sampler) == list(ResumableSampler(rows, 1, 0, seed=1, epoch=1, start=0))
     assert list(sampler) != whole[0]
 
-    shares = [list(ResumableSampler(dataset, 2, rank, 1, 0, 0)) for rank in (0, 1)]
+    shares = [list(ResumableSampler(rows, 2, rank, 1, 0, 0)) for rank in (0, 1)]
     assert len(shares[0]) == len(shares[1]) == 6  # One image is repeated.
     assert sorted({*shares[0], *shares[1]}) == list(range(11))

@@ -53,9 +53,10 @@ def test_a_resumed_schedule_must_be_as_long() -> None:
         schedule_steps(40, 50)
 
 
-def test_the_moving_average_starts_short_and_keeps_constants_exact() -> None:
+@pytest.mark.parametrize("warmup", [True, False])
+def test_the_moving_average_may_start_short_and_keeps_constants_exact(warmup: bool) -> None:
     callback: Any
-    (callback,) = OptimizationConfig(ema_decay=0.9).callbacks()
+    (callback,) = OptimizationConfig(ema_decay=0.9, ema_warmup=warmup).callbacks()
     model: Any = Model()
     averaged: Any = torch.optim.swa_utils.AveragedModel(model, **callback._kwargs, use_buffers=True)
     expected = None
@@ -63,7 +64,7 @@ def test_the_moving_average_starts_short_and_keeps_constants_exact() -> None:
         with torch.no_grad():
             model.linear.weight.copy_(torch.randn(2, 3))
         weight = model.linear.weight.detach().clone()
-        decay = min(0.9, (1 + count) / (10 + count))
+        decay = min(0.9, (1 + count) / (10 + count)) if warmup else 0.9
         expected = weight if expected is None else decay * expected + (1 - decay) * weight
         averaged.update_parameters(model)
         torch.testing.assert_close(averaged.module.linear.weight.detach(), expected)

@@ -201,20 +201,18 @@ def _logging_to(folder: str, config: Namespace) -> Namespace:
 
 def _make_trainer(arguments: dict[str, Any]) -> pl.Trainer:
     """Makes the trainer, in bf16 where a GPU has it and no precision is set."""
-    if arguments["precision"] is None and _has_bf16(arguments["accelerator"]):
-        arguments["precision"] = "bf16-mixed"
+    has_gpu = arguments["accelerator"] in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    if has_gpu and arguments["precision"] is None:
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            arguments["precision"] = "bf16-mixed"
+    elif not has_gpu and arguments["precision"] == "16-mixed":
+        # Lightning would take bf16-mixed, in which many CPUs are several times slower.
+        _log.info("Without a GPU there is no precision 16-mixed; 32-true is taken.")
+        arguments["precision"] = "32-true"
     try:
         return pl.Trainer(**arguments)
     except (MisconfigurationException, TypeError, ValueError) as error:
         raise InputError(f"trainer: {error}") from error
-
-
-def _has_bf16(accelerator: Any) -> bool:
-    return (
-        accelerator in ("auto", "gpu", "cuda")
-        and torch.cuda.is_available()
-        and torch.cuda.is_bf16_supported(including_emulation=False)
-    )
 
 
 class RecordRun(SaveConfigCallback):

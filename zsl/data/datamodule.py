@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import sys
@@ -9,12 +10,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.parsing import collect_init_args
 from torch.utils.data import DataLoader
+from tqdm import tqdm
 
 from zsl.data.dataset import MultiLabelDataset, Sample, Split
 from zsl.data.feature_store import FeatureDataset, FeatureStore
@@ -22,8 +24,10 @@ from zsl.data.resumable_sampler import ResumableSampler
 from zsl.data.transforms import ImageConfig, training_transform
 from zsl.errors import InputError, require
 from zsl.files.class_paths import as_plain_values, class_path
-from zsl.labels import Vocabulary
+from zsl.labels import Role, Vocabulary
 from zsl.preprocessing import ImageTransform, evaluation_transform
+
+_log = logging.getLogger(__name__)
 
 
 class MultiLabelDataModule(pl.LightningDataModule, ABC):
@@ -42,9 +46,11 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
             the images; `python -m zsl.prepare features` makes it.
         views: Number of views in which the store has each training image. One is plain; of several,
             each varied as `images` says, one is drawn in each epoch.
+        unlabelled: What to do about training images without a seen label: `keep`, or `drop`, as the
+            published code of ML-Decoder does.
 
     Raises:
-        InputError: A number is out of range.
+        InputError: A setting is out of range.
     """
 
     vocabulary: Vocabulary
@@ -56,11 +62,15 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         num_workers: int | None = None,
         features: str | None = None,
         views: int = 1,
+        unlabelled: Literal["keep", "drop"] = "keep",
     ) -> None:
         super().__init__()
         require(batch_size >= 1, f"batch_size is {batch_size}; expected 1 or more.")
         require((num_workers or 0) >= 0, f"num_workers is {num_workers}; expected 0 or more.")
         require(views >= 1, f"views is {views}; expected 1 or more.")
+        require(
+            unlabelled in ("keep", "drop"), f"unlabelled is {unlabelled!r}; expected keep or drop."
+        )
         # A checkpoint must find it again from any working directory.
         features = None if features is None else str(Path(features).expanduser().resolve())
         if features is not None:
@@ -76,6 +86,7 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         self.images = images
         self.views = {"views": views, **images.variation}
         self.features = features
+        self.unlabelled = unlabelled
         self.batch_size = batch_size
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         self.num_workers = min(8, (cores or 1) - 1) if num_workers is None else num_workers
@@ -131,6 +142,7 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
             self.check_images(stages[stage])
         if stage == "fit":
             self.train_dataset = self._served(Split.TRAIN, self.training_transform)
+            self.trained_rows = self._rows_to_train()
         if stage in ("fit", "validate"):
             self.val_dataset = self._served(Split.VAL, self.evaluation_transform)
         if stage == "test":
@@ -140,6 +152,19 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         images = self.dataset(split, transform)
         return self.feature_store.serve(split, images) if self.feature_store else images
 
+    def _rows_to_train(self) -> Sequence[int]:
+        """Which images of the training split are trained on, by their position."""
+        rows, seen = range(len(self.train_dataset)), self.vocabulary.columns(Role.SEEN)
+        if self.unlabelled == "keep":
+            return rows
+        looked_at = tqdm(rows, "looking for images without a seen label", delay=3)
+        kept = [row for row in looked_at if (self.train_dataset.target(row)[seen] == 1).any()]
+        require(len(kept) > 0, f"None of the {len(rows):,} training images has a seen label.")
+        dropped = len(rows) - len(kept)
+        if dropped:
+            _log.info("Dropped %s training images, which have no seen label.", f"{dropped:,}")
+        return kept
+
     def train_dataloader(self) -> DataLoader[Sample]:
         """The training images, shuffled; an incomplete last batch is dropped unless it is the only.
 
@@ -148,10 +173,10 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         trainer = self.trainer
         processes, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
         # Each process has its part, one image more where they don't divide evenly.
-        num_batches = math.ceil(len(self.train_dataset) / processes) // self.batch_size
+        num_batches = math.ceil(len(self.trained_rows) / processes) // self.batch_size
         epoch, batch = divmod(self._num_batches_done, self._limited(max(1, num_batches)))
         sampler = ResumableSampler(
-            self.train_dataset, processes, rank, self._order["seed"], epoch, batch * self.batch_size
+            self.trained_rows, processes, rank, self._order["seed"], epoch, batch * self.batch_size
         )
         return self.loader(self.train_dataset, sampler=sampler, drop_last=num_batches > 0)
 
@@ -170,6 +195,7 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
             "batch_size": self.batch_size,
             "processes": self.trainer.world_size if self.trainer else 1,
             "data": self.fingerprint,
+            "unlabelled": self.unlabelled,
         }
 
     def state_dict(self) -> dict[str, Any]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from torch.utils.data import Dataset
 from torch.utils.data.distributed import DistributedSampler
 
 
@@ -15,7 +14,7 @@ class ResumableSampler(DistributedSampler):
     Lightning sets the epoch, in a single process too.
 
     Args:
-        dataset: What is sampled.
+        rows: What is sampled.
         num_processes: Processes that share each epoch.
         rank: Which of them this is.
         seed: Seed of all orders.
@@ -24,13 +23,14 @@ class ResumableSampler(DistributedSampler):
     """
 
     def __init__(
-        self, dataset: Dataset, num_processes: int, rank: int, seed: int, epoch: int, start: int
+        self, rows: Sequence[int], num_processes: int, rank: int, seed: int, epoch: int, start: int
     ) -> None:
-        super().__init__(dataset, num_processes, rank, seed=seed)
+        super().__init__(rows, num_processes, rank, seed=seed)  # type: ignore[arg-type]
+        self.rows = rows
         self.set_epoch(epoch)
         self.start = start
 
     def __iter__(self) -> Iterator[int]:
-        """Yields the indices of an epoch, from `start` on in the first one."""
+        """Yields the rows of an epoch, from `start` on in the first one."""
         start, self.start = self.start, 0
-        return islice(super().__iter__(), start, None)
+        return (self.rows[index] for index in islice(super().__iter__(), start, None))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
+from zsl.data.rand_augment import PublishedRandAugment
 from zsl.errors import require
 from zsl.preprocessing import ImageTransform
 
@@ -25,7 +26,8 @@ class ImageConfig:
             the whole image.
         horizontal_flip: Mirrors half of the training images.
         cutout: Side of a rectangle painted over each training image, relative to its own.
-        rand_augment: Applies RandAugment to training images.
+        rand_augment: Applies RandAugment to training images: true torchvision's, `published` that
+            of ML-Decoder's training code.
 
     Raises:
         InputError: A number is out of range.
@@ -35,7 +37,7 @@ class ImageConfig:
     min_crop: float = 1.0
     horizontal_flip: bool = False
     cutout: float = 0.0
-    rand_augment: bool = False
+    rand_augment: bool | Literal["published"] = False
 
     def __post_init__(self) -> None:
         """Refuses numbers out of range."""
@@ -45,6 +47,10 @@ class ImageConfig:
             f"images.min_crop is {self.min_crop}; expected above 0, at most 1.",
         )
         require(0 <= self.cutout <= 1, f"images.cutout is {self.cutout}; expected 0 to 1.")
+        require(
+            self.rand_augment in (True, False, "published"),
+            f"images.rand_augment is {self.rand_augment!r}; expected true, false or published.",
+        )
 
     @property
     def variation(self) -> dict[str, Any]:
@@ -54,7 +60,7 @@ class ImageConfig:
 
 def training_transform(images: ImageConfig) -> ImageTransform:
     """Crops or squashes to a square, and varies it, as the config says."""
-    steps: list[Callable[[Tensor], Tensor]] = [
+    steps: list[Callable[[Any], Any]] = [
         v2.RandomResizedCrop(images.size, scale=(images.min_crop, 1.0))
         if images.min_crop < 1
         else v2.Resize((images.size, images.size))
@@ -64,8 +70,9 @@ def training_transform(images: ImageConfig) -> ImageTransform:
     if images.cutout > 0:
         steps.append(Cutout(images.cutout))
     if images.rand_augment:
+        policy = PublishedRandAugment() if images.rand_augment == "published" else v2.RandAugment()
         # Through Pillow: twice as fast as on a tensor.
-        steps += [v2.ToPILImage(), v2.RandAugment(), v2.PILToTensor()]
+        steps += [v2.ToPILImage(), policy, v2.PILToTensor()]
     return ImageTransform(math.ceil(images.size / images.min_crop**0.5), v2.Compose(steps))
 
 
@@ -93,4 +100,5 @@ class Cutout:
 
     def _span(self, centre: float, side: int) -> slice:
         pixel, half = int(centre * side), int(self.size * side + 0.5) // 2
-        return slice(max(0, pixel - half), pixel + half)
+        # Pillow, which paints the published ones, has the last pixel in a rectangle.
+        return slice(max(0, pixel - half), pixel + half + 1)

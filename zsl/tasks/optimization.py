@@ -26,8 +26,9 @@ class OptimizationConfig:
         weight_decay: Decay of all weights but biases and norms.
         warmup: Fraction of the training over which the learning rate rises.
         ema_decay: Decay per step of the moving average of the weights, which is what is
-            validated and saved; step n takes (1 + n) / (10 + n) where that is less. None turns
-            it off.
+            validated and saved. None turns it off.
+        ema_warmup: Takes (1 + n) / (10 + n) as the decay of step n where that is less, so that
+            short runs gain too; else it is constant from the first step.
 
     Raises:
         InputError: A number is out of range.
@@ -38,6 +39,7 @@ class OptimizationConfig:
     weight_decay: float = 1e-2
     warmup: float = 0.2
     ema_decay: float | None = None
+    ema_warmup: bool = True
 
     def __post_init__(self) -> None:
         """Refuses numbers out of range."""
@@ -78,19 +80,16 @@ class OptimizationConfig:
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def callbacks(self) -> list[Callback]:
-        """The moving average of the weights, shorter at first so that short runs gain too.
-
-        Lightning's `EMAWeightAveraging` has a constant decay.
-        """
+        """The moving average of the weights."""
         decay = self.ema_decay
         if decay is None:
             return []
 
         def average(averaged: Any, current: Any, count: Any) -> None:
+            n = int(count)
+            now = min(decay, (1 + n) / (10 + n)) if self.ema_warmup else decay
             # The multi-tensor average leaves constant buffers such as label vectors exact.
-            get_ema_multi_avg_fn(min(decay, (1 + int(count)) / (10 + int(count))))(
-                averaged, current, count
-            )
+            get_ema_multi_avg_fn(now)(averaged, current, count)
 
         return [WeightAveraging(multi_avg_fn=average)]
 

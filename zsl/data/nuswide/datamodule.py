@@ -116,7 +116,7 @@ class NUSWideDataModule(MultiLabelDataModule):
         held_out_fraction: float = 0.05,
         val_fraction: float = 0.05,
         split_seed: int = 0,
-        images: ImageConfig = ImageConfig(cutout=0.5, rand_augment=True),
+        images: ImageConfig = ImageConfig(cutout=0.5, rand_augment="published"),
         **loading: Any,
     ) -> None:
         # A checkpoint must find the data again from any working directory.
