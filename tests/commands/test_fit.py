@@ -78,7 +78,9 @@ def test_fit_evaluates_reports_and_records(
     assert (run.parent / "latest").resolve() == run
     assert (run / "checkpoints" / "best.ckpt").is_file()
     assert "val/zsl/mAP" in (run / "metrics.csv").read_text()
-    assert json.loads((run / "run.json").read_text())["versions"]["zsl"]
+    record = json.loads((run / "run.json").read_text())
+    assert record["versions"]["zsl"]
+    assert record["threads"] == torch.get_num_threads()
     assert not list(in_tmp_path.rglob(".partial*"))
 
     # A saved config runs again, to the same numbers.

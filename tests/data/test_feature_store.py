@@ -13,6 +13,7 @@ from zsl.commands.fit import main as fit
 from zsl.commands.prepare import main as prepare
 from zsl.data import FeatureStore, FeatureWriter, ImageConfig, Split, TableDataModule
 from zsl.data.feature_store import FeatureDataset
+from zsl.data.seeds import Draw, seeds
 from zsl.errors import InputError
 
 TINY = ["--config=table.yaml", "--config=data/features.yaml", "--data.batch_size=8"]
@@ -115,6 +116,8 @@ def test_of_several_views_one_is_drawn_each_time(
     tiny += ["--data.images.min_crop=0.3"]
     assert prepare(["features", *tiny]) == 0
     assert "train: 20 images in 5 views\n" in capsys.readouterr().out
+    assert prepare(["features", *tiny, "--data.features=other", "--data.num_workers=2"]) == 0
+    assert Path("store/train.npy").read_bytes() == Path("other/train.npy").read_bytes()
     stored = torch.from_numpy(np.load("store/train.npy"))
     assert stored.shape == (100, 4, 192)
     assert len(np.load("store/val.npy")) == 10
@@ -126,8 +129,9 @@ def test_of_several_views_one_is_drawn_each_time(
         views=5,
     )
     data.setup("fit")
-    drawn = [data.train_dataset[7]["tokens"] for _ in range(60)]
+    drawn = [data.train_dataset[Draw(7, seed)]["tokens"] for seed in seeds(60, 0).tolist()]
     views = stored[7::20]
+    assert not torch.equal(views[0], views[1])
     found = {int((views == tokens).flatten(1).all(1).nonzero()) for tokens in drawn}
     assert found == {0, 1, 2, 3, 4}
     assert fit([*tiny, "--data.images.min_crop=0.5"]) == 2

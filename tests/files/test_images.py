@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, features
 
 from zsl.errors import InputError
-from zsl.files.images import check_image, read_image, read_pixels, to_rgb
+from zsl.files.images import FORMATS, check_image, read_image, read_pixels, to_rgb
 
 
 def half_red(width: int = 40, height: int = 20) -> Image.Image:
@@ -142,6 +142,35 @@ def test_what_is_not_an_image_is_named(tmp_path: Path) -> None:
                 read(path)
     with pytest.raises(InputError, match=r"none\.jpg can't be read .*No such file"):
         read_pixels(tmp_path / "none.jpg", 8)
+
+
+def test_other_formats_are_named_and_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("PIL.EpsImagePlugin.EpsImageFile._open", lambda *_: pytest.fail("opened"))
+    postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
+    path = tmp_path / "photo.jpg"
+    for content, found in (
+        (postscript, "EPS"),
+        (b"\0\0\0\x18ftypheic" + bytes(40), "HEIC"),
+        (b"8BPS\0\1" + bytes(40), "PSD"),
+    ):
+        path.write_bytes(content)
+        message = rf"photo\.jpg can't be read \(its format is {found}; expected JPEG, PNG, "
+        for read in (read_image, lambda path: read_pixels(path, 8)):
+            with pytest.raises(InputError, match=message):
+                read(path)
+        assert check_image(path, None, 0).problem.startswith(f"its format is {found}; ")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_each_format_is_read_whatever_its_suffix(tmp_path: Path, name: str) -> None:
+    if name == "AVIF" and not features.check("avif"):
+        pytest.skip("Pillow was built without AVIF")
+    path = tmp_path / "a.gif"
+    smooth(24, 16).save(path, format=name)
+    assert np.abs(np.asarray(read_image(path)).astype(int) - smooth(24, 16)).mean() < 20
+    assert check_image(path, None, 0).problem == ""
 
 
 def test_damaged_exif_data_says_nothing_about_the_pixels(tmp_path: Path) -> None:

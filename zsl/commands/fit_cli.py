@@ -231,7 +231,12 @@ class RecordRun(SaveConfigCallback):
                 logger.experiment.define_metric(selection.monitor, summary=selection.mode)
         if is_first and trainer.is_global_zero:
             datamodule: MultiLabelDataModule = trainer.datamodule  # type: ignore[attr-defined]
-            record = {"versions": versions(), "data_fingerprint": datamodule.fingerprint}
+            record = {
+                "versions": versions(),
+                # The order of sums depends on it, and so the last digits do.
+                "threads": torch.get_num_threads(),
+                "data_fingerprint": datamodule.fingerprint,
+            }
             write_atomically(folder / "run.json", json.dumps(record, indent=2).encode())
             if trainer.loggers:
                 _point(folder.parent / "latest", folder.name)

@@ -10,6 +10,7 @@ from torch import nn
 
 from zsl.commands.fit_cli import make_run
 from zsl.data import Batch, FeatureWriter, Split
+from zsl.data.seeds import ViewSampler
 from zsl.errors import InputError, require
 
 
@@ -58,8 +59,9 @@ def prepare_features(args: list[str]) -> None:
             transform = datamodule.training_transform if varied else datamodule.evaluation_transform
             images = datamodule.dataset(split, transform)
             writer.begin(split, images, num_views)
-            for _ in range(num_views):
-                trainer.predict(module, datamodule.loader(images), return_predictions=False)
+            for view in range(num_views):
+                loader = datamodule.loader(images, sampler=ViewSampler(images, view))
+                trainer.predict(module, loader, return_predictions=False)
             more = f" in {num_views} views" if varied else ""
             print(f"{split}: {len(images):,} images{more}", flush=True)
     size = sum(path.stat().st_size for path in Path(features).iterdir()) / 1e9

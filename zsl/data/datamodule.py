@@ -21,6 +21,7 @@ from tqdm import tqdm
 from zsl.data.dataset import MultiLabelDataset, Sample, Split
 from zsl.data.feature_store import FeatureDataset, FeatureStore
 from zsl.data.resumable_sampler import ResumableSampler
+from zsl.data.seeds import run_seed
 from zsl.data.transforms import ImageConfig, training_transform
 from zsl.errors import InputError, require
 from zsl.files.class_paths import as_plain_values, class_path
@@ -191,7 +192,7 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
     def _order(self) -> dict[str, Any]:
         """What the order of the training images depends on."""
         return {
-            "seed": int(os.environ.get("PL_GLOBAL_SEED", 0)),
+            "seed": run_seed(),
             "batch_size": self.batch_size,
             "processes": self.trainer.world_size if self.trainer else 1,
             "data": self.fingerprint,
@@ -220,8 +221,6 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
                 )
         self._order = order
         self._num_batches_done = state_dict["num_batches_done"]
-        # A resumed run would otherwise repeat the augmentation of its beginning.
-        torch.manual_seed(torch.initial_seed() + self._num_batches_done)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """The validation images, in the split's order."""
@@ -242,6 +241,8 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
             pin_memory=torch.cuda.is_available(),
+            # A loader draws a seed for its processes: not from the generator of the model.
+            generator=torch.Generator().manual_seed(run_seed()),
             **options,
         )
 

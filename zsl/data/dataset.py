@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 from torchvision.transforms.v2.functional import pil_to_tensor
 
+from zsl.data.seeds import Draw, split_draws
 from zsl.errors import InputError
 from zsl.files.digests import text_digest
 from zsl.files.images import read_image, read_pixels
@@ -79,24 +81,36 @@ class MultiLabelDataset(Dataset[Sample], ABC):
         """Returns uint8 (3, H, W); sides above `min_side` may be reduced to no less than that."""
         return pil_to_tensor(self.image(index))
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, draw: int | Draw) -> Sample:
         """Returns the transformed image, or its tokens, with its target."""
-        batch: Any = self.__getitems__([index])
+        batch: Any = self.__getitems__([draw])
         sample: Any = {name: values[0] for name, values in batch.items()}
-        return sample | {"index": index}
+        return sample | {"index": int(sample["index"])}
 
-    def __getitems__(self, indices: list[int]) -> Batch:
-        """Returns a batch: what a loader asks for, with no tensor per image to collate."""
-        images = [
-            self.transform(self.pixels(index, self.transform.min_side)).permute(1, 2, 0)
-            for index in indices
-        ]
+    def __getitems__(self, draws: Sequence[int | Draw]) -> Batch:
+        """Returns a batch: what a loader asks for, with no tensor per image to collate.
+
+        Args:
+            draws: Positions of the images; with a seed, an image is varied as the seed says, and
+                the generator that others draw from is left as it was.
+        """
+        indices, seeds = split_draws(draws)
+        with torch.random.fork_rng(devices=[], enabled=seeds != [None] * len(seeds)):
+            images = [self._varied(*draw) for draw in zip(indices, seeds, strict=True)]
         return Batch(
             index=torch.tensor(indices),
             # Collated straight into shared memory; channels last, as the backbones want them.
             image=default_collate(images).permute(0, 3, 1, 2),
             target=torch.stack([self.target(index) for index in indices]),
         )
+
+    def _varied(self, index: int, seed: int | None) -> Tensor:
+        """Returns the transformed image (H, W, 3)."""
+        pixels = self.pixels(index, self.transform.min_side)
+        if seed is not None:
+            # Not `torch.manual_seed`, which would set the GPU's generator too.
+            torch.default_generator.manual_seed(seed)
+        return self.transform(pixels).permute(1, 2, 0)
 
 
 class ImageFileDataset(MultiLabelDataset):

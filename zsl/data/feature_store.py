@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from zsl.data.dataset import Batch, MultiLabelDataset, Split
+from zsl.data.seeds import Draw, split_draws
 from zsl.errors import InputError, require
 
 _RECORD = "features.json"
@@ -106,7 +107,7 @@ class FeatureDataset(MultiLabelDataset):
     Args:
         path: float16 (V · N, T, C) as .npy.
         images: The same images themselves.
-        num_views: Number V of views of each image, of which one is drawn each time.
+        num_views: Number V of views of each image, of which the seed of a draw selects one.
     """
 
     def __init__(self, path: Path, images: MultiLabelDataset, num_views: int = 1) -> None:
@@ -131,16 +132,16 @@ class FeatureDataset(MultiLabelDataset):
         """Returns a digest of the images."""
         return self.images.images_fingerprint()
 
-    def __getitems__(self, indices: list[int]) -> Batch:
-        """Reads a batch."""
+    def __getitems__(self, draws: Sequence[int | Draw]) -> Batch:
+        """Reads a batch; the seed of an image says in which view, without one it is the first."""
+        indices, seeds = split_draws(draws)
         # Mapped anew each time: what was read before does not stay in this process's memory.
         stored = np.load(self.path, mmap_mode="r")
-        rows = torch.tensor(indices)
-        if self.num_views > 1:
-            rows = rows + len(self) * torch.randint(self.num_views, rows.shape)
+        views = [(seed or 0) % self.num_views for seed in seeds]
+        rows = np.array(indices) + len(self) * np.array(views)
         return Batch(
             index=torch.tensor(indices),
-            tokens=torch.from_numpy(np.asarray(stored[rows.numpy()])),
+            tokens=torch.from_numpy(np.asarray(stored[rows])),
             target=torch.stack([self.target(index) for index in indices]),
         )
 

@@ -7,10 +7,13 @@ from itertools import islice
 
 from torch.utils.data.distributed import DistributedSampler
 
+from zsl.data.seeds import Draw, seeds
+
 
 class ResumableSampler(DistributedSampler):
     """A random order for each epoch that depends on seed and epoch alone.
 
+    Each image comes with a seed of its own, which depends on these and its position alone.
     Lightning sets the epoch, in a single process too.
 
     Args:
@@ -30,7 +33,9 @@ class ResumableSampler(DistributedSampler):
         self.set_epoch(epoch)
         self.start = start
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[Draw]:
         """Yields the rows of an epoch, from `start` on in the first one."""
         start, self.start = self.start, 0
-        return (self.rows[index] for index in islice(super().__iter__(), start, None))
+        of_image = seeds(len(self.rows), self.seed, self.epoch)
+        indices = islice(super().__iter__(), start, None)
+        return (Draw(self.rows[index], int(of_image[index])) for index in indices)

@@ -18,9 +18,17 @@ from tqdm import tqdm
 from zsl.data.datamodule import MultiLabelDataModule
 from zsl.data.dataset import ImageFileDataset, Split
 from zsl.data.transforms import ImageConfig
-from zsl.errors import InputError, did_you_mean, listing, others, refuse_repeated, require
+from zsl.errors import (
+    InputError,
+    did_you_mean,
+    listing,
+    others,
+    reason_of,
+    refuse_repeated,
+    require,
+)
 from zsl.files.digests import text_digest
-from zsl.files.images import problem_of
+from zsl.files.images import open_image
 from zsl.files.label_lists import report_look_alikes
 from zsl.files.tables import read_table, row_name
 from zsl.labels import Role, Vocabulary
@@ -195,12 +203,12 @@ class TableDataModule(MultiLabelDataModule):
         for row in tqdm(rows, f"checking {split} images", delay=3):
             path = self.root / self.image_paths[row]
             try:
-                with Image.open(path):
+                with open_image(path):
                     pass
             except (FileNotFoundError, NotADirectoryError):
                 missing.append(row)
             except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-                unreadable[row] = problem_of(error)
+                unreadable[row] = reason_of(error)
         problems = []
         if missing:
             path = self.root / self.image_paths[missing[0]]

@@ -14,14 +14,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from zsl.errors import InputError, did_you_mean, require, shorten
+from zsl.files.images import FORMATS
 
 _log = logging.getLogger(__name__)
 
-# Pillow's own list has films (.mpg), PostScript and data files (.h5), which lie among images.
-_SUFFIXES = {
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
-    *(".avif", ".jp2", ".ppm", ".pgm"),
-}
+_SUFFIXES = {suffix for suffixes in FORMATS.values() for suffix in suffixes}
 
 
 def find_images(arguments: Sequence[str]) -> list[Path]:

@@ -1,7 +1,7 @@
 """Image files: reading them for a network or for a person.
 
-Pillow reads all kinds; simplejpeg decodes JPEG, which most are, at a fraction of its size and in a
-fraction of the time.
+Pillow reads those of `FORMATS`; simplejpeg decodes JPEG, which most are, at a fraction of its size
+and in a fraction of the time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,50 @@ from zsl.errors import InputError, reason_of
 from zsl.files.atomic import atomic_path
 from zsl.files.digests import bytes_digest
 
+FORMATS = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "PNG": (".png",),
+    "WEBP": (".webp",),
+    "GIF": (".gif",),
+    "BMP": (".bmp",),
+    "TIFF": (".tif", ".tiff"),
+    "AVIF": (".avif",),
+    "JPEG2000": (".jp2",),
+    "PPM": (".ppm", ".pgm"),
+}
+"""The formats that are read, by Pillow's names, and the suffixes of their files in folders.
+
+Pillow knows more: films (.mpg) and data files (.h5), which lie among images, and PostScript, which
+it has Ghostscript execute.
+"""
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+
+def open_image(file: Path | BytesIO) -> Image.Image:
+    """Opens an image file, by its content whatever its suffix; its pixels are not read yet.
+
+    Raises:
+        UnidentifiedImageError: It is not of one of `FORMATS`; the message says what it is.
+    """
+    Image.init()
+    try:
+        return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
+    except UnidentifiedImageError as error:
+        raise UnidentifiedImageError(_other_format(file)) from error
+
+
+def _other_format(file: Path | BytesIO) -> str:
+    """Says what a file is by its first bytes; nothing else of it is read."""
+    with file.open("rb") if isinstance(file, Path) else BytesIO(file.getvalue()) as opened:
+        prefix = opened.read(32)
+    if prefix[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1"):
+        found = "HEIC"
+    else:
+        # Some of Pillow's checks take it for granted that there are so many.
+        checks = Image.OPEN.items() if len(prefix) == 32 else ()
+        known = [name for name, (_, accept) in checks if accept and accept(prefix)]
+        found = next((name for name in known if name not in FORMATS), "")
+    return f"its format is {found}; expected {', '.join(FORMATS)}" if found else "not an image"
 
 
 def read_image(path: Path) -> Image.Image:
@@ -29,7 +72,7 @@ def read_image(path: Path) -> Image.Image:
         InputError: Pillow can't read it.
     """
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             return to_rgb(image)
     except _UNREADABLE as error:
         raise unreadable(path, error) from error
@@ -75,7 +118,7 @@ def _is_upright(jpeg: bytes) -> bool:
     """Whether it need not be turned; Pillow, which is slower, is asked where it may have to."""
     if b"Exif\0\0" not in jpeg and b"tiff:Orientation" not in jpeg:
         return True
-    with Image.open(BytesIO(jpeg)) as image:
+    with open_image(BytesIO(jpeg)) as image:
         return not _is_turned(image)
 
 
@@ -124,14 +167,9 @@ def _as_8_bits(image: Image.Image) -> np.ndarray:
 def unreadable(path: Path, error: Exception) -> InputError:
     """Returns the error for an image file that can't be read."""
     return InputError(
-        f"The image {path} can't be read ({problem_of(error)}); replace it, or take it out of the "
+        f"The image {path} can't be read ({reason_of(error)}); replace it, or take it out of the "
         "data."
     )
-
-
-def problem_of(error: Exception) -> str:
-    """Says what is wrong with an image file; Pillow's own message names an object in memory."""
-    return "not an image" if isinstance(error, UnidentifiedImageError) else reason_of(error)
 
 
 class ImageCheck(NamedTuple):
@@ -167,10 +205,10 @@ def check_image(path: Path, shrunken: Path | None, side: int) -> ImageCheck:
         return ImageCheck(0, 0, "", False, reason_of(error))
     content = bytes_digest([data])
     try:
-        with Image.open(BytesIO(data)) as opened:
+        with open_image(BytesIO(data)) as opened:
             image = to_rgb(opened)
     except Exception as error:  # Damaged files fail in many ways; none may stop the others.
-        return ImageCheck(stat.st_size, stat.st_mtime_ns, content, False, problem_of(error))
+        return ImageCheck(stat.st_size, stat.st_mtime_ns, content, False, reason_of(error))
     if shrunken is not None:
         with atomic_path(shrunken) as temporary:
             small = image.resize((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)

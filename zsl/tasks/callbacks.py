@@ -1,4 +1,4 @@
-"""The checkpoints that a run keeps: the best one, and the last one, for a resume."""
+"""The checkpoints that a run keeps, the best and the last, and what a resume draws."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
+import torch
+from pytorch_lightning.callbacks import Callback, Checkpoint, ModelCheckpoint
 
+from zsl.data.seeds import run_seed, seeds
 from zsl.errors import InputError, did_you_mean, require
 from zsl.files.atomic import atomic_path
 
@@ -106,3 +108,28 @@ class LastCheckpoint(Checkpoint):
         is_last = progress["processed"] >= trainer.num_training_batches
         if not is_last and (path := self._save(trainer)):
             _log.info("Stopped at step %d; resume with --ckpt_path %s", trainer.global_step, path)
+
+
+class StepSeeds(Callback):
+    """Seeds what the model draws in a training step, such as dropout, by the number of the step.
+
+    So it depends on the run's seed and the step alone, and a resumed run draws what the unbroken
+    one would have drawn.
+    """
+
+    def __init__(self) -> None:
+        self.seed = run_seed()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The seed, which a resumed run takes over."""
+        return {"seed": self.seed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes it over."""
+        self.seed = state_dict["seed"]
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Seeds the generators of all devices, otherwise in each process."""
+        done = trainer.fit_loop.epoch_loop.batch_progress.total.state_dict()["processed"]
+        (seed,) = seeds(1, self.seed, done, trainer.global_rank)
+        torch.manual_seed(int(seed))

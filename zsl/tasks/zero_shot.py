@@ -29,6 +29,7 @@ from zsl.models import (
     TaggerNetwork,
     TimmBackboneConfig,
 )
+from zsl.tasks.callbacks import StepSeeds
 from zsl.tasks.optimization import OptimizationConfig, schedule_steps
 
 PARTS: dict[str, Any] = {
@@ -235,8 +236,8 @@ class ZeroShotTask(pl.LightningModule):
         return self.optimization.configure(trained, steps)
 
     def configure_callbacks(self) -> list[Callback]:
-        """The callbacks of `optimization`."""
-        return self.optimization.callbacks()
+        """The callbacks of `optimization`, and the seeds of the steps."""
+        return [*self.optimization.callbacks(), StepSeeds()]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what makes the checkpoint self-contained."""

@@ -1,0 +1,59 @@
+"""What is drawn in training depends on the run's seed and on what it is drawn for, alone.
+
+So neither the number of processes that load images nor a stop and a resume changes it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from torch.utils.data import Dataset, Sampler
+
+
+class Draw(NamedTuple):
+    """An image of a split, as a sampler yields it where images are varied."""
+
+    position: int
+    """In the split."""
+    seed: int
+    """The seed of how it is varied, below 2**32."""
+
+
+def run_seed() -> int:
+    """Returns the seed of `pl.seed_everything`, or 0."""
+    return int(os.environ.get("PL_GLOBAL_SEED", 0))
+
+
+def seeds(count: int, *key: int) -> np.ndarray:
+    """Returns uint32 (count,): seeds that the numbers of the key make, unlike those of others."""
+    return np.random.SeedSequence(key).generate_state(count)
+
+
+class ViewSampler(Sampler[Draw]):
+    """All images in order, to be varied as in one epoch of a training.
+
+    Args:
+        dataset: What is sampled.
+        epoch: Number of the epoch, and so of the view.
+    """
+
+    def __init__(self, dataset: Dataset, epoch: int) -> None:
+        self.size = len(dataset)  # type: ignore[arg-type]
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return self.size
+
+    def __iter__(self) -> Iterator[Draw]:
+        """Yields the images with their seeds."""
+        return map(Draw, range(self.size), seeds(self.size, run_seed(), self.epoch).tolist())
+
+
+def split_draws(draws: Sequence[int | Draw]) -> tuple[list[int], list[int | None]]:
+    """Returns positions and seeds; a mere position has none."""
+    pairs = [draw if isinstance(draw, Draw) else (draw, None) for draw in draws]
+    return [position for position, _ in pairs], [seed for _, seed in pairs]
