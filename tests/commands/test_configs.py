@@ -53,10 +53,8 @@ def test_a_config_fits_stops_resumes_and_evaluates(
     Interrupt.trained = []
     with pytest.raises(SystemExit):
         fit([*arguments, *interrupt(3, "after")])
-    name = config.removesuffix(".yaml")
-    run = in_tmp_path / "runs" / name / "latest"
-    last = f"--ckpt_path=runs/{name}/latest/checkpoints/last.ckpt"
-    assert fit([*arguments, *interrupt(-1, "never"), last]) == 0
+    run = in_tmp_path / "runs" / config.removesuffix(".yaml") / "latest"
+    assert fit([*arguments, *interrupt(-1, "never"), "--ckpt_path=last"]) == 0
     for epoch in range(2):  # No image twice; an incomplete batch is dropped.
         images = [image for at, image in Interrupt.trained if at == epoch]
         assert len(images) == len(set(images)) >= 16

@@ -265,6 +265,11 @@ def test_wandb_overlay_logs_offline_beside_the_csv(monkeypatch: pytest.MonkeyPat
         (["--data.batch_size=0"], "batch_size is 0; expected 1 or more."),
         (["--trainer.accelerator=abacus"], "trainer: You selected an invalid accelerator"),
         (["--ckpt_path=none.ckpt"], "none.ckpt does not exist"),
+        (["--ckpt_path=best"], "best does not exist"),
+        (["--ckpt_path="], "--ckpt_path is empty"),
+        (["--ckpt_path=last"], "there is no */checkpoints/last.ckpt in runs/shapes; leave it out"),
+        (["--ckpt_path=last", "--trainer.logger=false"], "trainer.logger does not tell"),
+        (["--ckpt_path=last", "--trainer.max_epochs=0"], "so no run can be resumed"),
         (["--checkpoint.monitor=null"], "checkpoint.monitor is not set"),
     ],
 )

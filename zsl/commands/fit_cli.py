@@ -59,7 +59,10 @@ def fit_parser() -> LightningArgumentParser:
     parser.add_argument("-c", "--config", action="config", help="A config; see --help.")
     parser.add_argument("--seed_everything", type=int, default=0, help="Seed of all random draws.")
     parser.add_argument(
-        "--ckpt_path", type=str | None, help="Resume the run of this checkpoint, as it was set up."
+        "--ckpt_path",
+        type=str | None,
+        help="Resume the run of this checkpoint, as it was set up; the word last takes the newest "
+        "last.ckpt of the runs with this NAME.",
     )
     parser.add_argument(
         "--run_folder",
@@ -103,7 +106,7 @@ def _parse(parser: LightningArgumentParser, args: list[str]) -> Namespace:
         if config.ckpt_path is None:
             return config
         # A path through `latest` would lead into this run as soon as it has begun.
-        config.ckpt_path = str(Path(config.ckpt_path).resolve())
+        config.ckpt_path = str(_checkpoint_to_resume(config).resolve())
         found = read_checkpoint(config.ckpt_path).settings
         settings = {name: part for name, part in found.items() if name in PARTS}
         for name, part in settings.items():
@@ -113,6 +116,49 @@ def _parse(parser: LightningArgumentParser, args: list[str]) -> Namespace:
         return parser.parse_object({"model": settings}, namespace=config)
     except (ArgumentError, UnicodeDecodeError) as error:
         raise InputError(explain(str(error), _known_names(parser))) from error
+
+
+def _checkpoint_to_resume(config: Namespace) -> Path:
+    """Returns the path that `ckpt_path` is; for the word `last` the newest of the run's NAME."""
+    require(
+        config.trainer.max_epochs != 0,
+        "trainer.max_epochs is 0, which keeps the model as it was made, so no run can be resumed; "
+        "leave --ckpt_path out, or test the checkpoint with python -m zsl.evaluate.",
+    )
+    require(config.ckpt_path != "", "--ckpt_path is empty; name a .ckpt file of zsl.fit, or last.")
+    path = Path(config.ckpt_path)
+    if config.ckpt_path != "last" or path.is_file():
+        return path
+    runs = _runs_folder(config)
+    checkpoints = list(runs.glob("*/checkpoints/last.ckpt")) if runs else []
+    if not checkpoints:
+        raise InputError(
+            f"--ckpt_path last finds no run to resume: there is no */checkpoints/last.ckpt in "
+            f"{runs or 'the folder of the runs, which trainer.logger does not tell'}; leave it out "
+            "to train from the start, or name the .ckpt file."
+        )
+    newest = max(checkpoints, key=lambda path: path.stat().st_mtime)
+    _log.info("Resuming %s", newest.resolve())
+    return newest
+
+
+def _runs_folder(config: Namespace) -> Path | None:
+    """Returns `runs/NAME`, if the logger is one that makes such a folder."""
+    if config.run_folder:
+        return Path(config.run_folder).parent
+    logger = _first_logger(config)
+    if not _makes_folder(logger):
+        return None
+    return Path(logger.init_args.save_dir, logger.init_args.name or "")
+
+
+def _first_logger(config: Namespace) -> Any:
+    loggers = config.trainer.logger
+    return loggers[0] if isinstance(loggers, list) and loggers else loggers
+
+
+def _makes_folder(logger: Any) -> bool:
+    return str(getattr(logger, "class_path", logger)).endswith("CSVLogger")
 
 
 def _check_groups(config: Namespace, defaults: Namespace, prefix: str = "") -> None:
@@ -186,12 +232,10 @@ def _instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:
 def _logging_to(folder: str, config: Namespace) -> Namespace:
     """Returns a config whose first logger makes this folder."""
     config, path = config.clone(), Path(folder)
-    loggers = config.trainer.logger
-    first = loggers[0] if isinstance(loggers, list) and loggers else loggers
-    kind = getattr(first, "class_path", first)
+    first = _first_logger(config)
     require(
-        str(kind).endswith("CSVLogger"),
-        f"trainer.logger begins with {kind}; expected a CSVLogger first, as in shapes.yaml, for it "
+        _makes_folder(first),
+        f"trainer.logger begins with {getattr(first, 'class_path', first)}; expected a CSVLogger first, as in shapes.yaml, for it "
         f"makes the folder {folder}.",
     )
     first.init_args.save_dir = str(path.parent.parent)
