@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.data.test_table import edit
+from tests.fakes.weights import write_weights
 from zsl.commands.evaluate import main as evaluate
 from zsl.commands.fit import main as fit
 from zsl.commands.prepare import main as prepare
@@ -17,17 +18,14 @@ from zsl.errors import InputError
 
 TINY = ["--config=table.yaml", "--config=data/features.yaml", "--data.batch_size=8"]
 TINY += ["--data.images.size=32", "--model.backbone.name=test_resnet", "--model.backbone.stride=16"]
-TINY += [
-    "--model.backbone.weights=null",
-    "--model.head.embed_dim=16",
-    "--model.head.feedforward_dim=16",
-]
+TINY += ["--model.head.embed_dim=16", "--model.head.feedforward_dim=16"]
 TINY += ["--trainer.max_epochs=2", "--trainer.accelerator=cpu", "--data.num_workers=0"]
 
 
 @pytest.fixture
 def tiny(table_root: Path, in_tmp_path: Path) -> list[str]:
-    return [*TINY, f"--data.root={table_root}"]
+    weights = write_weights(in_tmp_path.parent / "weights.pt")
+    return [*TINY, f"--model.backbone.weights={weights}", f"--data.root={table_root}"]
 
 
 def last_metrics(version: int) -> tuple[str, dict[str, float]]:

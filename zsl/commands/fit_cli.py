@@ -197,6 +197,12 @@ def make_run(args: list[str]) -> Run:
     # The folder is not saved: the config, run again, should not write into this run's.
     folder = config.pop("run_folder")
     made = _instantiate(parser, _logging_to(folder, config) if folder else config)
+    backbone = made.model.backbone
+    require(
+        not (backbone.frozen and backbone.is_random) or config.ckpt_path is not None,
+        "model.backbone.frozen is true, but model.backbone.weights is null: a backbone of random "
+        "weights would never be trained; set weights (pretrained, or a file), or frozen false.",
+    )
     report = Report()
     callbacks = made.trainer.callbacks or []
     callbacks = [*(callbacks if isinstance(callbacks, list) else [callbacks])]
@@ -235,8 +241,8 @@ def _logging_to(folder: str, config: Namespace) -> Namespace:
     first = _first_logger(config)
     require(
         _makes_folder(first),
-        f"trainer.logger begins with {getattr(first, 'class_path', first)}; expected a CSVLogger first, as in shapes.yaml, for it "
-        f"makes the folder {folder}.",
+        f"trainer.logger begins with {getattr(first, 'class_path', first)}; expected a CSVLogger "
+        f"first, as in shapes.yaml, for it makes the folder {folder}.",
     )
     first.init_args.save_dir = str(path.parent.parent)
     first.init_args.name, first.init_args.version = path.parent.name, path.name
