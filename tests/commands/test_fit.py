@@ -13,6 +13,7 @@ import torch
 import yaml
 from PIL import Image
 
+from tests.data.test_table import cut_off_as_tiff
 from zsl.commands.configs import find_config, shipped_configs, shipped_names
 from zsl.commands.evaluate import main as evaluate
 from zsl.commands.fit import main as fit
@@ -348,7 +349,7 @@ def test_an_unreadable_image_ends_the_run_in_one_sentence(
     table_root: Path, capsys: pytest.CaptureFixture[str], num_workers: int
 ) -> None:
     path = table_root / "images" / "0.png"
-    path.write_bytes(path.read_bytes()[:70])
+    cut_off_as_tiff(path)
     data = [f"--data.root={table_root}", f"--data.num_workers={num_workers}"]
     size = "--data.images.size=32"
     assert fit(["--config=table.yaml", *data, size, *TINY_MODEL, *QUICK, UNFROZEN]) == 2

@@ -72,12 +72,12 @@ def test_the_store_holds_the_tokens_in_float16(tiny: list[str]) -> None:
 def test_other_features_than_the_configs_are_refused(
     tiny: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    store = "--data.features=store"
+    store, other = "--data.features=store", write_weights(Path("other.pt"), seed=1)
     assert prepare(["features", *tiny, store]) == 0
     for change, message in (
         ("--model.backbone.stride=8", "was made with stride 16, but the model has stride 8"),
         ("--data.images.size=48", "was made with image_size 32, but the model has image_size 48"),
-        ("--seed_everything=1", "was made with weights "),
+        (f"--model.backbone.weights={other}", "was made with weights "),
         ("--model.backbone.frozen=false", "tokens of a frozen backbone"),
         (
             "--data.images.horizontal_flip=true",

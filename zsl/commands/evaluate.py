@@ -77,7 +77,7 @@ def evaluate(args: list[str]) -> None:
     from zsl.evaluation.assessment import assess
     from zsl.evaluation.report import write_evaluation
     from zsl.evaluation.scoring import score_checkpoint
-    from zsl.files.checkpoints import check_is_checkpoint
+    from zsl.files.checkpoints import check_are_checkpoints
     from zsl.metrics import Protocol
     from zsl.metrics.bootstrap import Bootstrap
 
@@ -89,8 +89,7 @@ def evaluate(args: list[str]) -> None:
         value = options[name]
         require(value >= 0, f"--{name} is {value}; expected 0 or more.")
     paths = [Path(path) for path in options.checkpoint]
-    for path in paths:
-        check_is_checkpoint(path)
+    check_are_checkpoints(paths)
     names = short_names(paths)
     output = Path(options.output or _default_output(paths))
     # Made before the test, which would be lost if its results could not be written.

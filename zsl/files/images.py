@@ -19,6 +19,7 @@ from zsl.errors import InputError, reason_of
 from zsl.files.atomic import atomic_path
 from zsl.files.digests import bytes_digest
 
+_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
@@ -132,6 +133,25 @@ def unreadable(path: Path, error: Exception) -> InputError:
 def problem_of(error: Exception) -> str:
     """Says what is wrong with an image file; Pillow's own message names an object in memory."""
     return "not an image" if isinstance(error, UnidentifiedImageError) else reason_of(error)
+
+
+def check_ends(path: Path) -> None:
+    """Opens an image file; reads it whole only if it does not end as its format does.
+
+    Raises:
+        OSError: It is missing, not an image, or cut off, as after a broken download; other
+            exceptions of Pillow's, too.
+    """
+    with Image.open(path) as image:
+        size = path.stat().st_size
+        end = _ENDS.get(image.format or "")
+        with path.open("rb") as file:
+            head = file.read(8)
+            file.seek(max(0, size - 4096))
+            tail = file.read()
+        is_short = image.format == "WEBP" and int.from_bytes(head[4:], "little") + 8 > size
+        if is_short or (end and end not in tail):
+            image.load()
 
 
 class ImageCheck(NamedTuple):
