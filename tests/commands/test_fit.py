@@ -324,6 +324,27 @@ def test_a_monitor_that_is_not_measured_is_refused_before_the_training(
     assert "train/loss" not in captured.out
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--trainer.max_epochs=-1", "--trainer.max_time=00:00:01:00"], "no end that is known in"),
+        (["--trainer.precision=bf16-true"], "expected bf16-mixed, or 32-true"),
+        (["--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=val/x"], "log 'val/x'"),
+    ],
+)
+def test_a_refused_run_leaves_nothing(
+    in_tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert fit_shapes(*arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not list(in_tmp_path.iterdir())
+    (in_tmp_path / "runs/shapes/version_0").mkdir(parents=True)
+    (in_tmp_path / "runs/shapes/latest").symlink_to("version_0")
+    assert fit_shapes(*arguments) == 2
+    assert (in_tmp_path / "runs/shapes/latest").readlink() == Path("version_0")
+    assert [path.name for path in (in_tmp_path / "runs").rglob("version_*")] == ["version_0"]
+
+
 def test_configs_merge_inside_of_groups(in_tmp_path: Path) -> None:
     Path("overlay.yaml").write_text(
         "data: {init_args: {images: {cutout: 0.5}}}\n"

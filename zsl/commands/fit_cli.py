@@ -7,6 +7,7 @@ import logging
 import os
 import re
 from argparse import ArgumentError
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,13 @@ import torch
 from jsonargparse import ArgumentParser, Namespace
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.cli import LightningArgumentParser, SaveConfigCallback
-from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers import CSVLogger, WandbLogger
 
 from zsl.commands.configs import resolve_configs, yaml_value
 from zsl.commands.help import USAGE, all_arguments
 from zsl.commands.messages import explain
 from zsl.data import MultiLabelDataModule
-from zsl.errors import InputError, require
+from zsl.errors import InputError, did_you_mean, require
 from zsl.evaluation.callback import Report
 from zsl.files.atomic import write_atomically
 from zsl.files.checkpoints import read_checkpoint
@@ -45,6 +46,7 @@ class Run:
     trainer: pl.Trainer
     best: BestCheckpoint
     report: Report
+    record: RecordRun
 
 
 def fit_parser() -> LightningArgumentParser:
@@ -207,10 +209,29 @@ def make_run(args: list[str]) -> Run:
     callbacks = made.trainer.callbacks or []
     callbacks = [*(callbacks if isinstance(callbacks, list) else [callbacks])]
     callbacks += [made.checkpoint, made.last_checkpoint, report]
+    record = RecordRun(parser, config)
     if not config.trainer.fast_dev_run:
-        callbacks.append(RecordRun(parser, config))
+        callbacks.append(record)
+    _check_monitors(callbacks, made.model.logged_names)
     trainer = _make_trainer({**vars(made.trainer), "callbacks": callbacks})
-    return Run(config, made.data, made.model, trainer, made.checkpoint, report)
+    return Run(config, made.data, made.model, trainer, made.checkpoint, report, record)
+
+
+def _check_monitors(callbacks: list[Any], logged: list[str]) -> None:
+    """Refuses a monitor that is not measured; callbacks of one's own may log more."""
+    if not all(
+        type(part).__module__.startswith(("pytorch_lightning.", "zsl.")) for part in callbacks
+    ):
+        return
+    for callback in callbacks:
+        monitor = getattr(callback, "monitor", None)
+        is_best = isinstance(callback, BestCheckpoint)
+        where = "checkpoint" if is_best else type(callback).__name__
+        names = [name for name in logged if name.startswith("val/")] if is_best else logged
+        require(
+            monitor is None or monitor in names,
+            f"{where}: the validation does not log {monitor!r}.{did_you_mean(str(monitor), names)}",
+        )
 
 
 def labels_of(args: list[str]) -> tuple[Vocabulary, LabelEncoder]:
@@ -254,9 +275,15 @@ def _make_trainer(arguments: dict[str, Any]) -> pl.Trainer:
     if arguments["precision"] is None and _has_bf16(arguments["accelerator"]):
         arguments["precision"] = "bf16-mixed"
     try:
-        return pl.Trainer(**arguments)
-    except (MisconfigurationException, TypeError, ValueError) as error:
+        trainer = pl.Trainer(**arguments)
+    except (ImportError, MisconfigurationException, TypeError, ValueError) as error:
         raise InputError(f"trainer: {error}") from error
+    require(
+        trainer.precision not in ("16-true", "bf16-true"),
+        f"trainer.precision is {trainer.precision}, which would round weights and label vectors; "
+        f"expected {str(trainer.precision).replace('true', 'mixed')}, or 32-true.",
+    )
+    return trainer
 
 
 def _has_bf16(accelerator: Any) -> bool:
@@ -270,10 +297,38 @@ def _has_bf16(accelerator: Any) -> bool:
 class RecordRun(SaveConfigCallback):
     """Writes `config.yaml` and `run.json` when a run starts; `latest` then points to the run."""
 
+    has_begun = False
+    earlier: str | None = None
+    """What `latest` pointed to before."""
+
+    def undo(self, trainer: pl.Trainer) -> None:
+        """Removes what a run that was refused has written, unless it has a checkpoint.
+
+        Nothing is removed but what a run writes before its first checkpoint.
+        """
+        first = trainer.loggers[0] if trainer.loggers else None
+        if not trainer.is_global_zero or not isinstance(first, CSVLogger):
+            return
+        folder = Path(first.log_dir)
+        if any(folder.rglob("*.ckpt")):
+            return
+        names = ("config.yaml", "run.json", "hparams.yaml", "metrics.csv")
+        for name in names if self.has_begun else ():
+            (folder / name).unlink(missing_ok=True)
+        link = folder.parent / "latest"
+        if self.has_begun and link.is_symlink() and os.readlink(link) == folder.name:
+            link.unlink()
+            if self.earlier:
+                _point(link, self.earlier)
+        for empty in (folder / "checkpoints", folder, *folder.parents[:2]):
+            with suppress(OSError):  # It is not there, or not empty.
+                empty.rmdir()
+
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Writes the config, then the record, once."""
         is_first = not self.already_saved
         super().setup(trainer, pl_module, stage)
+        self.has_begun = True
         # The folder is broadcast: every process has to read `trainer.log_dir`.
         folder = Path(trainer.log_dir or ".")
         for logger in trainer.loggers:
@@ -286,7 +341,9 @@ class RecordRun(SaveConfigCallback):
             record = {"versions": versions(), "data_fingerprint": datamodule.fingerprint}
             write_atomically(folder / "run.json", json.dumps(record, indent=2).encode())
             if trainer.loggers:
-                _point(folder.parent / "latest", folder.name)
+                link = folder.parent / "latest"
+                self.earlier = os.readlink(link) if link.is_symlink() else None
+                _point(link, folder.name)
 
 
 def _point(link: Path, target: str) -> None:
