@@ -14,6 +14,7 @@ from nbformat.v4 import new_code_cell
 from tests.commands.test_fit import QUICK, TINY_MODEL, read_csv
 from tests.fakes.checkpoints import write_checkpoint
 from tests.fakes.table import write_table_dataset
+from tests.fakes.weights import write_weights
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -110,12 +111,14 @@ def test_bring_your_own_data(tmp_path: Path) -> None:
     (write_table_dataset(tmp_path / "photos", 60) / "labels.csv").rename(
         tmp_path / "photos" / "tags.csv"
     )
+    weights = f"--model.backbone.weights={write_weights(tmp_path / 'weights.pt')}"
+    sizes = [weights, "--data.images.size=32", "--data.num_workers=0"]
     cells = execute(
         "bring_your_own_data",
         tmp_path,
         {
             "LEAST": 2,
-            "ARGUMENTS": [*TINY_MODEL, *QUICK, "--data.images.size=32", "--data.num_workers=0"],
+            "ARGUMENTS": [*TINY_MODEL, *QUICK, *sizes],
             "WORDS": ["pink", "a red ball"],
         },
     )

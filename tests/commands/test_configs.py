@@ -11,6 +11,7 @@ import torch
 from tests.fakes.encoders import write_clip, write_glove
 from tests.fakes.nuswide import NAMES, FakeNUSWide
 from tests.fakes.table import write_table_dataset
+from tests.fakes.weights import write_weights
 from tests.tasks.test_callbacks import Interrupt, interrupt
 from zsl.commands.configs import shipped_names
 from zsl.commands.evaluate import main as evaluate
@@ -19,11 +20,7 @@ from zsl.commands.fit_cli import parse_config
 from zsl.labels import QueryAugmentationConfig
 
 CONFIGS = [name for name in shipped_names() if "/" not in name]
-TINY = [
-    "--model.head.embed_dim=16",
-    "--model.head.feedforward_dim=16",
-    "--model.backbone.weights=null",
-]
+TINY = ["--model.head.embed_dim=16", "--model.head.feedforward_dim=16"]
 TINY += ["--data.batch_size=4", "--data.num_workers=0", "--trainer.accelerator=cpu"]
 TINY += ["--trainer.max_epochs=2"]
 
@@ -32,6 +29,7 @@ def miniature(config: str, folder: Path) -> list[str]:
     """Arguments that run a config on data made for it, with a tiny model of the same kind."""
     convolutional = [
         "--model.backbone.name=test_resnet",
+        f"--model.backbone.weights={write_weights(folder / 'weights.pt')}",
         "--model.backbone.stride=16",
         "--data.images.size=32",
     ]
@@ -43,7 +41,8 @@ def miniature(config: str, folder: Path) -> list[str]:
     root = FakeNUSWide(folder / "nuswide").write_official().root
     split = ["--data.val_fraction=0.2", "--data.held_out_fraction=0.2", f"--data.root={root}"]
     if config == "nuswide_clip.yaml":
-        transformer = ["--model.backbone.name=test_vit", "--data.images.size=160"]
+        transformer = ["--model.backbone.name=test_vit", "--model.backbone.weights=null"]
+        transformer += ["--data.images.size=160"]
         return [*transformer, *split, f"--model.encoder.model={write_clip(folder / 'clip')}"]
     glove = write_glove(folder / "glove.txt", NAMES)
     return [*convolutional, *split, f"--model.encoder.source={glove}"]
@@ -57,10 +56,8 @@ def test_a_config_fits_stops_resumes_and_evaluates(
     Interrupt.trained = []
     with pytest.raises(SystemExit):
         fit([*arguments, *interrupt(3, "after")])
-    name = config.removesuffix(".yaml")
-    run = in_tmp_path / "runs" / name / "latest"
-    last = f"--ckpt_path=runs/{name}/latest/checkpoints/last.ckpt"
-    assert fit([*arguments, *interrupt(-1, "never"), last]) == 0
+    run = in_tmp_path / "runs" / config.removesuffix(".yaml") / "latest"
+    assert fit([*arguments, *interrupt(-1, "never"), "--ckpt_path=last"]) == 0
     for epoch in range(2):  # No image twice; an incomplete batch is dropped.
         images = [image for at, image in Interrupt.trained if at == epoch]
         assert len(images) == len(set(images)) >= 16

@@ -13,6 +13,7 @@ import torch
 import yaml
 from PIL import Image
 
+from tests.data.test_table import cut_off_as_tiff
 from zsl.commands.configs import find_config, shipped_configs, shipped_names
 from zsl.commands.evaluate import main as evaluate
 from zsl.commands.fit import main as fit
@@ -28,6 +29,8 @@ TINY_MODEL = [
     "--model.head.feedforward_dim=16",
 ]
 QUICK = ["--trainer.max_epochs=1", "--trainer.accelerator=cpu"]
+UNFROZEN = "--model.backbone.frozen=false"
+"""In table.yaml: a frozen backbone needs weights."""
 TINY_SHAPES = [
     "--data.num_train=16",
     "--data.num_val=8",
@@ -94,7 +97,7 @@ def test_evaluate_gives_the_same_numbers_from_the_checkpoint_alone(
     in_tmp_path: Path, table_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--config=table.yaml", f"--data.root={table_root}", "--data.num_workers=0"]
-    assert fit([*arguments, "--data.images.size=32", *TINY_MODEL, *QUICK]) == 0
+    assert fit([*arguments, "--data.images.size=32", *TINY_MODEL, *QUICK, UNFROZEN]) == 0
     run = in_tmp_path / "runs" / "table" / "version_0"
     expected = json.loads((run / "results.json").read_text())
     fitted_lines = capsys.readouterr().out.split("Test on")[1].split("Report")[0].splitlines()
@@ -218,7 +221,7 @@ def test_the_photographs_of_the_readme(in_tmp_path: Path) -> None:
     (photos / "labels.csv").write_text("\n".join(labels))
     (photos / "classes.csv").write_text("\n".join(classes))
     arguments = ["--config=table.yaml", "--data.root=photos", "--data.num_workers=0"]
-    assert fit([*arguments, "--data.images.size=32", *TINY_MODEL, *QUICK]) == 0
+    assert fit([*arguments, "--data.images.size=32", *TINY_MODEL, *QUICK, UNFROZEN]) == 0
     assert Path("runs/table/latest/report/predictions.png").is_file()
 
 
@@ -267,6 +270,15 @@ def test_wandb_overlay_logs_offline_beside_the_csv(monkeypatch: pytest.MonkeyPat
         (["--data.batch_size=0"], "batch_size is 0; expected 1 or more."),
         (["--trainer.accelerator=abacus"], "trainer: You selected an invalid accelerator"),
         (["--ckpt_path=none.ckpt"], "none.ckpt does not exist"),
+        (["--ckpt_path=best"], "best does not exist"),
+        (["--ckpt_path="], "--ckpt_path is empty"),
+        (["--ckpt_path=last"], "there is no */checkpoints/last.ckpt in runs/shapes; leave it out"),
+        (["--ckpt_path=last", "--trainer.logger=false"], "trainer.logger does not tell"),
+        (["--ckpt_path=last", "--trainer.max_epochs=0"], "so no run can be resumed"),
+        (
+            ["--model.backbone.weights=null", "--model.backbone.frozen=true"],
+            "frozen is true, but model.backbone.weights is null",
+        ),
         (["--checkpoint.monitor=null"], "checkpoint.monitor is not set"),
     ],
 )
@@ -314,6 +326,27 @@ def test_a_monitor_that_is_not_measured_is_refused_before_the_training(
     assert "train/loss" not in captured.out
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--trainer.max_epochs=-1", "--trainer.max_time=00:00:01:00"], "no end that is known in"),
+        (["--trainer.precision=bf16-true"], "expected bf16-mixed, or 32-true"),
+        (["--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=val/x"], "log 'val/x'"),
+    ],
+)
+def test_a_refused_run_leaves_nothing(
+    in_tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert fit_shapes(*arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not list(in_tmp_path.iterdir())
+    (in_tmp_path / "runs/shapes/version_0").mkdir(parents=True)
+    (in_tmp_path / "runs/shapes/latest").symlink_to("version_0")
+    assert fit_shapes(*arguments) == 2
+    assert (in_tmp_path / "runs/shapes/latest").readlink() == Path("version_0")
+    assert [path.name for path in (in_tmp_path / "runs").rglob("version_*")] == ["version_0"]
+
+
 def test_configs_merge_inside_of_groups(in_tmp_path: Path) -> None:
     Path("overlay.yaml").write_text(
         "data: {init_args: {images: {cutout: 0.5}}}\n"
@@ -339,10 +372,10 @@ def test_an_unreadable_image_ends_the_run_in_one_sentence(
     table_root: Path, capsys: pytest.CaptureFixture[str], num_workers: int
 ) -> None:
     path = table_root / "images" / "0.png"
-    path.write_bytes(path.read_bytes()[:70])
+    cut_off_as_tiff(path)
     data = [f"--data.root={table_root}", f"--data.num_workers={num_workers}"]
     size = "--data.images.size=32"
-    assert fit(["--config=table.yaml", *data, size, *TINY_MODEL, *QUICK]) == 2
+    assert fit(["--config=table.yaml", *data, size, *TINY_MODEL, *QUICK, UNFROZEN]) == 2
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     assert len(error) == 1
     assert f"The image {path} can't be read" in error[0]

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.data.test_table import edit
+from tests.fakes.weights import write_weights
 from zsl.commands.evaluate import main as evaluate
 from zsl.commands.fit import main as fit
 from zsl.commands.prepare import main as prepare
@@ -18,17 +19,14 @@ from zsl.errors import InputError
 
 TINY = ["--config=table.yaml", "--config=data/features.yaml", "--data.batch_size=8"]
 TINY += ["--data.images.size=32", "--model.backbone.name=test_resnet", "--model.backbone.stride=16"]
-TINY += [
-    "--model.backbone.weights=null",
-    "--model.head.embed_dim=16",
-    "--model.head.feedforward_dim=16",
-]
+TINY += ["--model.head.embed_dim=16", "--model.head.feedforward_dim=16"]
 TINY += ["--trainer.max_epochs=2", "--trainer.accelerator=cpu", "--data.num_workers=0"]
 
 
 @pytest.fixture
 def tiny(table_root: Path, in_tmp_path: Path) -> list[str]:
-    return [*TINY, f"--data.root={table_root}"]
+    weights = write_weights(in_tmp_path.parent / "weights.pt")
+    return [*TINY, f"--model.backbone.weights={weights}", f"--data.root={table_root}"]
 
 
 def last_metrics(version: int) -> tuple[str, dict[str, float]]:
@@ -75,12 +73,12 @@ def test_the_store_holds_the_tokens_in_float16(tiny: list[str]) -> None:
 def test_other_features_than_the_configs_are_refused(
     tiny: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    store = "--data.features=store"
+    store, other = "--data.features=store", write_weights(Path("other.pt"), seed=1)
     assert prepare(["features", *tiny, store]) == 0
     for change, message in (
         ("--model.backbone.stride=8", "was made with stride 16, but the model has stride 8"),
         ("--data.images.size=48", "was made with image_size 32, but the model has image_size 48"),
-        ("--seed_everything=1", "was made with weights "),
+        (f"--model.backbone.weights={other}", "was made with weights "),
         ("--model.backbone.frozen=false", "tokens of a frozen backbone"),
         (
             "--data.images.horizontal_flip=true",

@@ -145,6 +145,62 @@ def test_all_unknown_labels_are_named_at_once(table_root: Path) -> None:
         TableDataModule(str(table_root))
 
 
+def test_all_wrong_rows_are_named_at_once(table_root: Path) -> None:
+    for file, old, new, message in (
+        (
+            "labels.csv",
+            ",test",
+            ",tset",
+            r"line 5: .* 'tset'.*with 9 more: 'labels.csv, line 9 \(t",
+        ),
+        ("labels.csv", "images/39.png", "", r"line 41: the image path is empty\.$"),
+        (
+            "labels.csv",
+            "|",
+            "||",
+            r"line 2: an empty label in .* So it is with 39 more: 'labels.csv",
+        ),
+        (
+            "labels.csv",
+            "|",
+            ",",
+            r"line 2 has 4 cells.* So it is with 39 more: 'labels.csv, line 3'",
+        ),
+        (
+            "classes.csv",
+            ",seen",
+            ",sene",
+            r"'red' has the role 'sene'.* 3 more: 'green \(sene\)', '",
+        ),
+    ):
+        path = table_root / file
+        whole = path.read_text()
+        path.write_text(whole.replace(old, new))
+        with pytest.raises(InputError, match=message):
+            TableDataModule(str(table_root))
+        path.write_text(whole)
+
+
+def test_all_cut_off_images_are_named_before_the_training(table_root: Path) -> None:
+    images = table_root / "images"
+    for number, suffix in enumerate(("png", "jpg", "webp")):
+        with Image.open(images / f"{number}.png") as image:
+            image.resize((200, 200)).save(images / "whole", {"jpg": "jpeg"}.get(suffix, suffix))
+        whole = (images / "whole").read_bytes()
+        (images / f"{number}.png").write_bytes(whole[:-30])
+    data = TableDataModule(str(table_root), images=ImageConfig(16))
+    of_val = r"1 of 10 val images can't be read"
+    with pytest.raises(InputError, match=rf"2 of 20 train images .*0.png', 'images/1.*{of_val}"):
+        data.setup("fit")
+
+
+def cut_off_as_tiff(path: Path) -> None:
+    """Leaves a header that says nothing of the loss."""
+    with Image.open(path) as image:
+        image.save(path, "tiff")
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
 @pytest.mark.parametrize("spelling", ["./images/0.png", "images//0.png", "images/../images/0.png"])
 def test_an_image_is_the_same_however_its_path_is_written(table_root: Path, spelling: str) -> None:
     fingerprint = TableDataModule(str(table_root)).fingerprint
@@ -209,9 +265,11 @@ def test_selection_needs_images_of_held_out_labels(table_root: Path) -> None:
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_a_truncated_image_is_named(table_root: Path, num_workers: int) -> None:
+def test_an_image_of_a_format_without_end_is_named_when_it_is_read(
+    table_root: Path, num_workers: int
+) -> None:
     path = table_root / "images" / "2.png"
-    path.write_bytes(path.read_bytes()[:70])
+    cut_off_as_tiff(path)
     data = TableDataModule(str(table_root), images=ImageConfig(16), num_workers=num_workers)
     data.setup("fit")
     with pytest.raises(InputError, match=r"The image .*2\.png can't be read"):

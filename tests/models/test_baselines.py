@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.fakes.encoders import write_clip
+from tests.fakes.weights import write_weights
 from zsl.commands.configs import shipped_names
 from zsl.commands.evaluate import main as evaluate
 from zsl.commands.fit import main as fit
@@ -24,14 +25,17 @@ def arguments(overlay: str, root: Path, folder: Path) -> list[str]:
     """Arguments that run an overlay of table.yaml with a tiny model of the same kind."""
     tiny = ["--config=table.yaml", f"--config={overlay}", f"--data.root={root}"]
     tiny += ["--data.images.size=32", "--data.batch_size=8", "--data.num_workers=0"]
-    tiny += ["--model.backbone.weights=null", "--trainer.accelerator=cpu"]
+    name = "test_vit" if overlay == "baselines/clip.yaml" else "test_resnet"
+    weights = write_weights(folder / "weights.pt", name)
+    tiny += [f"--model.backbone.name={name}", f"--model.backbone.weights={weights}"]
+    tiny += ["--trainer.accelerator=cpu"]
     if overlay in ("baselines/pooled.yaml", "baselines/published.yaml"):
         tiny += ["--model.head.embed_dim=16", "--model.head.feedforward_dim=16"]
     if overlay == "baselines/clip.yaml":
         # As wide as what this transformer of timm makes of an image.
         text = write_clip(folder / "clip", projection_dim=1000)
-        return [*tiny, "--model.backbone.name=test_vit", f"--model.encoder.model={text}"]
-    return [*tiny, "--model.backbone.name=test_resnet", "--trainer.max_epochs=2"]
+        return [*tiny, f"--model.encoder.model={text}"]
+    return [*tiny, "--trainer.max_epochs=2"]
 
 
 @pytest.fixture

@@ -77,7 +77,8 @@ def evaluate(args: list[str]) -> None:
     from zsl.evaluation.assessment import assess
     from zsl.evaluation.report import write_evaluation
     from zsl.evaluation.scoring import score_checkpoint
-    from zsl.files.checkpoints import check_is_checkpoint
+    from zsl.files.checkpoints import check_are_checkpoints
+    from zsl.files.folders import folder_for_results
     from zsl.metrics import Protocol
     from zsl.metrics.bootstrap import Bootstrap
 
@@ -89,29 +90,29 @@ def evaluate(args: list[str]) -> None:
         value = options[name]
         require(value >= 0, f"--{name} is {value}; expected 0 or more.")
     paths = [Path(path) for path in options.checkpoint]
-    for path in paths:
-        check_is_checkpoint(path)
+    check_are_checkpoints(paths)
     names = short_names(paths)
     output = Path(options.output or _default_output(paths))
-    # Made before the test, which would be lost if its results could not be written.
-    output.mkdir(parents=True, exist_ok=True)
-    require(os.access(output, os.W_OK), f"--output {output} can't be written; name another folder.")
     bootstrap: Bootstrap | None = None
     assessments: list[Assessment] = []
-    for path, name in zip(paths, names, strict=True):
-        scored = score_checkpoint(
-            path,
-            options.data,
-            name=name,
-            ks=ks,
-            with_validation=options.calibrate,
-            trust_code=options.trust_code,
-        )
-        num_images = len(scored.scores)
-        if options.replicates and (not bootstrap or bootstrap.num_images != num_images):
-            bootstrap = Bootstrap(num_images, options.replicates, options.seed)
-        assessments.append(assess(scored, protocols, ks, bootstrap))
-    write_evaluation(assessments, output)
+    # Made before the test, which would be lost if its results could not be written.
+    with folder_for_results(output):
+        is_writable = os.access(output, os.W_OK)
+        require(is_writable, f"--output {output} can't be written; name another folder.")
+        for path, name in zip(paths, names, strict=True):
+            scored = score_checkpoint(
+                path,
+                options.data,
+                name=name,
+                ks=ks,
+                with_validation=options.calibrate,
+                trust_code=options.trust_code,
+            )
+            num_images = len(scored.scores)
+            if options.replicates and (not bootstrap or bootstrap.num_images != num_images):
+                bootstrap = Bootstrap(num_images, options.replicates, options.seed)
+            assessments.append(assess(scored, protocols, ks, bootstrap))
+        write_evaluation(assessments, output)
 
 
 def _default_output(paths: list[Path]) -> str:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from zsl.commands.exit_codes import exit_code
+from zsl.commands.exit_codes import exit_code, user_message
 from zsl.commands.help import all_arguments, fit_help
 from zsl.errors import InputError
 
@@ -40,7 +40,21 @@ def fit(args: list[str]) -> None:
 
 
 def train(run: Run) -> None:
-    """Trains; without an epoch, scores and keeps the model as it was made."""
+    """Trains; without an epoch, scores and keeps the model as it was made.
+
+    A run that is refused before its first checkpoint leaves no folder.
+    """
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
+
+    try:
+        _train(run)
+    except Exception as error:
+        if isinstance(error, MisconfigurationException) or user_message(error) is not None:
+            run.record.undo(run.trainer)
+        raise
+
+
+def _train(run: Run) -> None:
     if run.trainer.max_epochs != 0:
         run.trainer.fit(run.model, run.datamodule, ckpt_path=run.config.ckpt_path)
         return

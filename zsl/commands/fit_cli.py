@@ -7,6 +7,7 @@ import logging
 import os
 import re
 from argparse import ArgumentError
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,13 @@ import torch
 from jsonargparse import ArgumentParser, Namespace
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.cli import LightningArgumentParser, SaveConfigCallback
-from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers import CSVLogger, WandbLogger
 
 from zsl.commands.configs import resolve_configs, yaml_value
 from zsl.commands.help import USAGE, all_arguments
 from zsl.commands.messages import explain
 from zsl.data import MultiLabelDataModule
-from zsl.errors import InputError, require
+from zsl.errors import InputError, did_you_mean, require
 from zsl.evaluation.callback import Report
 from zsl.files.atomic import write_atomically
 from zsl.files.checkpoints import read_checkpoint
@@ -45,6 +46,7 @@ class Run:
     trainer: pl.Trainer
     best: BestCheckpoint
     report: Report
+    record: RecordRun
 
 
 def fit_parser() -> LightningArgumentParser:
@@ -59,7 +61,10 @@ def fit_parser() -> LightningArgumentParser:
     parser.add_argument("-c", "--config", action="config", help="A config; see --help.")
     parser.add_argument("--seed_everything", type=int, default=0, help="Seed of all random draws.")
     parser.add_argument(
-        "--ckpt_path", type=str | None, help="Resume the run of this checkpoint, as it was set up."
+        "--ckpt_path",
+        type=str | None,
+        help="Resume the run of this checkpoint, as it was set up; the word last takes the newest "
+        "last.ckpt of the runs with this NAME.",
     )
     parser.add_argument(
         "--run_folder",
@@ -103,7 +108,7 @@ def _parse(parser: LightningArgumentParser, args: list[str]) -> Namespace:
         if config.ckpt_path is None:
             return config
         # A path through `latest` would lead into this run as soon as it has begun.
-        config.ckpt_path = str(Path(config.ckpt_path).resolve())
+        config.ckpt_path = str(_checkpoint_to_resume(config).resolve())
         found = read_checkpoint(config.ckpt_path).settings
         settings = {name: part for name, part in found.items() if name in PARTS}
         for name, part in settings.items():
@@ -113,6 +118,49 @@ def _parse(parser: LightningArgumentParser, args: list[str]) -> Namespace:
         return parser.parse_object({"model": settings}, namespace=config)
     except (ArgumentError, UnicodeDecodeError) as error:
         raise InputError(explain(str(error), _known_names(parser))) from error
+
+
+def _checkpoint_to_resume(config: Namespace) -> Path:
+    """Returns the path that `ckpt_path` is; for the word `last` the newest of the run's NAME."""
+    require(
+        config.trainer.max_epochs != 0,
+        "trainer.max_epochs is 0, which keeps the model as it was made, so no run can be resumed; "
+        "leave --ckpt_path out, or test the checkpoint with python -m zsl.evaluate.",
+    )
+    require(config.ckpt_path != "", "--ckpt_path is empty; name a .ckpt file of zsl.fit, or last.")
+    path = Path(config.ckpt_path)
+    if config.ckpt_path != "last" or path.is_file():
+        return path
+    runs = _runs_folder(config)
+    checkpoints = list(runs.glob("*/checkpoints/last.ckpt")) if runs else []
+    if not checkpoints:
+        raise InputError(
+            f"--ckpt_path last finds no run to resume: there is no */checkpoints/last.ckpt in "
+            f"{runs or 'the folder of the runs, which trainer.logger does not tell'}; leave it out "
+            "to train from the start, or name the .ckpt file."
+        )
+    newest = max(checkpoints, key=lambda path: path.stat().st_mtime)
+    _log.info("Resuming %s", newest.resolve())
+    return newest
+
+
+def _runs_folder(config: Namespace) -> Path | None:
+    """Returns `runs/NAME`, if the logger is one that makes such a folder."""
+    if config.run_folder:
+        return Path(config.run_folder).parent
+    logger = _first_logger(config)
+    if not _makes_folder(logger):
+        return None
+    return Path(logger.init_args.save_dir, logger.init_args.name or "")
+
+
+def _first_logger(config: Namespace) -> Any:
+    loggers = config.trainer.logger
+    return loggers[0] if isinstance(loggers, list) and loggers else loggers
+
+
+def _makes_folder(logger: Any) -> bool:
+    return str(getattr(logger, "class_path", logger)).endswith("CSVLogger")
 
 
 def _check_groups(config: Namespace, defaults: Namespace, prefix: str = "") -> None:
@@ -151,14 +199,39 @@ def make_run(args: list[str]) -> Run:
     # The folder is not saved: the config, run again, should not write into this run's.
     folder = config.pop("run_folder")
     made = _instantiate(parser, _logging_to(folder, config) if folder else config)
+    backbone = made.model.backbone
+    require(
+        not (backbone.frozen and backbone.is_random) or config.ckpt_path is not None,
+        "model.backbone.frozen is true, but model.backbone.weights is null: a backbone of random "
+        "weights would never be trained; set weights (pretrained, or a file), or frozen false.",
+    )
     report = Report()
     callbacks = made.trainer.callbacks or []
     callbacks = [*(callbacks if isinstance(callbacks, list) else [callbacks])]
     callbacks += [made.checkpoint, made.last_checkpoint, report]
+    record = RecordRun(parser, config)
     if not config.trainer.fast_dev_run:
-        callbacks.append(RecordRun(parser, config))
+        callbacks.append(record)
+    _check_monitors(callbacks, made.model.logged_names)
     trainer = _make_trainer({**vars(made.trainer), "callbacks": callbacks})
-    return Run(config, made.data, made.model, trainer, made.checkpoint, report)
+    return Run(config, made.data, made.model, trainer, made.checkpoint, report, record)
+
+
+def _check_monitors(callbacks: list[Any], logged: list[str]) -> None:
+    """Refuses a monitor that is not measured; callbacks of one's own may log more."""
+    if not all(
+        type(part).__module__.startswith(("pytorch_lightning.", "zsl.")) for part in callbacks
+    ):
+        return
+    for callback in callbacks:
+        monitor = getattr(callback, "monitor", None)
+        is_best = isinstance(callback, BestCheckpoint)
+        where = "checkpoint" if is_best else type(callback).__name__
+        names = [name for name in logged if name.startswith("val/")] if is_best else logged
+        require(
+            monitor is None or monitor in names,
+            f"{where}: the validation does not log {monitor!r}.{did_you_mean(str(monitor), names)}",
+        )
 
 
 def labels_of(args: list[str]) -> tuple[Vocabulary, LabelEncoder]:
@@ -186,13 +259,11 @@ def _instantiate(parser: ArgumentParser, config: Namespace) -> Namespace:
 def _logging_to(folder: str, config: Namespace) -> Namespace:
     """Returns a config whose first logger makes this folder."""
     config, path = config.clone(), Path(folder)
-    loggers = config.trainer.logger
-    first = loggers[0] if isinstance(loggers, list) and loggers else loggers
-    kind = getattr(first, "class_path", first)
+    first = _first_logger(config)
     require(
-        str(kind).endswith("CSVLogger"),
-        f"trainer.logger begins with {kind}; expected a CSVLogger first, as in shapes.yaml, for it "
-        f"makes the folder {folder}.",
+        _makes_folder(first),
+        f"trainer.logger begins with {getattr(first, 'class_path', first)}; expected a CSVLogger "
+        f"first, as in shapes.yaml, for it makes the folder {folder}.",
     )
     first.init_args.save_dir = str(path.parent.parent)
     first.init_args.name, first.init_args.version = path.parent.name, path.name
@@ -210,18 +281,52 @@ def _make_trainer(arguments: dict[str, Any]) -> pl.Trainer:
         _log.info("Without a GPU there is no precision 16-mixed; 32-true is taken.")
         arguments["precision"] = "32-true"
     try:
-        return pl.Trainer(**arguments)
-    except (MisconfigurationException, TypeError, ValueError) as error:
+        trainer = pl.Trainer(**arguments)
+    except (ImportError, MisconfigurationException, TypeError, ValueError) as error:
         raise InputError(f"trainer: {error}") from error
+    require(
+        trainer.precision not in ("16-true", "bf16-true"),
+        f"trainer.precision is {trainer.precision}, which would round weights and label vectors; "
+        f"expected {str(trainer.precision).replace('true', 'mixed')}, or 32-true.",
+    )
+    return trainer
 
 
 class RecordRun(SaveConfigCallback):
     """Writes `config.yaml` and `run.json` when a run starts; `latest` then points to the run."""
 
+    has_begun = False
+    earlier: str | None = None
+    """What `latest` pointed to before."""
+
+    def undo(self, trainer: pl.Trainer) -> None:
+        """Removes what a run that was refused has written, unless it has a checkpoint.
+
+        Nothing is removed but what a run writes before its first checkpoint.
+        """
+        first = trainer.loggers[0] if trainer.loggers else None
+        if not trainer.is_global_zero or not isinstance(first, CSVLogger):
+            return
+        folder = Path(first.log_dir)
+        if any(folder.rglob("*.ckpt")):
+            return
+        names = ("config.yaml", "run.json", "hparams.yaml", "metrics.csv")
+        for name in names if self.has_begun else ():
+            (folder / name).unlink(missing_ok=True)
+        link = folder.parent / "latest"
+        if self.has_begun and link.is_symlink() and os.readlink(link) == folder.name:
+            link.unlink()
+            if self.earlier:
+                _point(link, self.earlier)
+        for empty in (folder / "checkpoints", folder, *folder.parents[:2]):
+            with suppress(OSError):  # It is not there, or not empty.
+                empty.rmdir()
+
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Writes the config, then the record, once."""
         is_first = not self.already_saved
         super().setup(trainer, pl_module, stage)
+        self.has_begun = True
         # The folder is broadcast: every process has to read `trainer.log_dir`.
         folder = Path(trainer.log_dir or ".")
         for logger in trainer.loggers:
@@ -239,7 +344,9 @@ class RecordRun(SaveConfigCallback):
             }
             write_atomically(folder / "run.json", json.dumps(record, indent=2).encode())
             if trainer.loggers:
-                _point(folder.parent / "latest", folder.name)
+                link = folder.parent / "latest"
+                self.earlier = os.readlink(link) if link.is_symlink() else None
+                _point(link, folder.name)
 
 
 def _point(link: Path, target: str) -> None:

@@ -19,7 +19,7 @@ configs, looked for in the working directory, then among the shipped ones:
 
 often used:
   --print_config            Print the resulting config with all defaults, and stop.
-  --ckpt_path FILE          Resume the run of this checkpoint.
+  --ckpt_path FILE          Resume the run of this checkpoint; last: the newest of this NAME.
   --seed_everything N       Seed of all random draws (default: 0).
   --trainer.max_epochs N    Passes over the training images; 0 keeps the model as it was made.
   --last_checkpoint.minutes N  Time between two saves of last.ckpt in mid-epoch (default: 10).

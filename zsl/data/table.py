@@ -28,9 +28,9 @@ from zsl.errors import (
     require,
 )
 from zsl.files.digests import text_digest
-from zsl.files.images import open_image
+from zsl.files.images import check_ends
 from zsl.files.label_lists import report_look_alikes
-from zsl.files.tables import read_table, row_name
+from zsl.files.tables import other_rows, read_table, row_name
 from zsl.labels import Role, Vocabulary
 from zsl.preprocessing import ImageTransform
 
@@ -136,10 +136,10 @@ class TableDataModule(MultiLabelDataModule):
 
     def check_images(self, splits: Sequence[Split]) -> None:
         """Refuses missing files and files that are not images; checks each split once."""
-        for split in splits:
-            if split not in self._checked_splits:
-                self._check_split(split)
-                self._checked_splits.add(split)
+        unchecked = [split for split in splits if split not in self._checked_splits]
+        problems = [problem for split in unchecked for problem in self._problems(split)]
+        require(not problems, " ".join(problems))
+        self._checked_splits.update(unchecked)
 
     def dataset(self, split: Split, transform: ImageTransform) -> TableDataset:
         """Returns the images of a split.
@@ -196,18 +196,17 @@ class TableDataModule(MultiLabelDataModule):
                 "or hold out other labels."
             )
 
-    def _check_split(self, split: Split) -> None:
-        """Finds missing and unreadable files before hours of training; opens headers only."""
+    def _problems(self, split: Split) -> list[str]:
+        """Finds missing and unreadable files before hours of training, by their ends."""
         missing, unreadable = [], {}
         rows = self._rows(split)
         for row in tqdm(rows, f"checking {split} images", delay=3):
             path = self.root / self.image_paths[row]
             try:
-                with open_image(path):
-                    pass
+                check_ends(path)
             except (FileNotFoundError, NotADirectoryError):
                 missing.append(row)
-            except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
                 unreadable[row] = reason_of(error)
         problems = []
         if missing:
@@ -225,7 +224,7 @@ class TableDataModule(MultiLabelDataModule):
                 f"{row_name(self.table_path, row)} ({problem}); replace them, or take them out of "
                 f"the table: {self._listing(unreadable)}."
             )
-        require(not problems, " ".join(problems))
+        return problems
 
     def _listing(self, rows: Iterable[int]) -> str:
         return listing([self.image_paths[row] for row in rows])
@@ -233,14 +232,16 @@ class TableDataModule(MultiLabelDataModule):
 
 def _check_rows(images: list[str], splits: list[str], path: Path) -> None:
     """Refuses a row with a wrong split, or with the image of an earlier one."""
-    for row, (image, split) in enumerate(zip(images, splits, strict=True)):
-        if not image:
-            raise InputError(f"{row_name(path, row)}: the image path is empty.")
-        if split not in list(Split):
-            raise InputError(
-                f"{row_name(path, row)}: the split is {split!r}; expected one of "
-                f"{', '.join(Split)}." + did_you_mean(split, Split)
-            )
+    if empty := [row for row, image in enumerate(images) if not image]:
+        raise InputError(
+            f"{row_name(path, empty[0])}: the image path is empty." + other_rows(path, empty)
+        )
+    if wrong := [row for row, split in enumerate(splits) if split not in list(Split)]:
+        split = splits[wrong[0]]
+        raise InputError(
+            f"{row_name(path, wrong[0])}: the split is {split!r}; expected one of "
+            f"{', '.join(Split)}." + did_you_mean(split, Split) + other_rows(path, wrong, splits)
+        )
     refuse_repeated(images, lambda row: row_name(path, row), "give it one row with all its labels")
 
 
@@ -252,20 +253,24 @@ def _parse_labels(
     class_file: Path,
 ) -> list[list[str]]:
     """Returns the names of each row's labels, sorted."""
-    label_lists = []
+    label_lists: list[list[str]] = []
     unknown: dict[str, int] = {}
+    with_gap: list[int] = []
     for row, cell in enumerate(cells):
         texts = cell.split(separator) if isinstance(cell, str) and cell else cell
         names = [name.strip() for name in texts]
         if "" in names:
-            raise InputError(
-                f"{row_name(path, row)}: an empty label in {cell!r}; expected names joined by "
-                f"{separator!r}."
-            )
+            with_gap.append(row)
         for name in names:
             if name not in vocabulary:
                 unknown.setdefault(name, row)
         label_lists.append(sorted(set(names)))
+    if with_gap:
+        raise InputError(
+            f"{row_name(path, with_gap[0])}: an empty label in {cells[with_gap[0]]!r}; expected "
+            f"names joined by {separator!r}."
+            + other_rows(path, with_gap, [str(cell) for cell in cells])
+        )
     if unknown:
         name, row = next(iter(unknown.items()))
         raise InputError(

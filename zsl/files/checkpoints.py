@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zsl.errors import InputError, reason_of, require
+from zsl.errors import InputError, others, reason_of
 from zsl.versions import __version__
 
 LOAD_ERRORS = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -61,16 +61,18 @@ class CheckpointFile:
     """The state of the task, by name."""
 
 
-def check_is_checkpoint(path: Path) -> None:
-    """Refuses the path of a checkpoint that is not a file.
+def check_are_checkpoints(paths: Sequence[Path]) -> None:
+    """Refuses paths of checkpoints that are not files.
 
     Raises:
-        InputError: It is missing, or a folder.
+        InputError: One is missing, or a folder.
     """
-    problem = "is a folder" if os.path.isdir(path) else "does not exist"
-    require(
-        os.path.isfile(path), f"The checkpoint {path} {problem}; expected a .ckpt file of zsl.fit."
-    )
+    if wrong := [path for path in paths if not os.path.isfile(path)]:
+        problem = "is a folder" if os.path.isdir(wrong[0]) else "does not exist"
+        raise InputError(
+            f"The checkpoint {wrong[0]} {problem}; expected a .ckpt file of zsl.fit."
+            + others([str(path) for path in wrong])
+        )
 
 
 def read_checkpoint(path: str | Path) -> CheckpointFile:
@@ -81,7 +83,7 @@ def read_checkpoint(path: str | Path) -> CheckpointFile:
             version.
     """
     path = Path(path)
-    check_is_checkpoint(path)
+    check_are_checkpoints([path])
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # About pickles that are not checkpoints.

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from zsl.errors import InputError, did_you_mean, require, shorten
+from zsl.errors import InputError, did_you_mean, others, require, shorten
 from zsl.files.images import FORMATS
 
 _log = logging.getLogger(__name__)
@@ -31,11 +31,23 @@ def find_images(arguments: Sequence[str]) -> list[Path]:
     Raises:
         InputError: One does not exist, matches nothing, or has no image in it.
     """
+    _check_exist(arguments)
     found: dict[str, Path] = {}
     for argument in arguments:
         for path in _images_of(argument):
             found.setdefault(os.path.abspath(path), path)
     return list(found.values())
+
+
+def _check_exist(arguments: Sequence[str]) -> None:
+    paths = [Path(os.path.expanduser(text)) for text in arguments if not glob.has_magic(text)]
+    if absent := [path for path in paths if not os.path.exists(path)]:
+        path, folder = absent[0], absent[0].parent
+        siblings = os.listdir(folder) if os.path.isdir(folder) else []
+        raise InputError(
+            f"The image {path} does not exist; expected a file, a folder or a pattern such as "
+            f"'photos/*.jpg'.{did_you_mean(path.name, siblings)}" + others([*map(str, absent)])
+        )
 
 
 def _images_of(argument: str) -> Iterable[Path]:
@@ -45,13 +57,6 @@ def _images_of(argument: str) -> Iterable[Path]:
         return _images_in(path)
     if os.path.exists(path):
         return [path]
-    if not glob.has_magic(argument):
-        folder = path.parent
-        siblings = os.listdir(folder) if os.path.isdir(folder) else []
-        raise InputError(
-            f"The image {path} does not exist; expected a file, a folder or a pattern such as "
-            f"'photos/*.jpg'.{did_you_mean(path.name, siblings)}"
-        )
     matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
     require(
         len(matches) > 0,

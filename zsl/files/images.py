@@ -35,6 +35,7 @@ FORMATS = {
 Pillow knows more: films (.mpg) and data files (.h5), which lie among images, and PostScript, which
 it has Ghostscript execute.
 """
+_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
@@ -170,6 +171,25 @@ def unreadable(path: Path, error: Exception) -> InputError:
         f"The image {path} can't be read ({reason_of(error)}); replace it, or take it out of the "
         "data."
     )
+
+
+def check_ends(path: Path) -> None:
+    """Opens an image file; reads it whole only if it does not end as its format does.
+
+    Raises:
+        OSError: It is missing, not an image, or cut off, as after a broken download; other
+            exceptions of Pillow's, too.
+    """
+    with open_image(path) as image:
+        size = path.stat().st_size
+        end = _ENDS.get(image.format or "")
+        with path.open("rb") as file:
+            head = file.read(8)
+            file.seek(max(0, size - 4096))
+            tail = file.read()
+        is_short = image.format == "WEBP" and int.from_bytes(head[4:], "little") + 8 > size
+        if is_short or (end and end not in tail):
+            image.load()
 
 
 class ImageCheck(NamedTuple):

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
-from zsl.errors import InputError, reason_of, refuse_repeated, require
+from zsl.errors import InputError, others, reason_of, refuse_repeated, require
 from zsl.files.tables import read_table, row_name
 from zsl.files.text_files import looks_like_json, read_text
 
@@ -47,9 +47,11 @@ def read_labels(text: str, source: str = "--labels") -> list[str]:
     else:
         names = enumerate(text.split(","), 1)
         labels = {f"{source}, label {number}": name.strip() for number, name in names}
-    for where, name in labels.items():
-        require(name != "", f"{where} is empty; name a label, or take it out.")
-        require(_is_text(name), f"{where}: {name!r} is not UTF-8; write it as UTF-8.")
+    if empty := [where for where, name in labels.items() if not name]:
+        raise InputError(f"{empty[0]} is empty; name a label, or take it out." + others(empty))
+    if cut := [where for where, name in labels.items() if not _is_text(name)]:
+        name = labels[cut[0]]
+        raise InputError(f"{cut[0]}: {name!r} is not UTF-8; write it as UTF-8." + others(cut))
     refuse_repeated(labels.values(), [*labels].__getitem__)
     report_look_alikes(labels.values(), source)
     return list(labels.values())

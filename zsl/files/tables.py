@@ -8,7 +8,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zsl.errors import InputError, did_you_mean, listing, reason_of, require, shorten
+from zsl.errors import InputError, did_you_mean, listing, others, reason_of, require, shorten
 from zsl.files.text_files import looks_like_json, read_text
 
 if TYPE_CHECKING:
@@ -50,6 +50,19 @@ def row_name(path: Path, row: int) -> str:
     return f"{path}, row {row + 1}" if _is_parquet(path) else f"{path}, line {row + 2}"
 
 
+def other_rows(path: Path, rows: Sequence[int], cells: Sequence[str] = ()) -> str:
+    """Returns a sentence that lists the rows after the first, whose error it follows.
+
+    Args:
+        path: The file.
+        rows: Counted from 0.
+        cells: The column in which they are wrong, to be quoted; none where it is empty.
+    """
+    short = Path(path.name)
+    found = [f" ({shorten(cells[row], 20)})" if cells else "" for row in rows]
+    return others([row_name(short, row) + cell for row, cell in zip(rows, found, strict=True)])
+
+
 def _is_parquet(path: Path) -> bool:
     return path.suffix.lower() == ".parquet"
 
@@ -71,12 +84,12 @@ def _read_csv(path: Path, columns: Sequence[str]) -> dict[str, list[Any]]:
     _check_columns(path, columns, header)
     while rows and not any(rows[-1]):
         rows.pop()
-    for row, cells in enumerate(rows):
-        if any(cells[len(header) :]):
-            raise InputError(
-                f"{row_name(path, row)} has {len(cells)} cells, but the header has {len(header)}; "
-                f"put quotes around a cell that has {delimiter!r} in it."
-            )
+    if longer := [row for row, cells in enumerate(rows) if any(cells[len(header) :])]:
+        raise InputError(
+            f"{row_name(path, longer[0])} has {len(rows[longer[0]])} cells, but the header has "
+            f"{len(header)}; put quotes around a cell that has {delimiter!r} in it."
+            + other_rows(path, longer)
+        )
     width = len(header)
     padded = [cells + [""] * (width - len(cells)) for cells in rows]
     positions = {column: header.index(column) for column in columns}

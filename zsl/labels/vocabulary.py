@@ -8,7 +8,7 @@ from enum import StrEnum
 from itertools import accumulate
 from pathlib import Path
 
-from zsl.errors import InputError, did_you_mean, refuse_repeated, require
+from zsl.errors import InputError, did_you_mean, others, refuse_repeated, require, shorten
 from zsl.files.tables import read_table, row_name
 
 
@@ -112,12 +112,12 @@ class Vocabulary:
         Raises:
             InputError: A name is not in the vocabulary; near matches are in the message.
         """
-        for name in names:
-            if name not in self:
-                raise InputError(
-                    f"The label {name!r} is not in the vocabulary of {len(self)} labels."
-                    + did_you_mean(name, self.names)
-                )
+        if unknown := [name for name in dict.fromkeys(names) if name not in self]:
+            raise InputError(
+                f"The label {unknown[0]!r} is not in the vocabulary of {len(self)} labels."
+                + did_you_mean(unknown[0], self.names)
+                + others(unknown)
+            )
         return [self._position[name] for name in names]
 
     def hold_out(self, candidates: Iterable[str], fraction: float, seed: int) -> Vocabulary:
@@ -149,11 +149,14 @@ class Vocabulary:
 def _check(names: Sequence[str], roles: Sequence[str], where: Callable[[int], str]) -> None:
     """Refuses wrong names and roles; `where` says where the label at an index was found."""
     require(len(names) == len(roles), f"Found {len(names)} label names but {len(roles)} roles.")
-    for index, (name, role) in enumerate(zip(names, roles, strict=True)):
-        require(bool(name.strip()), f"{where(index)}: the label name is empty.")
-        if role not in list(Role):
-            raise InputError(
-                f"{where(index)}: the label {name!r} has the role {role!r}; expected one of "
-                f"{', '.join(Role)}." + did_you_mean(role, Role)
-            )
+    if empty := [where(index) for index, name in enumerate(names) if not name.strip()]:
+        raise InputError(f"{empty[0]}: the label name is empty." + others(empty))
+    if wrong := [index for index, role in enumerate(roles) if role not in list(Role)]:
+        first, role = wrong[0], roles[wrong[0]]
+        raise InputError(
+            f"{where(first)}: the label {names[first]!r} has the role {role!r}; expected one of "
+            f"{', '.join(Role)}."
+            + did_you_mean(role, Role)
+            + others([f"{names[index]} ({shorten(roles[index], 20)})" for index in wrong])
+        )
     refuse_repeated(names, where)

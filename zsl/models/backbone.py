@@ -29,6 +29,11 @@ class BackboneConfig(ABC):
     frozen: bool
     """Whether the backbone is not trained, so that a feature store can serve its tokens."""
 
+    @property
+    def is_random(self) -> bool:
+        """Whether `make` draws the weights, so that there is no use in freezing them."""
+        return False
+
     @abstractmethod
     def make(self, image_size: int) -> nn.Module:
         """Makes a module that turns images into tokens.
@@ -79,6 +84,11 @@ class TimmBackboneConfig(BackboneConfig):
             f"backbone.stride is {self.stride}, but the model's own pooling needs its final "
             "features; leave the stride out, or set backbone.pooled false.",
         )
+
+    @property
+    def is_random(self) -> bool:
+        """Whether `make` draws the weights, so that there is no use in freezing them."""
+        return self.weights is None
 
     def make(self, image_size: int) -> Backbone:
         """Makes the backbone for square images of this side in pixels."""

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from optuna import distributions
 
-from zsl.errors import InputError, did_you_mean, require
+from zsl.errors import InputError, did_you_mean, others, require
 
 SEED = "seed_everything"
 KEYS = ["name", "description", "project", "entity", "program", "command", "method", "metric"]
@@ -183,9 +183,12 @@ def _load(file: str) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{file} is not YAML: {' '.join(str(error).split())}.") from error
     require(isinstance(content, dict), f"{file} holds no mapping; expected a sweep file.")
-    for key in content:
-        hint = did_you_mean(str(key), KEYS)
-        require(key in KEYS, f"{file}: {key!r} is not supported; expected {', '.join(KEYS)}.{hint}")
+    if unknown := [str(key) for key in content if key not in KEYS]:
+        raise InputError(
+            f"{file}: {unknown[0]!r} is not supported; expected {', '.join(KEYS)}."
+            + did_you_mean(unknown[0], KEYS)
+            + others(unknown)
+        )
     return content
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -102,8 +103,13 @@ def schedule_steps(planned: float, resumed: int | None) -> int:
         resumed: Steps of the schedule of the run that is resumed, if one is.
 
     Raises:
-        InputError: The two differ.
+        InputError: The two differ, or the run has no end.
     """
+    require(
+        math.isfinite(planned),
+        "The training has no end that is known in steps, which the one-cycle schedule needs; set "
+        "trainer.max_epochs or trainer.max_steps, and trainer.max_time besides.",
+    )
     steps = max(10, int(planned))
     require(
         resumed in (None, steps),

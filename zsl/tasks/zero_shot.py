@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
@@ -215,6 +216,14 @@ class ZeroShotTask(pl.LightningModule):
             "gzsl": columns[self.vocabulary.columns(Role.SEEN, last)],
             "seen": columns[self.vocabulary.columns(Role.SEEN)],
         }
+
+    @property
+    def logged_names(self) -> list[str]:
+        """What a training logs: the loss, and the figures of a validation."""
+        num_labels = len(self.vocabulary.select(Role.SEEN, Role.HELD_OUT))
+        scores = torch.zeros(1, num_labels)
+        figures = evaluate(scores, scores.to(torch.int8), self.groups(Role.HELD_OUT))
+        return ["train/loss", *figures.logged("val")]
 
     def _evaluate(self, last: Role) -> Evaluation:
         _, scores, targets = self.predictions.compute()

@@ -346,7 +346,11 @@ def test_wrong_rows_of_ml_decoders_table_are_named(
         ("yellow", "sky", r"nus_wide\.csv, column \d+: 'sky' is there twice"),
         ("image_id", "picture", "begins with the columns picture, split"),
         (",split", ",part", "does not say which images are for the test"),
-        ("water", "Water", r"water of the published unseen labels are not labels of the.*'Water'"),
+        (
+            "water",
+            "Water",
+            r"'water' of the published unseen labels are not labels of the.*'Water'",
+        ),
         (",train,", ",train,1,", r"nus_wide\.csv can't be read as a CSV: "),
         ("actor_0002_174174086.jpg,", ",", r"nus_wide\.csv, line 2: the image is not named"),
     ],

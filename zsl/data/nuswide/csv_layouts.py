@@ -19,7 +19,7 @@ from zsl.data.nuswide.image_names import match, normalise
 from zsl.data.nuswide.layout import CONCEPTS, TEST_LIST, TRAIN_LIST, Layout, Listing
 from zsl.data.nuswide.text_files import as_targets, read_both_lists, read_names
 from zsl.errors import InputError, did_you_mean, reason_of, refuse_repeated
-from zsl.files.tables import row_name
+from zsl.files.tables import other_rows, row_name
 
 BENCHMARK = "benchmark_81_v0.json"
 SPLITS = {"train": False, "val": True, "test": True}
@@ -116,15 +116,19 @@ class TableLayout(Layout):
             raise InputError(self.problem)
         self.notes: list[str] = []
         images, splits, names, targets = self._read_table()
-        if "" in images:
-            raise InputError(f"{row_name(self.path, images.index(''))}: the image is not named.")
+        if empty := [row for row, image in enumerate(images) if not image]:
+            raise InputError(
+                f"{row_name(self.path, empty[0])}: the image is not named."
+                + other_rows(self.path, empty)
+            )
         refuse_repeated(images, lambda row: row_name(self.path, row))
-        for row, split in enumerate(splits):
-            if split not in SPLITS:
-                raise InputError(
-                    f"{row_name(self.path, row)}: the split is {split!r}; expected one of "
-                    f"{', '.join(SPLITS)}.{did_you_mean(split, SPLITS)}"
-                )
+        if wrong := [row for row, split in enumerate(splits) if split not in SPLITS]:
+            split = splits[wrong[0]]
+            raise InputError(
+                f"{row_name(self.path, wrong[0])}: the split is {split!r}; expected one of "
+                f"{', '.join(SPLITS)}.{did_you_mean(split, SPLITS)}"
+                + other_rows(self.path, wrong, splits)
+            )
         order = sorted(range(len(names)), key=names.__getitem__)
         unseen = self._unseen()
         listing = Listing(
@@ -178,13 +182,13 @@ class LabelListTable(TableLayout):
     def _read_table(self) -> tuple[list[str], list[str], list[str], csr_matrix]:
         table = pd.concat(self._chunks("str"))
         images = [normalise(cell) for cell in table.iloc[:, 0]]
-        cells = []
-        for row, cell in enumerate(table.iloc[:, 1]):
-            if not (cell.strip().startswith("[") and cell.strip().endswith("]")):
-                raise InputError(
-                    f"{row_name(self.path, row)}: the labels are {cell!r}; expected [a, b]."
-                )
-            cells.append([name.strip(" '\"") for name in cell.strip(" []").split(",")])
+        texts = [cell.strip() for cell in table.iloc[:, 1]]
+        if wrong := [row for row, text in enumerate(texts) if text[:1] + text[-1:] != "[]"]:
+            raise InputError(
+                f"{row_name(self.path, wrong[0])}: the labels are {texts[wrong[0]]!r}; expected "
+                f"[a, b]." + other_rows(self.path, wrong, texts)
+            )
+        cells = [[name.strip(" '\"") for name in text.strip(" []").split(",")] for text in texts]
         given = {name for cell in cells for name in cell if name}
         unseen = self._unseen()
         if absent := [name for name in unseen if name not in given]:

@@ -20,7 +20,7 @@ from zsl.data.nuswide.check_images import check_shrunken
 from zsl.data.nuswide.folders import Folders
 from zsl.data.nuswide.index import NUSWideIndex, State
 from zsl.data.transforms import ImageConfig
-from zsl.errors import InputError, did_you_mean, require
+from zsl.errors import InputError, did_you_mean, listing, others, require
 from zsl.files.digests import text_digest
 from zsl.files.images import read_image
 from zsl.labels import Role, Vocabulary
@@ -162,17 +162,16 @@ class NUSWideDataModule(MultiLabelDataModule):
         absent = self.index.info["unseen_without_column"]
         if unseen is None and absent:
             raise InputError(
-                f"{', '.join(absent[:5])} of the published unseen labels are not labels of the "
+                f"{listing(absent)} of the published unseen labels are not labels of the "
                 f"table in {self.folders.root}; correct their names there, or set unseen."
                 + did_you_mean(absent[0], names)
             )
         unseen = self.index.unseen if unseen is None else unseen
-        for name in unseen:
-            if name not in names:
-                raise InputError(
-                    f"unseen: {name!r} is not one of the {len(names)} labels of "
-                    f"{self.folders.root}.{did_you_mean(name, names)}"
-                )
+        if unknown := [name for name in unseen if name not in names]:
+            raise InputError(
+                f"unseen: {unknown[0]!r} is not one of the {len(names)} labels of "
+                f"{self.folders.root}.{did_you_mean(unknown[0], names)}" + others(unknown)
+            )
         require(
             0 < len(set(unseen)) < len(names),
             f"{len(set(unseen))} of {len(names)} labels of {self.folders.root} are unseen; set "
@@ -182,12 +181,13 @@ class NUSWideDataModule(MultiLabelDataModule):
         seen = [names[column] for column in columns]
         train = self.rows[Split.TRAIN]
         num_unknown = self.index.unknown[train].sum(axis=0).A1[columns]
-        for name, count in zip(seen, num_unknown, strict=True):
-            if count == len(train):
-                raise InputError(
-                    f"The label {name!r} is seen, but of no training image it is known whether it "
-                    "has it; make it unseen, or add the ground truth of the training images."
-                )
+        counts = zip(seen, num_unknown, strict=True)
+        if without := [name for name, count in counts if count == len(train)]:
+            raise InputError(
+                f"The label {without[0]!r} is seen, but of no training image it is known whether "
+                "it has it; make it unseen, or add the ground truth of the training images."
+                + others(without)
+            )
         in_val = self.index.present[self.rows[Split.VAL]].sum(axis=0).A1[columns]
         candidates = [name for name, count in zip(seen, in_val, strict=True) if count]
         roles = [Role.UNSEEN if name in set(unseen) else Role.SEEN for name in names]

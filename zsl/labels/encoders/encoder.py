@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from zsl.errors import InputError, require
+from zsl.errors import InputError, others, require
 from zsl.files.class_paths import as_plain_values, class_path, load_class
 from zsl.labels.encoders.cache import Embedded, cached
 
@@ -114,12 +114,12 @@ class LabelEncoder(ABC):
             f"of {len(names)} names; expected one of each for every name.",
         )
         size = found.vectors.abs().sum(dim=1)
-        for name, value in zip(names, size.tolist(), strict=True):
-            if not 0 < value < float("inf"):
-                raise InputError(
-                    f"{self.describe()} has nothing but zeros, or numbers that are not "
-                    f"finite, for the label {name!r}; rename the label, or take another source."
-                )
+        values = zip(names, size.tolist(), strict=True)
+        if useless := [name for name, value in values if not 0 < value < float("inf")]:
+            raise InputError(
+                f"{self.describe()} has nothing but zeros, or numbers that are not finite, for the "
+                f"label {useless[0]!r}; rename the label, or take another source." + others(useless)
+            )
 
     def describe(self) -> str:
         """Names the source, for messages."""

@@ -55,18 +55,26 @@ class LabelMatrix(LabelEncoder):
         matrices, lists = self._read()
         vectors: dict[str, np.ndarray] = {}
         origins: dict[str, str] = {}
+        empty: list[str] = []
+        again: dict[str, str] = {}
         for number, (matrix, own) in enumerate(zip(matrices, lists, strict=True), 1):
             for row, name in enumerate(own):
+                where = f"{self._list(number)}, line {row + 1}"
                 if not name:
-                    raise InputError(f"{self._list(number)}, line {row + 1}: the name is empty.")
-                if name in vectors and not np.array_equal(vectors[name], matrix[row]):
-                    # Not `refuse_repeated`: NUS-WIDE's matrices share names with equal vectors.
-                    raise InputError(
-                        f"{self._list(number)}, line {row + 1}: {name!r} is there twice with two "
-                        f"vectors, first at {origins[name]}; keep one of them."
-                    )
+                    empty.append(where)
+                # Not `refuse_repeated`: NUS-WIDE's matrices share names with equal vectors.
+                elif name in vectors and not np.array_equal(vectors[name], matrix[row]):
+                    again.setdefault(name, where)
                 vectors.setdefault(name, matrix[row])
                 origins.setdefault(name, f"row {row + 1} of matrix {number}")
+        if empty:
+            raise InputError(f"{empty[0]}: the name is empty." + others(empty))
+        if again:
+            name, where = next(iter(again.items()))
+            raise InputError(
+                f"{where}: {name!r} is there twice with two vectors, first at {origins[name]}; "
+                "keep one of them." + others(again)
+            )
         unknown = [name for name in names if name not in vectors]
         if unknown:
             raise InputError(

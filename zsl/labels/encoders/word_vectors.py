@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from zsl.errors import InputError, did_you_mean, others, refuse_repeated, require
-from zsl.files.tables import read_table, row_name
+from zsl.files.tables import other_rows, read_table, row_name
 from zsl.labels.encoders.cache import Embedded
 from zsl.labels.encoders.encoder import LabelEncoder, Scale
 from zsl.labels.encoders.word_sources import Found, find_words
@@ -125,9 +125,11 @@ def _read_aliases(path: str | None) -> dict[str, str]:
     if path is None:
         return {}
     table = read_table(Path(path), ("name", "alias"))
-    for row, cells in enumerate(zip(table["name"], table["alias"], strict=True)):
-        require(
-            all(cells), f"{row_name(Path(path), row)}: a name or its alias is empty; give both."
+    pairs = zip(table["name"], table["alias"], strict=True)
+    if gaps := [row for row, pair in enumerate(pairs) if not all(pair)]:
+        raise InputError(
+            f"{row_name(Path(path), gaps[0])}: a name or its alias is empty; give both."
+            + other_rows(Path(path), gaps)
         )
     refuse_repeated(table["name"], lambda row: row_name(Path(path), row))
     return dict(zip(table["name"], table["alias"], strict=True))
