@@ -94,11 +94,14 @@ def zsl_prefix(prediction: Any, count: int) -> tuple[list[str], list[float]]:
 def test_paths_and_pictures_are_the_same(tagger: zsl.Tagger, pictures: list[Path]) -> None:
     by_path = tagger.predict([str(path) for path in pictures])
     assert tagger.predict([Image.open(path) for path in pictures]) == by_path
-    assert tagger.predict(pictures[0]) == by_path[:1]
     assert tagger.predict(Image.open(pictures[1])) == tagger.predict([pictures[1]])
     assert tagger.predict([]) == []
     with Image.open(pictures[0]) as picture:
-        assert tagger.predict([picture] * 8) == by_path[:1] * 8
+        others = [*tagger.predict(pictures[0]), *tagger.predict([picture] * 8)]
+    for found in others:
+        # Batches of another size are summed in another order on some machines.
+        assert found.labels == by_path[0].labels
+        assert found.scores == pytest.approx(by_path[0].scores, rel=1e-5)
 
 
 @pytest.mark.parametrize(
