@@ -156,7 +156,7 @@ def make_run(args: list[str]) -> Run:
     callbacks = [*(callbacks if isinstance(callbacks, list) else [callbacks])]
     callbacks += [made.checkpoint, made.last_checkpoint, report]
     if not config.trainer.fast_dev_run:
-        callbacks.append(RecordRun(parser, config))
+        callbacks.append(RecordRun(parser, config, save_to_log_dir=False))
     trainer = _make_trainer({**vars(made.trainer), "callbacks": callbacks})
     return Run(config, made.data, made.model, trainer, made.checkpoint, report)
 
@@ -220,12 +220,22 @@ def _has_bf16(accelerator: Any) -> bool:
 class RecordRun(SaveConfigCallback):
     """Writes `config.yaml` and `run.json` when a run starts; `latest` then points to the run."""
 
+    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Writes the config.
+
+        Raises:
+            InputError: The folder holds another run.
+        """
+        path = self.folder / self.config_filename
+        require(not path.exists(), f"{path} is of an earlier run; name another --run_folder.")
+        write_atomically(path, self.parser.dump(self.config, skip_none=False).encode())
+
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Writes the config, then the record, once."""
         is_first = not self.already_saved
-        super().setup(trainer, pl_module, stage)
         # The folder is broadcast: every process has to read `trainer.log_dir`.
-        folder = Path(trainer.log_dir or ".")
+        self.folder = folder = Path(trainer.log_dir or ".")
+        super().setup(trainer, pl_module, stage)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and trainer.is_global_zero:
                 selection = self.config.checkpoint
