@@ -8,7 +8,7 @@ import os
 import sys
 import warnings
 from argparse import ArgumentError
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from jsonargparse import ArgumentParser
 
@@ -17,6 +17,12 @@ from zsl.errors import InputError, shorten
 
 _BROKEN_PIPE = 141
 """As of a command that the system ends for it: the work may not be done."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REFUSALS = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
+)
+"""Of the system, to write or read where the user said."""
 
 
 def exit_code(command: Callable[[list[str]], int | None], args: Sequence[str] | None) -> int:
@@ -62,20 +68,30 @@ def add_trust_code(parser: ArgumentParser) -> None:
 
 def user_message(error: BaseException | None) -> str | None:
     """The message of the user's mistake that this error is or comes from."""
-    while error is not None:
-        if isinstance(error, ArgumentError):
-            return shorten(explain(str(error)), 1500)
-        if isinstance(error, InputError):
+    for one in _chain(error):
+        if isinstance(one, ArgumentError):
+            return shorten(explain(str(one)), 1500)
+        if isinstance(one, InputError):
             # A loader process hands its error on as text, with a traceback before the message.
-            return " ".join(str(error).rsplit("InputError: ", 1)[-1].split())
-        if isinstance(error, PermissionError | NotADirectoryError | FileExistsError):
-            return f"{error.filename}: {error.strerror}."
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            return (
-                f"{error.filename or 'The disk'}: {error.strerror}; make room, or write elsewhere."
-            )
+            return " ".join(str(one).rsplit("InputError: ", 1)[-1].split())
+        if isinstance(one, OSError) and one.errno in _REFUSALS and one.filename is not None:
+            return f"{one.filename}: {one.strerror}."
+    return _full_disk(error)
+
+
+def _full_disk(error: BaseException | None) -> str | None:
+    """Says what could not be written: Lightning's further attempts to write may name no file."""
+    full = [one for one in _chain(error) if isinstance(one, OSError) and one.errno in _FULL]
+    if not full:
+        return None
+    name = next((one.filename for one in full if one.filename is not None), "The disk")
+    return f"{name}: {full[0].strerror}; make room, or write elsewhere."
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
         error = error.__cause__ or error.__context__
-    return None
 
 
 def leave_out_chatter() -> None:

@@ -209,7 +209,7 @@ def make_run(args: list[str]) -> Run:
     callbacks = made.trainer.callbacks or []
     callbacks = [*(callbacks if isinstance(callbacks, list) else [callbacks])]
     callbacks += [made.checkpoint, made.last_checkpoint, report]
-    record = RecordRun(parser, config)
+    record = RecordRun(parser, config, save_to_log_dir=False)
     if not config.trainer.fast_dev_run:
         callbacks.append(record)
     _check_monitors(callbacks, made.model.logged_names)
@@ -322,13 +322,23 @@ class RecordRun(SaveConfigCallback):
             with suppress(OSError):  # It is not there, or not empty.
                 empty.rmdir()
 
+    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Writes the config.
+
+        Raises:
+            InputError: The folder holds another run.
+        """
+        path = self.folder / self.config_filename
+        require(not path.exists(), f"{path} is of an earlier run; name another --run_folder.")
+        write_atomically(path, self.parser.dump(self.config, skip_none=False).encode())
+
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Writes the config, then the record, once."""
         is_first = not self.already_saved
+        # The folder is broadcast: every process has to read `trainer.log_dir`.
+        self.folder = folder = Path(trainer.log_dir or ".")
         super().setup(trainer, pl_module, stage)
         self.has_begun = True
-        # The folder is broadcast: every process has to read `trainer.log_dir`.
-        folder = Path(trainer.log_dir or ".")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and trainer.is_global_zero:
                 selection = self.config.checkpoint

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +16,7 @@ from torch import Tensor
 from zsl.data.dataset import Batch, MultiLabelDataset, Split
 from zsl.data.seeds import Draw, split_draws
 from zsl.errors import InputError, require
+from zsl.files.atomic import atomic_folder
 
 _RECORD = "features.json"
 
@@ -174,19 +173,11 @@ class FeatureWriter:
             raise InputError(
                 f"{folder} exists and is not a feature store; name a folder that does not exist."
             )
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
-        try:
+        with atomic_folder(folder) as temporary:
             writer = cls(temporary, backbone, views)
             yield writer
             text = json.dumps(writer.record, indent=2)
             (temporary / _RECORD).write_text(text, encoding="utf-8")
-            temporary.chmod(0o755)
-            if folder.exists():
-                shutil.rmtree(folder)
-            temporary.replace(folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
 
     def begin(self, split: Split, images: MultiLabelDataset, num_views: int) -> None:
         """Begins a split; its tokens follow in its order, view by view."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from zsl.evaluation.label_table import best_and_worst
-from zsl.files.atomic import atomic_path
+from zsl.files.atomic import write_atomically
 from zsl.labels import Role
 
 COLOURS = {Role.SEEN: "#4477AA", Role.HELD_OUT: "#88BBCC", Role.UNSEEN: "#EE7733"}
@@ -25,9 +26,10 @@ MAX_BARS = 48
 
 
 def save_chart(path: Path, draw: Callable[[], Figure]) -> None:
-    """Draws a figure and writes it to an image file; missing folders are made."""
-    with atomic_path(path) as partial:
-        draw().savefig(partial, dpi=110)
+    """Draws a figure and writes it to a PNG file; missing folders are made."""
+    buffer = BytesIO()
+    draw().savefig(buffer, dpi=110)
+    write_atomically(path, buffer.getbuffer())
 
 
 def per_class_ap(labels: pd.DataFrame) -> Figure:

@@ -230,9 +230,11 @@ def check_image(path: Path, shrunken: Path | None, side: int) -> ImageCheck:
     except Exception as error:  # Damaged files fail in many ways; none may stop the others.
         return ImageCheck(stat.st_size, stat.st_mtime_ns, content, False, reason_of(error))
     if shrunken is not None:
+        small = image.resize((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
+        buffer = BytesIO()
+        small.save(buffer, "JPEG", quality=85)
         with atomic_path(shrunken) as temporary:
-            small = image.resize((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
-            small.save(temporary, "JPEG", quality=85)
+            temporary.write_bytes(buffer.getbuffer())
             os.utime(temporary, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     is_flat = image.getcolors(maxcolors=1) is not None
     return ImageCheck(stat.st_size, stat.st_mtime_ns, content, is_flat, "")

@@ -30,6 +30,17 @@ def process_map(num_workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
+def is_running(process: int) -> bool:
+    """Whether a process of this machine, by its number, is there."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # Another user's.
+        pass
+    return True
+
+
 def _end_with_parent() -> None:
     """Ends this process when its parent is killed, which a pool alone would wait for forever."""
     parent = multiprocessing.parent_process()

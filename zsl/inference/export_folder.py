@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from zsl.errors import InputError, require
+from zsl.files.atomic import PREFIX, atomic_files
 from zsl.inference.export_formats import FILE_NAMES, TOLERANCE, Difference, Format, export_tagger
 from zsl.inference.tagger import Tagger
 from zsl.versions import versions
@@ -32,7 +29,8 @@ def check_output(folder: Path) -> None:
     require(
         folder.is_dir() or not folder.exists(), f"The output {folder} is a file; name a folder."
     )
-    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    found = {name for name in names if not name.startswith(PREFIX)}
     if found and not (found <= _OWN and _is_export(folder / _RECORD)):
         raise InputError(
             f"The output {folder} holds {min(found - _OWN or found)!r}, which is not of an "
@@ -60,11 +58,11 @@ def write_export(tagger: Tagger, kind: Format, names: list[str] | None, output: 
         How far the file's logits are from PyTorch's.
 
     Raises:
-        InputError: A name has no vector, the folder can't be written, or the exported model scores
-            otherwise than PyTorch.
+        InputError: A name has no vector, or the exported model scores otherwise than PyTorch.
+        OSError: The folder can't be written.
     """
     own, queries = tagger.embed(names)
-    with _replacing(output) as folder:
+    with atomic_files(output, _RECORD, _OWN) as folder:
         difference = export_tagger(
             tagger.network,
             queries,
@@ -91,31 +89,6 @@ def write_export(tagger: Tagger, kind: Format, names: list[str] | None, output: 
         text = json.dumps(record, indent=2, ensure_ascii=False)
         (folder / _RECORD).write_text(text, encoding="utf-8")
     return difference
-
-
-@contextmanager
-def _replacing(output: Path) -> Iterator[Path]:
-    """Yields a folder whose files replace those of `output` when the block succeeds."""
-    is_new = not output.exists()
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=output, prefix=".partial-"))
-    except OSError as error:
-        raise InputError(
-            f"The output {output} can't be written ({error.strerror}); name another folder."
-        ) from error
-    try:
-        yield folder
-        # The record goes first and comes last: with it, the others belong together.
-        for name in sorted(_OWN, key=lambda name: name != _RECORD):
-            (output / name).unlink(missing_ok=True)
-        for path in sorted(folder.iterdir(), key=lambda path: path.name == _RECORD):
-            path.replace(output / path.name)
-        is_new = False
-    finally:
-        shutil.rmtree(folder)
-        if is_new:
-            output.rmdir()
 
 
 def _describe(tagger: Tagger, kind: Format, names: list[str] | None) -> dict[str, Any]:

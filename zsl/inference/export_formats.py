@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -102,6 +103,7 @@ def export_tagger(
 
     Raises:
         InputError: The format can't hold this model.
+        OSError: The file can't be written.
     """
     model = _ExportedTagger(tagger, queries if baked else None).eval()
     num_inputs = 1 if baked else 2
@@ -114,6 +116,8 @@ def export_tagger(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Deprecations within the exporters.
             write_model(model, traced, shapes[:num_inputs], path)
+    except OSError:  # Of the disk, not of the model.
+        raise
     except Exception as error:  # Exporters fail in many ways.
         cause = error.__cause__ or error  # ONNX's exporter says what to read about it first.
         reason = reason_of(cause)
@@ -161,7 +165,10 @@ def _write_program(
     model: nn.Module, inputs: tuple[Tensor, ...], shapes: tuple[dict[int, Any], ...], path: Path
 ) -> None:
     program = torch.export.export(model, inputs, dynamic_shapes=shapes, strict=False)
-    torch.export.save(program, path)
+    # Into memory, since PyTorch's own writer of files ends the process where the disk is full.
+    buffer = BytesIO()
+    torch.export.save(program, buffer)
+    path.write_bytes(buffer.getbuffer())
 
 
 def _run_onnx(path: Path, trials: list[tuple[Tensor, ...]]) -> list[Tensor]:

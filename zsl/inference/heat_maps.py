@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from zsl.files.atomic import atomic_path
+from zsl.files.atomic import write_atomically
 from zsl.files.images import read_image
 from zsl.inference.prediction import Prediction
 
@@ -47,8 +48,9 @@ def write_heat_maps(
     for rank, (label, score, weights) in enumerate(rows, 1):
         name = re.sub(r"[^\w-]+", "_", label)[:60]
         drawn = _titled(overlay(image, weights), f"{label}  {score:.3f}")
-        with atomic_path(own / f"{rank}_{name}.jpg") as temporary:
-            drawn.save(temporary, quality=90)
+        buffer = BytesIO()
+        drawn.save(buffer, "JPEG", quality=90)
+        write_atomically(own / f"{rank}_{name}.jpg", buffer.getbuffer())
 
 
 def overlay(image: Image.Image, weights: np.ndarray) -> Image.Image:

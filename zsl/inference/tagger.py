@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from math import isqrt
 from pathlib import Path
@@ -11,10 +12,11 @@ from typing import Any
 import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin, hf_hub_download
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from zsl.errors import InputError, reason_of, require
+from zsl.files.atomic import atomic_files
 from zsl.files.checkpoints import LOAD_ERRORS, of_another_version
 from zsl.inference.image_batches import ImageLike, image_batches
 from zsl.inference.loading import checkpoint_values, restore_parts
@@ -26,6 +28,7 @@ from zsl.versions import __version__
 
 _WEIGHTS = "model.safetensors"
 _CONFIG = "config.json"
+_CARD = "README.md"
 
 
 class Tagger(
@@ -154,10 +157,32 @@ class Tagger(
             raise of_another_version(source, arguments.get("version"), error) from error
         return tagger
 
+    def save_pretrained(
+        self, save_directory: str | Path, *, repo_id: str | None = None, **options: Any
+    ) -> str | None:
+        """Writes the tagger and its card; a card that is there is left.
+
+        Args:
+            save_directory: Folder, made if needed.
+            repo_id: On the hub; None is the name of the folder.
+            options: As `PyTorchModelHubMixin.save_pretrained` takes them: `push_to_hub` and so on.
+
+        Returns:
+            The address on the hub, if it was pushed.
+
+        Raises:
+            OSError: The folder can't be written; an earlier tagger in it is left as it is.
+        """
+        folder = Path(save_directory)
+        with atomic_files(folder, _CONFIG) as temporary:
+            if (folder / _CARD).exists():
+                shutil.copyfile(folder / _CARD, temporary / _CARD)
+            return super().save_pretrained(temporary, repo_id=repo_id or folder.name, **options)
+
     def _save_pretrained(self, save_directory: Path) -> None:
-        super()._save_pretrained(save_directory)
-        # safetensors lets only their owner read them.
-        (save_directory / _WEIGHTS).chmod(0o644)
+        # The mixin's writer says in its own way that the disk is full.
+        content = save({name: t.contiguous() for name, t in self.state_dict().items()})
+        (save_directory / _WEIGHTS).write_bytes(content)
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         """Fills the card in: data, label vectors, backbone, protocol and results."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial
 
 from zsl.errors import InputError
-from zsl.files.atomic import atomic_path
+from zsl.files.atomic import atomic_path, write_atomically
 from zsl.sweeps import charts
 from zsl.sweeps.spec import SEED, Sweep, values_of
 from zsl.sweeps.study import Study
@@ -33,8 +34,9 @@ def write_results(study: Study) -> str:
         with atomic_path(sweep.folder / f"{name}.csv") as path:
             table.to_csv(path, index=False, float_format="%.6g")
     if figure := charts.strength(points, trials, names):
-        with atomic_path(sweep.folder / "strength.png") as path:
-            figure.savefig(path, dpi=110)
+        buffer = BytesIO()
+        figure.savefig(buffer, dpi=110)
+        write_atomically(sweep.folder / "strength.png", buffer.getbuffer())
     counts = trials["state"].value_counts()
     text = ", ".join(f"{number} {state}" for state, number in counts.items()) or "no"
     return (

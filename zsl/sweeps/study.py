@@ -18,6 +18,7 @@ from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from zsl.errors import InputError, require
+from zsl.files.processes import is_running
 from zsl.sweeps.spec import SEED, Sweep, values_of
 
 OWN: dict[str, Any] = {"host": platform.node(), "process": os.getpid()}
@@ -164,13 +165,8 @@ def _is_dead(trial: FrozenTrial) -> bool:
         return datetime.now() - (trial.datetime_start or datetime.min) > timedelta(minutes=1)
     if trial.user_attrs["host"] != OWN["host"]:
         return False
-    try:
-        os.kill(process, 0)
-    except PermissionError:
-        return False
-    except ProcessLookupError:
-        return True
-    return process == os.getpid()  # The number of a dead process, given again.
+    # Its number may have been given again, to this process.
+    return not is_running(process) or process == os.getpid()
 
 
 def _open_storage(storage: str) -> optuna.storages.BaseStorage:

@@ -15,12 +15,18 @@ from pytorch_lightning.callbacks import Callback, Checkpoint, ModelCheckpoint
 from zsl.data.seeds import run_seed, seeds
 from zsl.errors import InputError, did_you_mean, require
 from zsl.files.atomic import atomic_path
+from zsl.tasks.checkpoint_io import AtomicCheckpointIO
 
 _log = logging.getLogger(__name__)
 
 
 class BestCheckpoint(ModelCheckpoint):
     """Keeps the best checkpoint over a stop: a resumed run begins with that of the first."""
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Sees to it that checkpoints are written whole."""
+        super().setup(trainer, pl_module, stage)
+        AtomicCheckpointIO.use_in(trainer)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes the best score over, and a copy of its checkpoint into the new run's folder."""

@@ -48,9 +48,6 @@ def _check_files(
 ) -> pd.DataFrame:
     checks = _read_checks(folders)
     shrunken = folders.shrunken(side) if side else None
-    if shrunken:
-        for leftover in shrunken.rglob(".partial-*"):
-            leftover.unlink(missing_ok=True)
     todo = [name for name in files if not _is_done(name, folders, checks, shrunken)]
     saved = time.monotonic()
     try:

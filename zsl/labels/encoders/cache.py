@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import torch
 from platformdirs import user_cache_path
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
-from zsl.files.atomic import atomic_path
+from zsl.files.atomic import write_atomically
 from zsl.files.digests import text_digest
 
 _log = logging.getLogger(__name__)
@@ -69,7 +69,6 @@ def _read(path: Path, key: str) -> Embedded | None:
 def _write(path: Path, found: Embedded, key: str) -> None:
     metadata = {"key": key, "origins": json.dumps(found.origins), "fingerprint": found.fingerprint}
     try:
-        with atomic_path(path) as temporary:
-            save_file({"vectors": found.vectors.contiguous()}, temporary, metadata=metadata)
+        write_atomically(path, save({"vectors": found.vectors.contiguous()}, metadata))
     except OSError as error:
         _log.warning("The label vectors can't be cached (%s); set ZSL_CACHE to a folder.", error)
