@@ -189,7 +189,6 @@ def test_a_killed_run_is_taken_up_where_it_was(
     for path in done:
         with Image.open(path) as image:
             image.load()  # Whole.
-    (folder / ".partial-left.jpg").write_bytes(b"half")
     data = ["--config=nuswide.yaml", f"--data.root={fake_nuswide.root}", "--data.resized=16"]
     assert fit(data) == 2
     assert "images-16 does not hold a copy of" in capsys.readouterr().err
