@@ -110,6 +110,7 @@ PUBLISHED = {
     "trainer": {
         "max_epochs": 40,
         "precision": "16-mixed",
+        "devices": 1,
         "accumulate_grad_batches": 1,
         "gradient_clip_val": None,
     },

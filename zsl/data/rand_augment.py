@@ -51,7 +51,7 @@ def _sheared(image: Image.Image, x: float = 0, y: float = 0) -> Image.Image:
 
 
 def _cut(image: Image.Image, side: int) -> Image.Image:
-    """Paints a square around a random point in ImageNet's mean colour; the edge may cut it."""
+    """Paints a square around a random point in CIFAR-10's mean colour; the edge may cut it."""
     x, y = (int(torch.randint(length, ())) for length in image.size)
     half = side // 2
     right, lower = min(image.width, x + half), min(image.height, y + half)

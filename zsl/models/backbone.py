@@ -262,7 +262,9 @@ def _load_file(model: Any, name: str, path: Path) -> None:
         found = model.load_state_dict(convert_checkpoint(model, state), strict=False)
     except Exception as error:
         reason = reason_of(error, line=-1)
-        raise InputError(f"{path} can't be read as weights of {name}: {reason}") from error
+        other = name.partition(".")[0] in ("tresnet_l", "tresnet_xl")
+        hint = " (The official TResNet-L is timm's tresnet_v2_l.)" if other else ""
+        raise InputError(f"{path} can't be read as weights of {name}: {reason}{hint}") from error
     if found.missing_keys:
         raise InputError(
             f"{path} holds no weights of {name}: {len(found.missing_keys)} of "
