@@ -235,11 +235,12 @@ def _check(head: MLDecoder, found: Mapping[str, Tensor], source: str) -> None:
         if name not in found:
             raise InputError(f"{source} lacks the head's tensor {name}.")
         if found[name].shape != own.shape:
-            widths = "the backbone" if name == "embed_standart.weight" else "the head"
+            mend = "make the head with the widths, classes and groups of the checkpoint"
+            if name == "embed_standart.weight":
+                mend = "take the backbone, and the head's width, of the checkpoint"
             raise InputError(
                 f"{source}: {name} has the shape {tuple(found[name].shape)}, but the model's head "
-                f"needs {tuple(own.shape)}; make {widths} with the widths, classes and groups of "
-                "the checkpoint."
+                f"needs {tuple(own.shape)}; {mend}."
             )
 
 
