@@ -58,7 +58,7 @@ def parse(args: list[str]) -> Namespace:
         "--output",
         type=str | None,
         help="Folder for tables and report (default: CHECKPOINT_evaluation beside it; of several "
-        "checkpoints: evaluation).",
+        "checkpoints: runs/evaluation).",
     )
     parser.add_argument(
         "--data",
@@ -116,7 +116,7 @@ def evaluate(args: list[str]) -> None:
 
 
 def _default_output(paths: list[Path]) -> str:
-    return f"{paths[0].with_suffix('')}_evaluation" if len(paths) == 1 else "evaluation"
+    return f"{paths[0].with_suffix('')}_evaluation" if len(paths) == 1 else "runs/evaluation"
 
 
 def short_names(paths: list[Path]) -> list[str]:
