@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
+from zsl.commands.configs import yaml_value
 from zsl.commands.exit_codes import add_trust_code, exit_code
 from zsl.errors import require
 
@@ -67,7 +68,7 @@ def parse(args: list[str]) -> Namespace:
         help="Changes to the data's arguments, e.g. --data.root /where/the/photos/are/now.",
     )
     add_trust_code(parser)
-    return parser.parse_args(args)
+    return parser.parse_args([yaml_value(argument) for argument in args])
 
 
 def evaluate(args: list[str]) -> None:
