@@ -66,17 +66,18 @@ def test_checkpoints_are_compared_by_the_same_draws(
     both = ["--checkpoint", checkpoint(runs, 0), checkpoint(runs, 1)]
     assert evaluate([*both, *QUICK, "--calibrate=false"]) == 0
     assert "Paired bootstrap over the images" in capsys.readouterr().out
-    pairs = pd.read_csv("evaluation/comparison.csv")
+    pairs = pd.read_csv("runs/evaluation/comparison.csv")
     assert set(pairs["first"]) == {"table/version_0"}
     assert {"zsl/mAP", "gzsl/mAP", "gzsl/F1@3", "harmonic_mAP"} <= set(pairs["metric"])
     results = [
-        json.loads(Path(f"evaluation/table_version_{v}/results.json").read_text()) for v in (0, 1)
+        json.loads(Path(f"runs/evaluation/table_version_{v}/results.json").read_text())
+        for v in (0, 1)
     ]
     for row in pairs.to_dict("records"):
         first, second = (result["metrics"][f"test/{row['metric']}"] for result in results)
         assert row["difference"] == pytest.approx(second - first)
         assert row["is_more_than_noise"] == (row["low"] > 0 or row["high"] < 0)
-    assert set(pd.read_csv("evaluation/results.csv")["checkpoint"]) == {
+    assert set(pd.read_csv("runs/evaluation/results.csv")["checkpoint"]) == {
         "table/version_0",
         "table/version_1",
     }
@@ -87,7 +88,7 @@ def test_a_checkpoint_does_not_differ_from_itself(runs: Path, in_tmp_path: Path)
     copy.write_bytes(Path(checkpoint(runs, 0)).read_bytes())
     both = ["--checkpoint", checkpoint(runs, 0), str(copy)]
     assert evaluate([*both, *QUICK, "--calibrate=false"]) == 0
-    pairs = pd.read_csv("evaluation/comparison.csv")
+    pairs = pd.read_csv("runs/evaluation/comparison.csv")
     assert set(pairs["second"]) == {"work/copy"}
     assert (pairs[["difference", "low", "high"]] == 0).all(axis=None)
     assert not pairs["is_more_than_noise"].any()

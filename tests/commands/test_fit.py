@@ -347,6 +347,14 @@ def test_a_refused_run_leaves_nothing(
     assert [path.name for path in (in_tmp_path / "runs").rglob("version_*")] == ["version_0"]
 
 
+def test_none_is_null() -> None:
+    arguments = ["--model.backbone.weights", "None", "--model.encoder.init_args.scale=None"]
+    config = parse_config(["--config=shapes.yaml", *arguments, "--data.features", "None"])
+    assert config.model.backbone.init_args.weights is None
+    assert config.model.encoder.init_args.scale is None
+    assert config.data.init_args.features is None
+
+
 def test_configs_merge_inside_of_groups(in_tmp_path: Path) -> None:
     Path("overlay.yaml").write_text(
         "data: {init_args: {images: {cutout: 0.5}}}\n"

@@ -59,7 +59,13 @@ def resolve_configs(args: Sequence[str]) -> list[str]:
 
 
 def yaml_value(argument: str) -> str:
-    """Rewrites None, a list or a dict in Python's notation, as the agent of W&B writes it."""
+    """Rewrites None, a list or a dict in Python's notation, as help or W&B's agent has it.
+
+    >>> [yaml_value(argument) for argument in ("--a=None", "None", "--b={'c': None}")]
+    ['--a=null', 'null', '--b={"c": null}']
+    """
+    if argument == "None":
+        return "null"
     flag, equals, text = argument.partition("=")
     if not equals or (text != "None" and not text.startswith(("{", "["))):
         return argument

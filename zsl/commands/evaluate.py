@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
+from zsl.commands.configs import yaml_value
 from zsl.commands.exit_codes import add_trust_code, exit_code
 from zsl.errors import require
 
@@ -58,7 +59,7 @@ def parse(args: list[str]) -> Namespace:
         "--output",
         type=str | None,
         help="Folder for tables and report (default: CHECKPOINT_evaluation beside it; of several "
-        "checkpoints: evaluation).",
+        "checkpoints: runs/evaluation).",
     )
     parser.add_argument(
         "--data",
@@ -67,7 +68,7 @@ def parse(args: list[str]) -> Namespace:
         help="Changes to the data's arguments, e.g. --data.root /where/the/photos/are/now.",
     )
     add_trust_code(parser)
-    return parser.parse_args(args)
+    return parser.parse_args([yaml_value(argument) for argument in args])
 
 
 def evaluate(args: list[str]) -> None:
@@ -116,7 +117,7 @@ def evaluate(args: list[str]) -> None:
 
 
 def _default_output(paths: list[Path]) -> str:
-    return f"{paths[0].with_suffix('')}_evaluation" if len(paths) == 1 else "evaluation"
+    return f"{paths[0].with_suffix('')}_evaluation" if len(paths) == 1 else "runs/evaluation"
 
 
 def short_names(paths: list[Path]) -> list[str]:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 HELP = """usage: python -m zsl.labels --config NAME.yaml [--SECTION.ARGUMENT V ...] [--output DIR]
 
 Prints the labels of a config, what the vector of each is made of, and for each held-out and
-unseen label the nearest seen ones; writes labels.csv and labels.png to DIR (default: labels).
-Configs and arguments are those of zsl.fit."""
+unseen label the nearest seen ones; writes labels.csv and labels.png to DIR (default:
+runs/labels). Configs and arguments are those of zsl.fit."""
 
 
 def report(args: list[str]) -> None:
@@ -35,7 +35,7 @@ def report(args: list[str]) -> None:
     from zsl.files.atomic import atomic_path
 
     parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--output", default="labels")
+    parser.add_argument("--output", default="runs/labels")
     options, rest = parser.parse_known_args(args)
     vocabulary, encoder = labels_of(rest)
     labels, vectors = describe(vocabulary, encoder)

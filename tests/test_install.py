@@ -1,0 +1,38 @@
+"""The editable installation of the README."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+BUILD = "import sys; from setuptools.build_meta import build_editable; build_editable(sys.argv[1])"
+IMPORT = "import site, sys; site.addsitedir(sys.argv[1]); import zsl; print(zsl.__file__)"
+
+
+def test_the_folder_of_a_clone_does_not_stand_for_the_package(tmp_path: Path) -> None:
+    clone, site = tmp_path / "zsl", tmp_path / "site"
+    ignore = shutil.ignore_patterns("__pycache__")
+    for name in ("zsl", "configs"):
+        shutil.copytree(ROOT / name, clone / name, ignore=ignore)
+    for name in ("setup.cfg", "pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, clone)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    build = [sys.executable, "-c", BUILD, str(site)]
+    site.mkdir()
+    subprocess.run(build, cwd=clone, check=True, capture_output=True, env=environment)
+    (wheel,) = site.glob("*.whl")
+    with zipfile.ZipFile(wheel) as file:
+        file.extractall(site)
+    # From the parent folder, without the packages of this environment: zsl may be among them.
+    found = subprocess.run(
+        [sys.executable, "-S", "-c", IMPORT, str(site)],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert found.stdout.strip() == str(clone / "zsl" / "__init__.py")
