@@ -1,5 +1,6 @@
 """The one exception for input that can't be used, and what its messages are made with."""
 
+import unicodedata
 from collections.abc import Callable, Collection, Iterable
 from difflib import get_close_matches
 
@@ -13,7 +14,26 @@ class InputError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(shorten(message, 1500))
+        super().__init__(printable(shorten(message, 1500)))
+
+
+def printable(text: str) -> str:
+    r"""Escapes what a terminal may obey or can't show; names and paths may hold anything.
+
+    These are control characters, line ends, and marks that turn the direction of writing; spaces
+    of all widths, and the joiners that Persian and emoji need, stay.
+
+    >>> print(printable(chr(27) + "[31m dog"))
+    \x1b[31m dog
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if _is_shown(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def _is_shown(character: str) -> bool:
+    is_joiner = character in "\u200c\u200d"
+    return character.isprintable() or is_joiner or unicodedata.category(character) == "Zs"
 
 
 def shorten(text: str, length: int) -> str:

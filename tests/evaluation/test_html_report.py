@@ -87,7 +87,7 @@ def test_a_page_is_self_contained_and_escaped(tmp_path: Path) -> None:
     assert page.has(f"[{low:.3f}, {high:.3f}]")
     for protocol in (Protocol(), Protocol("labelled_images", "skip")):
         assert page.has(protocol.definition)
-    assert page.has("runs/<odd>&/?.ckpt")
+    assert page.has("runs/<odd>&/\\udcff.ckpt")
     assert not page.has("Side by side")
 
 

@@ -1,5 +1,6 @@
 """What is written of predictions, and where to."""
 
+import json
 import os
 import sys
 from io import BytesIO, StringIO, TextIOWrapper
@@ -55,6 +56,23 @@ def test_each_format_tells_labels_and_scores(kind: str, expected: list[str]) -> 
     for path, prediction in PREDICTIONS.items():
         write(path, prediction)
     assert file.getvalue().splitlines() == expected
+
+
+def test_control_characters_reach_no_terminal() -> None:
+    path, prediction = Path("a\x1b.png"), Prediction(["do\x1bg\u202e\n"], [1.0])
+
+    def written(kind: str, is_terminal: bool) -> str:
+        file = StringIO()
+        file.isatty = lambda: is_terminal  # type: ignore[method-assign]
+        make_writer(kind, file, [path])(path, prediction)
+        return file.getvalue()
+
+    assert written("table", False) == "a\\x1b.png  do\\x1bg\\u202e\\n 1.000\n"
+    assert "a\\x1b.png,1,do\\x1bg\\u202e\\n,1\n" in written("csv", True)
+    assert 'a\x1b.png,1,"do\x1bg\u202e\n",1\n' in written("csv", False)
+    line = written("jsonl", False)
+    assert line[:-1].isprintable()
+    assert json.loads(line)["labels"][0]["label"] == prediction.labels[0]
 
 
 def test_a_file_appears_whole_or_not_at_all(in_tmp_path: Path) -> None:

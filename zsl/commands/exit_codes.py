@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from jsonargparse import ArgumentParser
 
 from zsl.commands.messages import explain
-from zsl.errors import InputError, shorten
+from zsl.errors import InputError, printable, shorten
 
 _BROKEN_PIPE = 141
 """As of a command that the system ends for it: the work may not be done."""
@@ -52,7 +52,7 @@ def exit_code(command: Callable[[list[str]], int | None], args: Sequence[str] | 
         message = user_message(error)
         if message is None:
             raise
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {printable(message)}", file=sys.stderr)
         return 2
 
 
@@ -112,6 +112,8 @@ def leave_out_chatter() -> None:
     # Of images that it reads nevertheless.
     warnings.filterwarnings("ignore", module="PIL")
     logging.basicConfig(format="%(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_escape_arguments)
     logging.getLogger("zsl").setLevel(logging.INFO)
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(f"{name}.utilities.rank_zero").addFilter(_is_of_use)
@@ -122,6 +124,16 @@ def leave_out_chatter() -> None:
     # About arguments that Lightning passes.
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def _escape_arguments(record: logging.LogRecord) -> bool:
+    """Makes names and paths in a line of ours safe for a terminal; the line itself is."""
+    if record.name.startswith("zsl") and isinstance(record.args, tuple):
+        record.args = tuple(
+            value if isinstance(value, int | float) else printable(str(value))
+            for value in record.args
+        )
+    return True
 
 
 def _is_of_use(record: logging.LogRecord) -> bool:

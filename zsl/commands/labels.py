@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from zsl.commands.exit_codes import exit_code
-from zsl.errors import require
+from zsl.errors import printable, require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +46,7 @@ def report(args: list[str]) -> None:
     charts.save_chart(folder / "labels.png", lambda: charts.label_space(labels, vectors))
     recipe = {name: value for name, value in encoder.recipe.items() if value is not None}
     print(f"\n{vocabulary!r}, vectors of {vectors.shape[1]} numbers")
-    print(", ".join(f"{name}: {value}" for name, value in recipe.items()))
+    print(printable(", ".join(f"{name}: {value}" for name, value in recipe.items())))
     print(f"Written: {folder / 'labels.csv'}, {folder / 'labels.png'}")
 
 

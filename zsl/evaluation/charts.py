@@ -16,6 +16,7 @@ from matplotlib.patches import Patch
 from PIL import Image
 from torch import Tensor
 
+from zsl.errors import printable
 from zsl.evaluation.label_table import best_and_worst
 from zsl.files.atomic import write_atomically
 from zsl.labels import Role
@@ -38,6 +39,7 @@ def per_class_ap(labels: pd.DataFrame) -> Figure:
     Args:
         labels: Columns `label`, `role`, `AP` (NaN without a positive), `chance`.
     """
+    labels = labels.assign(label=labels["label"].map(printable))
     is_unseen = labels["role"] == Role.UNSEEN
     panels = {Role.UNSEEN: labels[is_unseen], Role.SEEN: labels[~is_unseen]}
     bars = {
@@ -82,6 +84,7 @@ def label_space(labels: pd.DataFrame, vectors: Tensor) -> Figure:
         labels: Columns `name`, `role`, `nearest` and `cosine`.
         vectors: (L, W), a row for each label.
     """
+    labels = labels.assign(name=labels["name"].map(printable))
     unseen = labels[labels["role"] == Role.UNSEEN]
     others = best_and_worst(unseen, "cosine", MAX_BARS)[::-1]  # From the bottom up.
     title = "How near the unseen labels are to what was trained"
@@ -95,7 +98,14 @@ def label_space(labels: pd.DataFrame, vectors: Tensor) -> Figure:
     colours = [COLOURS[Role(role)] for role in others["role"]]
     bars.barh(rows, others["cosine"], color=colours, height=0.75)
     for row, (nearest, cosine) in enumerate(zip(others["nearest"], others["cosine"], strict=True)):
-        bars.text(max(cosine, 0) + 0.01, row, nearest, fontsize=7, va="center", parse_math=False)
+        bars.text(
+            max(cosine, 0) + 0.01,
+            row,
+            printable(nearest),
+            fontsize=7,
+            va="center",
+            parse_math=False,
+        )
     bars.set_yticks(rows, others["name"], fontsize=8, parse_math=False)
     bars.set_ylim(-0.7, len(others) - 0.3)
     bars.set_xlim(min(0, others["cosine"].min()), 1.6)
@@ -148,6 +158,7 @@ def predictions(
         targets: int8 (N, L).
         image: Returns the image of a row.
     """
+    labels = labels.assign(label=labels["label"].map(printable))
     columns, rows = 4, 3
     shown = _pick(labels, targets, columns * rows)
     figure = Figure(figsize=(4.3 * columns, 2.75 * rows + 0.5), layout="constrained")

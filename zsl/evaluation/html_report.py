@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+from zsl.errors import printable
 from zsl.evaluation import svg_charts
 from zsl.evaluation.assessment import Assessment
 from zsl.evaluation.charts import COLOURS
@@ -55,6 +56,7 @@ def write_html_report(
     environment = Environment(
         loader=PackageLoader("zsl.evaluation"),
         autoescape=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

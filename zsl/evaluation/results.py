@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from zsl.errors import printable
 from zsl.metrics import Evaluation, label_group
 
 
@@ -86,7 +87,7 @@ def comparison_table(comparisons: pd.DataFrame) -> str:
 
 def aligned(cells: list[list[str]], num_left: int) -> str:
     """Rows of cells as text, the first columns aligned to the left and the others to the right."""
-    frame = pd.DataFrame(cells)
+    frame = pd.DataFrame([[printable(cell) for cell in row] for row in cells])
     for column in range(frame.shape[1]):
         text = frame[column].str
         width = int(text.len().max())

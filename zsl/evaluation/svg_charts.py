@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
+from zsl.errors import printable
 from zsl.evaluation.charts import COLOURS
 from zsl.labels import Role
 
@@ -103,7 +104,8 @@ def _name_points(figure: Figure, axes: Any, labels: pd.DataFrame) -> None:
 
 
 def shortened(name: str) -> str:
-    """Cuts a long name."""
+    """Cuts a long name; XML allows no control characters."""
+    name = printable(name)
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import TextIO
 
-from zsl.errors import InputError, require
+from zsl.errors import InputError, printable, require
 from zsl.files.atomic import atomic_path
 from zsl.inference.prediction import Prediction
 
@@ -64,6 +64,9 @@ def _standard_output() -> Iterator[TextIO]:
 def make_writer(kind: str, file: TextIO, paths: Sequence[Path]) -> Writer:
     """Returns a function that writes the labels of an image.
 
+    What a terminal may obey is escaped in the table, and in CSV where it goes to one; JSON has its
+    own way to write it.
+
     Args:
         kind: `table`: a line for each image; `csv`: image, rank, label, score, a line for each
             label; `jsonl`: an object for each image.
@@ -74,25 +77,26 @@ def make_writer(kind: str, file: TextIO, paths: Sequence[Path]) -> Writer:
         return _csv_writer(file)
     if kind == "jsonl":
         return _jsonl_writer(file)
-    return _table_writer(file, min(60, max(len(_text(path)) for path in paths)))
+    return _table_writer(file, min(60, max(len(printable(_text(path))) for path in paths)))
 
 
 def _table_writer(file: TextIO, width: int) -> Writer:
     def write_line(path: Path, prediction: Prediction) -> None:
         pairs = zip(*prediction, strict=True)
         labels = ", ".join(f"{label} {score:.3f}" for label, score in pairs)
-        print(f"{_text(path):<{width}}  {labels or '-'}", file=file)
+        print(f"{printable(_text(path)):<{width}}  {printable(labels) or '-'}", file=file)
 
     return write_line
 
 
 def _csv_writer(file: TextIO) -> Writer:
+    shown = printable if file.isatty() else str
     rows = csv.writer(file, lineterminator="\n")
     rows.writerow(["image", "rank", "label", "score"])
 
     def write_rows(path: Path, prediction: Prediction) -> None:
         for rank, (label, score) in enumerate(zip(*prediction, strict=True), 1):
-            rows.writerow([_text(path), rank, label, f"{score:.6g}"])
+            rows.writerow([shown(_text(path)), rank, shown(label), f"{score:.6g}"])
 
     return write_rows
 
@@ -103,7 +107,9 @@ def _jsonl_writer(file: TextIO) -> Writer:
             {"label": label, "score": float(f"{score:.6g}")}
             for label, score in zip(*prediction, strict=True)
         ]
-        print(json.dumps({"image": _text(path), "labels": labels}, ensure_ascii=False), file=file)
+        text = json.dumps({"image": _text(path), "labels": labels}, ensure_ascii=False)
+        # As \u001b, which means the same.
+        print("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text), file=file)
 
     return write_object
 

@@ -43,7 +43,7 @@ def strength(points: pd.DataFrame, trials: pd.DataFrame, names: list[str]) -> Fi
         title = _title_of(group, name, short_names(names))
         for axes, curve in zip(row, CURVES, strict=True):
             _draw_curve(axes, points, trials, group, name, curve)
-            axes.set_title("\n".join(textwrap.wrap(title, 52)), fontsize=8)
+            axes.set_title("\n".join(textwrap.wrap(title, 52)), fontsize=8, parse_math=False)
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", frameon=False)
     return figure
