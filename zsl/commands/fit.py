@@ -33,7 +33,7 @@ def fit(args: list[str]) -> None:
         run = make_run(args)
         train(run)
     except MisconfigurationException as error:
-        raise InputError(f"trainer: {error}") from error
+        raise InputError(f"trainer: {' '.join(str(error).split())}") from error
     except SIGTERMException:
         sys.exit(128 + signal.SIGTERM)  # Its own code would say that all went well.
     test_best(run)

@@ -283,7 +283,7 @@ def _make_trainer(arguments: dict[str, Any]) -> pl.Trainer:
     try:
         trainer = pl.Trainer(**arguments)
     except (ImportError, MisconfigurationException, TypeError, ValueError) as error:
-        raise InputError(f"trainer: {error}") from error
+        raise InputError(f"trainer: {' '.join(str(error).split())}") from error
     require(
         trainer.precision not in ("16-true", "bf16-true"),
         f"trainer.precision is {trainer.precision}, which would round weights and label vectors; "
