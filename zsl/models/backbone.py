@@ -200,7 +200,8 @@ def _create(name: str, weights: str | None, image_size: int, pooled: bool) -> An
         model = timm.create_model(name, **options)
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(
-            f"timm can't make the backbone {name!r} for images of {image_size} px: {reason_of(error)}"
+            f"timm can't make the backbone {name!r} for images of {image_size} px: "
+            f"{reason_of(error)}"
         ) from error
     if weights == "packaged":
         _load_packaged(model, name)
