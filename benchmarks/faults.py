@@ -86,7 +86,7 @@ def trials(folder: Path) -> Any:
     """The figures of a sweep's trials, each once."""
     lines = (folder / "runs/sweeps/faults/trials.csv").read_text().splitlines()
     header = lines[0].split(",")
-    columns = [header.index(name) for name in ("seed_everything", "test/zsl/mAP")]
+    columns = [header.index(name) for name in ("seed", "test/zsl/mAP")]
     return sorted([line.split(",")[column] for column in columns] for line in lines[1:])
 
 

@@ -183,7 +183,7 @@ class FeatureWriter:
         """Begins a split; its tokens follow in its order, view by view."""
         self.record["images"][split] = images.images_fingerprint()
         self._path = self.folder / f"{split}.npy"
-        self._num_rows, self._num_written = num_views * len(images), 0
+        self._num_rows = num_views * len(images)
 
     def write(self, tokens: Tensor) -> None:
         """Writes the tokens (B, T, C) of the next images.
@@ -196,10 +196,11 @@ class FeatureWriter:
             bool(np.isfinite(rows).all()),
             "The backbone's tokens are not all finite numbers in float16; take other weights.",
         )
-        if not self._num_written:
-            self.record["token_shape"] = list(rows.shape[1:])
-            shape = (self._num_rows, *rows.shape[1:])
-            np.lib.format.open_memmap(self._path, "w+", np.float16, shape)
-        stored = np.lib.format.open_memmap(self._path, "r+")
-        stored[self._num_written : self._num_written + len(rows)] = rows
-        self._num_written += len(rows)
+        # Not mapped into memory: there a full disk would end the process.
+        with self._path.open("ab") as file:
+            if not file.tell():
+                self.record["token_shape"] = list(rows.shape[1:])
+                shape = (self._num_rows, *rows.shape[1:])
+                header = {"descr": rows.dtype.str, "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(np.ascontiguousarray(rows).data)
