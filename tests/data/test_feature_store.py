@@ -210,8 +210,9 @@ def test_a_store_is_written_whole_or_not_at_all(tmp_path: Path, table_root: Path
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_what_was_read_does_not_stay_in_memory(tmp_path: Path, table_root: Path) -> None:
     def resident() -> float:
+        """MB of mapped files; what is computed of them comes and goes in other memory."""
         lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1e3
+        return next(int(line.split()[1]) for line in lines if line.startswith("RssFile")) / 1e3
 
     data = TableDataModule(str(table_root), images=ImageConfig(32))
     images = data.dataset(Split.TRAIN, data.training_transform)
