@@ -1,5 +1,7 @@
 """What a stopped run leaves, and how it goes on."""
 
+import errno
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -81,7 +83,14 @@ def trained(folder: str) -> tuple[list[float], dict[str, torch.Tensor]]:
 @pytest.mark.parametrize(
     ("parts", "num_workers"),
     [
-        (["--model.optimization.ema_decay=0.9", "--model.head.dropout=0.2"], 2),
+        (
+            [
+                "--model.optimization.ema_decay=0.9",
+                "--model.head.dropout=0.2",
+                "--model.augmentation={noise: 0.3, dropout: 0.2, random: 3, mixed: 3}",
+            ],
+            2,
+        ),
         (["--model.head=zsl.models.Fast0TagConfig"], 1),
     ],
 )
@@ -122,6 +131,43 @@ def test_the_state_is_saved_in_mid_epoch_every_so_often(monkeypatch: pytest.Monk
     assert torch.load(LAST, weights_only=True)["global_step"] == 8
     assert fit_shapes(*THREE_EPOCHS, *interrupt(-1, "never"), f"--ckpt_path={LAST}") == 0
     assert sorted(Interrupt.trained) == [(epoch, i) for epoch in range(3) for i in range(40)]
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+@pytest.mark.parametrize("fault", ["full disk", "kill"])
+def test_a_save_that_fails_leaves_the_earlier_checkpoints(
+    fault: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The disk is full, or the process is gone, when the second epoch's best is half written."""
+    sync = os.fsync
+    num_synced = 0
+
+    def fail(descriptor: int) -> None:
+        nonlocal num_synced
+        name = os.readlink(f"/proc/self/fd/{descriptor}")
+        num_synced += name.endswith(".ckpt")
+        if num_synced > 2:
+            # Nothing after it is executed, as after a kill, or all that handles errors.
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) if fault == "full disk" else Kill
+        sync(descriptor)
+
+    class Kill(BaseException):
+        pass
+
+    monkeypatch.setattr(os, "fsync", fail)
+    if fault == "kill":
+        with pytest.raises(Kill):
+            fit_shapes(*THREE_EPOCHS)
+    else:
+        assert fit_shapes(*THREE_EPOCHS) == 2
+        message = capsys.readouterr().err.splitlines()[-1]
+        assert message.startswith("error: ")
+        assert "No space left on device; make room" in message
+    monkeypatch.setattr(os, "fsync", sync)
+    for name in ("best", "last"):
+        path = Path("runs/shapes/latest/checkpoints", f"{name}.ckpt")
+        assert torch.load(path, weights_only=True)["global_step"] == 5
+    assert fit_shapes(*THREE_EPOCHS, f"--ckpt_path={LAST}") == 0
 
 
 @pytest.mark.usefixtures("in_tmp_path")
