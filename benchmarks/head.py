@@ -3,7 +3,8 @@
 python benchmarks/head.py [--labels 81 1006 9605]
 
 Tokens (16, 49, 2432) as of timm's tresnet_l at 224 px (the published TResNet-L has 2048), label
-vectors (L, 300), 100 groups, width 768. A training step is forward, asymmetric loss and backward. Times are the best of several rounds, in
+vectors (L, 300), 100 groups, width 768. A training
+step is forward, asymmetric loss and backward. Times are the best of several rounds, in
 turn; ratios are to the first of a row. Of one image, label vectors that were prepared once are
 measured beside those that are not. Contenders of the same mathematics have the same weights,
 and their outputs are compared first. timm's head, the published code in new clothes, crashes on
