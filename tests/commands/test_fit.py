@@ -330,6 +330,8 @@ def test_a_monitor_that_is_not_measured_is_refused_before_the_training(
     ("arguments", "message"),
     [
         (["--trainer.max_epochs=-1", "--trainer.max_time=00:00:01:00"], "no end that is known in"),
+        (["--trainer.max_steps=0"], "no step, with trainer.max_steps 0"),
+        (["--trainer.limit_train_batches=0.0"], "and limit_train_batches 0.0; raise"),
         (["--trainer.precision=bf16-true"], "expected bf16-mixed, or 32-true"),
         (["--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=val/x"], "log 'val/x'"),
     ],

@@ -49,7 +49,7 @@ def test_it_tells_what_the_tagger_predicts(
     expected = zsl.Tagger.from_pretrained(run / "checkpoints" / "best.ckpt").predict(
         paths, ["pink", "red", "sky blue"], top_k=2
     )
-    assert predict([*common, "--top_k=2"]) == 0
+    assert predict([*common, "--top_k=2", "--threshold=None", "--output", "None"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [str(path) for path in paths]
     label, score = expected[0].labels[0], expected[0].scores[0]
@@ -179,7 +179,8 @@ def test_the_checkpoint_is_not_written_over(
         (["album", "--heatmaps=album"], "The folder album holds the images themselves"),
         (["album", "--heatmaps=empty.txt"], "The folder empty.txt can't be made"),
         (["album", "--format=cvs"], "--format is 'cvs'; expected table, csv or jsonl."),
-        (["album", "--top_k=0"], "top_k is 0; expected 1 or more"),
+        (["album", "--top_k=0", "--heatmaps=new/maps"], "top_k is 0; expected 1 or more"),
+        (["album", "--top_k=0", "--output=new/tags.csv"], "top_k is 0; expected 1 or more"),
         (["album", "--top_k=many"], "--top_k is 'many'; expected int or null."),
         (["album", "--threshold=nan"], "--threshold is 'nan'; expected float or null."),
         (["album", "--batch_size=0"], "--batch_size is 0; expected 1 or more"),
@@ -193,7 +194,7 @@ def test_one_sentence_for_each_mistake(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Before an image is read."""
+    """Before an image is read; nothing is left behind."""
     Path("empty").mkdir()
     Path("empty.txt").write_bytes(b"\n")
     Path("own.txt").write_text("red\n")
@@ -203,7 +204,9 @@ def test_one_sentence_for_each_mistake(
         raise AssertionError("An image was read.")
 
     monkeypatch.setattr("zsl.inference.image_batches._read", read)
+    found = set(Path().rglob("*"))
     assert predict([*checkpoint(run), *arguments]) == 2
+    assert set(Path().rglob("*")) == found
     captured = capsys.readouterr()
     assert captured.err.startswith("error: ")
     assert message in captured.err
@@ -231,7 +234,7 @@ def test_a_head_without_attention_draws_nothing(
     bilinear = write_checkpoint(tmp_path / "bilinear", head=BilinearConfig()).parents[1]
     assert predict([*checkpoint(bilinear), "album", "--heatmaps=maps"]) == 2
     assert "The head BilinearHead sees the image as a whole" in capsys.readouterr().err
-    assert not list(Path("maps").iterdir())
+    assert not Path("maps").exists()
 
 
 def test_no_more_than_a_batch_of_scores_is_made(

@@ -74,6 +74,18 @@ def test_it_says_what_the_task_says(
     assert len({tuple(prediction.scores) for prediction in predictions}) > 1
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_it_predicts_in_half_precision(
+    checkpoint: Path, tagger: zsl.Tagger, pictures: list[Path], dtype: torch.dtype
+) -> None:
+    half = zsl.Tagger.from_pretrained(checkpoint).to(dtype)
+    for labels in (None, NEW_LABELS):
+        expected, found = tagger.predict(pictures, labels), half.predict(pictures, labels)
+        for one, other in zip(expected, found, strict=True):
+            assert one.scores == pytest.approx(other.scores, abs=0.02)
+    assert half.attention(pictures[0]).dtype == torch.float32
+
+
 def test_top_k_and_threshold(tagger: zsl.Tagger, pictures: list[Path]) -> None:
     every = tagger.predict(pictures, top_k=1000)
     assert {len(labels) for labels, _ in every} == {8}

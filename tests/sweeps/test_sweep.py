@@ -12,9 +12,15 @@ from PIL import Image
 
 from tests.commands.test_fit import read_csv
 from tests.sweeps.fakes import TINY, run, write
+from tests.tasks.test_callbacks import interrupt
 from zsl.commands.fit_cli import make_run
+from zsl.inference.model_card import _METRICS as CARD_METRICS
+from zsl.sweeps.charts import CURVES
 from zsl.sweeps.command import main
-from zsl.sweeps.results import read_tables
+from zsl.sweeps.results import TEST_FIGURES, read_tables
+from zsl.sweeps.runner import check_arguments
+from zsl.sweeps.spec import read_sweep
+from zsl.tasks.zero_shot import logged_names
 
 FOLDER = Path("runs/sweeps/tiny")
 
@@ -127,6 +133,23 @@ def test_errors_are_one_sentence(
     assert error.startswith("error: ")
     assert message in error
     assert not FOLDER.exists()
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+def test_a_metric_that_no_validation_logs_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """Before a trial, unless a callback of one's own may log it."""
+    write(metric={"name": "val/zsl/F1@4", "goal": "maximize"})
+    assert run() == 2
+    error = capsys.readouterr().err
+    assert "metric names 'val/zsl/F1@4', which no validation logs. Did you mean 'val/z" in error
+    assert not Path("runs").exists()
+    check_arguments(read_sweep("tiny.yaml", interrupt(1, "after")))
+
+
+def test_the_figures_of_the_tables_are_those_of_a_test() -> None:
+    tested = {name.replace("val/", "test/") for name in logged_names()}
+    assert {*TEST_FIGURES, *CURVES} <= tested
+    assert {f"test/zsl/{name}" for name in CARD_METRICS} <= tested
 
 
 @pytest.mark.parametrize("folder", ["out", "a/b/out"])

@@ -8,6 +8,7 @@ from typing import Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
+from zsl.commands.configs import yaml_value
 from zsl.commands.exit_codes import add_trust_code, exit_code
 from zsl.files.label_lists import read_labels
 
@@ -38,7 +39,7 @@ def parse(args: list[str]) -> Namespace:
         help="Folder, new, empty or of an earlier export (default: CHECKPOINT_export beside it).",
     )
     add_trust_code(parser)
-    return parser.parse_args(args)
+    return parser.parse_args([yaml_value(argument) for argument in args])
 
 
 def export(args: list[str]) -> None:

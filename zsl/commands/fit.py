@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from zsl.commands.exit_codes import exit_code, user_message
 from zsl.commands.help import all_arguments, fit_help
-from zsl.errors import InputError
+from zsl.errors import InputError, require
 
 if TYPE_CHECKING:
     from zsl.commands.fit_cli import Run
@@ -57,6 +57,14 @@ def train(run: Run) -> None:
 def _train(run: Run) -> None:
     if run.trainer.max_epochs != 0:
         run.trainer.fit(run.model, run.datamodule, ckpt_path=run.config.ckpt_path)
+        # Lightning has several reasons for that, and no word.
+        limits = run.config.trainer
+        require(
+            run.trainer.global_step > 0,
+            f"The training took no step, with trainer.max_steps {limits.max_steps}, max_time "
+            f"{limits.max_time} and limit_train_batches {limits.limit_train_batches}; raise or "
+            "leave out what is too small (--trainer.max_epochs 0 keeps the model as it was made).",
+        )
         return
     # Lightning's fit would save nothing, and fail in several processes without parameters.
     run.trainer.validate(run.model, run.datamodule, verbose=False)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
+from zsl.commands.configs import yaml_value
 from zsl.commands.exit_codes import add_trust_code, exit_code
 from zsl.errors import InputError, require
+from zsl.files.folders import folder_for_results
 from zsl.files.label_lists import read_labels
 
 if TYPE_CHECKING:
@@ -61,7 +64,7 @@ def parse(args: list[str]) -> Namespace:
         help="Folder for images that show where the decoder looked for each predicted label.",
     )
     add_trust_code(parser)
-    return parser.parse_args(args)
+    return parser.parse_args([yaml_value(argument) for argument in args])
 
 
 def predict(args: list[str]) -> None:
@@ -71,11 +74,13 @@ def predict(args: list[str]) -> None:
     labels = None if options.labels is None else read_labels(options.labels)
     # Imported here, so that the help comes at once.
     from zsl.files.image_paths import find_images
+    from zsl.inference.heat_maps import common_folder
     from zsl.inference.output_formats import make_writer, open_output
 
     paths = find_images(options.paths)
     _check_output(options, paths)
-    with open_output(Path(options.output) if options.output else None) as file:
+    output = Path(options.output) if options.output else None
+    with _heat_map_folder(options.heatmaps, common_folder(paths)), open_output(output) as file:
         tag_files(paths, labels, options, make_writer(options.format, file, paths))
         file.flush()
 
@@ -118,7 +123,6 @@ def tag_files(
     tagger = Tagger.from_pretrained(options.checkpoint, options.trust_code)
     tagger.to("cuda" if torch.cuda.is_available() else "cpu")
     if options.heatmaps is not None:
-        _make_heat_map_folder(options.heatmaps, root)
         tagger.check_attention()
     selection = Selection.of(options.top_k, options.threshold, tagger.scores_are_probabilities)
     names, queries = tagger.embed(labels)
@@ -142,17 +146,23 @@ def tag_files(
     _report_problems(problems, len(paths))
 
 
-def _make_heat_map_folder(folder: str, root: str) -> None:
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"The folder {folder} can't be made ({error.strerror}); name another for --heatmaps."
-        ) from error
-    require(
-        not os.path.samefile(folder, root),
-        f"The folder {folder} holds the images themselves; name another for --heatmaps.",
-    )
+@contextmanager
+def _heat_map_folder(folder: str | None, root: str) -> Iterator[None]:
+    """Makes the folder, if one is asked for; an empty one is removed if the block fails."""
+    with ExitStack() as stack:
+        if folder is not None:
+            try:
+                stack.enter_context(folder_for_results(Path(folder)))
+            except OSError as error:
+                raise InputError(
+                    f"The folder {folder} can't be made ({error.strerror}); name another for "
+                    "--heatmaps."
+                ) from error
+            require(
+                not os.path.samefile(folder, root),
+                f"The folder {folder} holds the images themselves; name another for --heatmaps.",
+            )
+        yield
 
 
 def _report_problems(problems: list[InputError], num_images: int) -> None:

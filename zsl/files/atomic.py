@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
+from zsl.files.folders import folder_for_results
 from zsl.files.processes import is_running
 
 PREFIX = ".partial-"
@@ -29,8 +30,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         OSError: It can't be written; its `filename` is `path`.
     """
-    with _naming(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with _naming(path), folder_for_results(path.parent):
         _remove_leftovers(path.parent.absolute())
         descriptor, name = tempfile.mkstemp(path.suffix, _own_prefix(), path.parent)
         os.close(descriptor)
@@ -87,19 +87,12 @@ def atomic_files(folder: Path, record: str, earlier: Collection[str] = ()) -> It
     Raises:
         OSError: It can't be written; its `filename` is `folder`.
     """
-    is_new = not folder.exists()
-    try:
-        with _naming(folder), _temporary_folder(folder) as temporary:
-            yield temporary
-            paths = sorted(temporary.iterdir(), key=lambda path: path.name == record)
-            for name in (record, *earlier):
-                (folder / name).unlink(missing_ok=True)
-            _move(paths, [folder / path.name for path in paths])
-        is_new = False
-    finally:
-        if is_new:
-            with suppress(OSError):
-                folder.rmdir()
+    with _naming(folder), _temporary_folder(folder) as temporary:
+        yield temporary
+        paths = sorted(temporary.iterdir(), key=lambda path: path.name == record)
+        for name in (record, *earlier):
+            (folder / name).unlink(missing_ok=True)
+        _move(paths, [folder / path.name for path in paths])
 
 
 @contextmanager
@@ -117,13 +110,13 @@ def _naming(path: Path) -> Iterator[None]:
 @contextmanager
 def _temporary_folder(parent: Path) -> Iterator[Path]:
     """Yields a new folder in a folder, which is made if needed; it is removed in the end."""
-    parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(parent.absolute())
-    folder = Path(tempfile.mkdtemp(prefix=_own_prefix(), dir=parent))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with folder_for_results(parent):
+        _remove_leftovers(parent.absolute())
+        folder = Path(tempfile.mkdtemp(prefix=_own_prefix(), dir=parent))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _move(sources: list[Path], targets: list[Path]) -> None:

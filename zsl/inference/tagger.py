@@ -191,7 +191,7 @@ class Tagger(
 
     @property
     def label_vectors(self) -> Tensor:
-        """float32 (L, W) vectors of the model's own labels."""
+        """(L, W) vectors of the model's own labels, float32 unless the model was converted."""
         return self.network.get_buffer("label_vectors")
 
     def embed(self, labels: Sequence[str] | None) -> tuple[list[str], Tensor]:
@@ -208,7 +208,7 @@ class Tagger(
         names = [labels] if isinstance(labels, str) else list(labels)
         require(len(names) > 0, "There are no labels to score; give one at least.")
         Vocabulary(names, [Role.UNSEEN] * len(names))
-        return names, self.encoder.encode(names).to(self.label_vectors.device)
+        return names, self.encoder.encode(names).to(self.label_vectors)
 
     def forward(self, images: Tensor, queries: Tensor | None = None) -> Tensor:
         """Returns logits (B, L).

@@ -8,7 +8,7 @@ ours.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import torch
@@ -68,8 +68,8 @@ class QueryAugmentationConfig:
     @property
     def changed(self) -> list[str]:
         """Names of the augmentations that are on."""
-        names = ("noise", "rotation", "dropout", "random", "mixed", "neighbours")
-        return [name for name in names if getattr(self, name)]
+        how = ("random_target", "labels_per_mixture", "mixed_target", "ramp")
+        return [f.name for f in fields(self) if f.name not in how and getattr(self, f.name)]
 
     def make(self, num_labels: int) -> QueryAugmentation:
         """Makes the augmentation for so many labels that are trained.

@@ -164,7 +164,8 @@ class Backbone(nn.Module):
         """Returns tokens (B, T, C) of images (B, 3, H, W), uint8 or float in [0, 1]."""
         if images.dtype == torch.uint8:
             images = images.float() / 255
-        images = (images - self.mean) / self.std
+        # A network in half precision has its buffers in it too.
+        images = ((images - self.mean) / self.std).to(self.mean.dtype)
         images = images.contiguous(memory_format=torch.channels_last)
         if not self.frozen:
             return self._tokens(images)

@@ -200,22 +200,37 @@ def check_arguments(sweep: Sweep) -> None:
     """Parses each value of each parameter as `zsl.fit` would.
 
     Raises:
-        InputError: A parameter is unknown, a value is of another type, or a trial would take more
-            than one device.
+        InputError: A parameter is unknown, a value is of another type, a trial would take more
+            than one device, or no validation logs the metric.
     """
-    from zsl.commands.fit_cli import parse_config  # It takes seconds to import.
+    # They take seconds to import.
+    from zsl.commands.fit_cli import parse_config
+    from zsl.tasks.zero_shot import logged_names
 
+    logged = logged_names()
     for values in sweep.examples():
         try:
             trainer = parse_config(sweep.fit_args(values))["trainer"]
         except InputError as error:
             raise InputError(f"{error} It is in {sweep.file} or on the command line.") from error
+        require(
+            sweep.metric in logged or _has_own_callbacks(trainer),  # They may log more.
+            f"{sweep.file}: metric names {sweep.metric!r}, which no validation logs."
+            + did_you_mean(sweep.metric, [name for name in logged if name.startswith("val/")]),
+        )
         devices, num_nodes = trainer["devices"], trainer["num_nodes"]
         require(
             str(devices) in ("auto", "1", "[0]") and num_nodes == 1,
             f"trainer.devices is {devices} and trainer.num_nodes {num_nodes}; a trial runs on one "
             "device, so leave them out and use --processes.",
         )
+
+
+def _has_own_callbacks(trainer: Any) -> bool:
+    callbacks = trainer["callbacks"] or []
+    callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
+    known = ("pytorch_lightning.", "zsl.")
+    return not all(callback["class_path"].startswith(known) for callback in callbacks)
 
 
 def visible_gpus() -> list[str]:

@@ -22,7 +22,7 @@ from zsl.files.class_paths import class_path, describe_part, restore_part
 from zsl.files.digests import weights_digest
 from zsl.labels import LabelEncoder, QueryAugmentationConfig, Role, Vocabulary, encoder_from_recipe
 from zsl.losses import AsymmetricLoss, Loss
-from zsl.metrics import Evaluation, Predictions, evaluate
+from zsl.metrics import KS, Evaluation, Predictions, evaluate
 from zsl.models import (
     BackboneConfig,
     HeadConfig,
@@ -210,20 +210,12 @@ class ZeroShotTask(pl.LightningModule):
         Returns:
             `zsl`: the labels of that role alone; `gzsl`: all up to it; `seen`: the trained ones.
         """
-        columns = list(range(len(self.vocabulary)))
-        return {
-            "zsl": columns[self.vocabulary.columns(last)],
-            "gzsl": columns[self.vocabulary.columns(Role.SEEN, last)],
-            "seen": columns[self.vocabulary.columns(Role.SEEN)],
-        }
+        return _groups(self.vocabulary, last)
 
     @property
     def logged_names(self) -> list[str]:
-        """What a training logs: the loss, and the figures of a validation."""
-        num_labels = len(self.vocabulary.select(Role.SEEN, Role.HELD_OUT))
-        scores = torch.zeros(1, num_labels)
-        figures = evaluate(scores, scores.to(torch.int8), self.groups(Role.HELD_OUT))
-        return ["train/loss", *figures.logged("val")]
+        """What a training on this data logs."""
+        return logged_names(self.vocabulary)
 
     def _evaluate(self, last: Role) -> Evaluation:
         _, scores, targets = self.predictions.compute()
@@ -302,6 +294,29 @@ class ZeroShotTask(pl.LightningModule):
             source = f"The checkpoint {checkpoint.path}"
             raise of_another_version(source, contents.version, error) from error
         return task
+
+
+def logged_names(vocabulary: Vocabulary | None = None) -> list[str]:
+    """What a training logs: the loss, and the figures of a validation.
+
+    Args:
+        vocabulary: What there are too few labels for is left out; None has enough for all.
+    """
+    if vocabulary is None:
+        roles = [Role.SEEN, Role.HELD_OUT] * max(KS)
+        vocabulary = Vocabulary([str(number) for number in range(len(roles))], roles)
+    scores = torch.zeros(1, len(vocabulary.select(Role.SEEN, Role.HELD_OUT)))
+    figures = evaluate(scores, scores.to(torch.int8), _groups(vocabulary, Role.HELD_OUT))
+    return ["train/loss", *figures.logged("val")]
+
+
+def _groups(vocabulary: Vocabulary, last: Role) -> dict[str, list[int]]:
+    columns = list(range(len(vocabulary)))
+    return {
+        "zsl": columns[vocabulary.columns(last)],
+        "gzsl": columns[vocabulary.columns(Role.SEEN, last)],
+        "seen": columns[vocabulary.columns(Role.SEEN)],
+    }
 
 
 def _check_roles(vocabulary: Vocabulary) -> None:
