@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +10,6 @@ import pandas as pd
 import pytest
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from tests.commands.test_fit import fit_shapes
 from zsl.data import ShapesDataModule
@@ -224,16 +224,39 @@ def test_the_length_of_an_epoch_is_the_loaders_among_processes() -> None:
             assert (sampler.epoch, sampler.start) == (3, 0)
 
 
-def test_a_terminated_run_does_not_end_as_if_all_were_well(
-    monkeypatch: pytest.MonkeyPatch, in_tmp_path: Path
+@pytest.mark.usefixtures("in_tmp_path")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_after_a_whole_step(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def terminate(*_: object) -> None:
-        raise SIGTERMException
+    def press(self: Interrupt, trainer: pl.Trainer, *_: object) -> None:
+        if trainer.global_step == 6:
+            os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(Interrupt, "on_train_batch_start", terminate)
-    with pytest.raises(SystemExit) as stopped:
-        fit_shapes(*interrupt(-1, "never"))
+    monkeypatch.setattr(Interrupt, "on_train_batch_start", press)
+    handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    with caplog.at_level("INFO", "zsl"), pytest.raises(SystemExit) as stopped:
+        fit_shapes(*THREE_EPOCHS, *interrupt(-1, "never"))
+    assert stopped.value.code == 128 + number
+    assert "Stopped at step 7. Resume from step 7 with --ckpt_path runs/" in caplog.text
+    assert torch.load(LAST, weights_only=True)["global_step"] == 7
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+def test_a_signal_in_the_validation_leaves_the_last_saved_state(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def press(self: Interrupt, trainer: pl.Trainer, *_: object) -> None:
+        if trainer.global_step == 10:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Interrupt, "on_validation_batch_start", press)
+    with caplog.at_level("INFO", "zsl"), pytest.raises(SystemExit) as stopped:
+        fit_shapes(*THREE_EPOCHS, *interrupt(-1, "never"))
     assert stopped.value.code == 143
+    assert "Stopped at step 10. Resume from step 5 with --ckpt_path runs/" in caplog.text
+    assert torch.load(LAST, weights_only=True)["global_step"] == 5
 
 
 def test_a_trial_run_leaves_nothing(in_tmp_path: Path) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
 from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from jsonargparse import ArgumentParser
 
@@ -36,7 +39,8 @@ def exit_code(command: Callable[[list[str]], int | None], args: Sequence[str] | 
     leave_out_chatter()
     try:
         try:
-            return command(list(sys.argv[1:] if args is None else args)) or 0
+            with _terminable():
+                return command(list(sys.argv[1:] if args is None else args)) or 0
         finally:
             # What was printed last fails here, if at all, rather than at the end of Python.
             if sys.stdout is not None:
@@ -47,13 +51,43 @@ def exit_code(command: Callable[[list[str]], int | None], args: Sequence[str] | 
         return _BROKEN_PIPE
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
-        return 130
+        return 128 + signal.SIGINT
+    except _Terminated:
+        print("Stopped.", file=sys.stderr)
+        return 128 + signal.SIGTERM
+    except SystemExit as error:
+        # Lightning's code after Ctrl-C would be 1.
+        if isinstance(error.__context__, KeyboardInterrupt):
+            print("Stopped.", file=sys.stderr)
+            return 128 + signal.SIGINT
+        raise
     except Exception as error:
         message = user_message(error)
         if message is None:
             raise
         print(f"error: {printable(message)}", file=sys.stderr)
         return 2
+
+
+class _Terminated(SystemExit):
+    """SIGTERM has come."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Lets SIGTERM end what runs as Ctrl-C does: cleaned up, rather than on the spot."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: object) -> None:
+        raise _Terminated(128 + signal.SIGTERM)
+
+    earlier = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
 
 
 def add_trust_code(parser: ArgumentParser) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from zsl.commands.exit_codes import exit_code, user_message
 from zsl.commands.help import all_arguments, fit_help
 from zsl.errors import InputError, require
+from zsl.files.processes import die_with_parent
 
 if TYPE_CHECKING:
     from zsl.commands.fit_cli import Run
@@ -22,21 +23,25 @@ def fit(args: list[str]) -> None:
         return
     # Imported late: the help should not wait for torch.
     from lightning_fabric.utilities.exceptions import MisconfigurationException
-    from pytorch_lightning.utilities.exceptions import SIGTERMException
 
     from zsl.commands.fit_cli import fit_parser, make_run
 
     if "--help_all" in args:
         print(all_arguments(fit_parser()))
         return
+    if "LOCAL_RANK" in os.environ:  # One of several processes; it would wait for the first.
+        die_with_parent()
     try:
         run = make_run(args)
         train(run)
+        test_best(run)
     except MisconfigurationException as error:
         raise InputError(f"trainer: {' '.join(str(error).split())}") from error
-    except SIGTERMException:
-        sys.exit(128 + signal.SIGTERM)  # Its own code would say that all went well.
-    test_best(run)
+    except RuntimeError as error:
+        if "/gloo/" not in str(error):
+            raise
+        print(f"error: Another process of this run has ended.{run.last.advice}", file=sys.stderr)
+        sys.exit(1)
 
 
 def train(run: Run) -> None:

@@ -45,6 +45,7 @@ class Run:
     model: ZeroShotTask
     trainer: pl.Trainer
     best: BestCheckpoint
+    last: LastCheckpoint
     report: Report
     record: RecordRun
 
@@ -214,7 +215,8 @@ def make_run(args: list[str]) -> Run:
         callbacks.append(record)
     _check_monitors(callbacks, made.model.logged_names)
     trainer = _make_trainer({**vars(made.trainer), "callbacks": callbacks})
-    return Run(config, made.data, made.model, trainer, made.checkpoint, report, record)
+    kept = (made.checkpoint, made.last_checkpoint)
+    return Run(config, made.data, made.model, trainer, *kept, report, record)
 
 
 def _check_monitors(callbacks: list[Any], logged: list[str]) -> None:

@@ -25,6 +25,7 @@ from zsl.data.seeds import run_seed
 from zsl.data.transforms import ImageConfig, training_transform
 from zsl.errors import InputError, require
 from zsl.files.class_paths import as_plain_values, class_path
+from zsl.files.processes import leave_stops_to_parent
 from zsl.labels import Role, Vocabulary
 from zsl.preprocessing import ImageTransform, evaluation_transform
 
@@ -240,11 +241,16 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
             batch_size=self.batch_size,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
+            worker_init_fn=_begin_worker,
             pin_memory=torch.cuda.is_available(),
             # A loader draws a seed for its processes: not from the generator of the model.
             generator=torch.Generator().manual_seed(run_seed()),
             **options,
         )
+
+
+def _begin_worker(_: int) -> None:
+    leave_stops_to_parent()
 
 
 def _check_variation(variation: dict[str, Any], views: int) -> None:

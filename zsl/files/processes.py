@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
+import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any
+
+_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else lambda *_: None
+_PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
@@ -23,7 +29,7 @@ def process_map(num_workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
         return
     # Spawned processes inherit no threads, on any system.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(num_workers, context, _end_with_parent) as pool:
+    with ProcessPoolExecutor(num_workers, context, _begin_worker) as pool:
         try:
             yield lambda function, *jobs: pool.map(function, *jobs, chunksize=16)
         finally:
@@ -41,8 +47,20 @@ def is_running(process: int) -> bool:
     return True
 
 
-def _end_with_parent() -> None:
+def leave_stops_to_parent() -> None:
+    """Ignores Ctrl-C and SIGTERM, which reach a whole group: the parent ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def die_with_parent() -> None:
+    """Lets Linux kill this process when its parent ends; elsewhere it would run on."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _begin_worker() -> None:
     """Ends this process when its parent is killed, which a pool alone would wait for forever."""
+    leave_stops_to_parent()
     parent = multiprocessing.parent_process()
 
     def watch() -> None:

@@ -29,7 +29,7 @@ def sweep(args: list[str]) -> int:
     study = Study(definition, options.storage or str(definition.folder / "study.log"))
     try:
         failures = Runner(study, options.processes, visible_gpus(), options.wandb).run()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         print("The same command goes on with what is left.", file=sys.stderr)
         raise
     print(write_results(study))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import ctypes
 import json
 import math
 import os
@@ -23,14 +22,12 @@ from optuna.trial import TrialState
 from tqdm import tqdm
 
 from zsl.errors import InputError, did_you_mean, require
+from zsl.files.processes import die_with_parent
 from zsl.sweeps.spec import Sweep
 from zsl.sweeps.study import DONE, Study
 
 FIT = [sys.executable, "-m", "zsl.fit"]
 POLL_SECONDS = 1.0
-# Linux kills a trial with its sweep; elsewhere it would run to its end.
-_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else lambda *_: None
-_PR_SET_PDEATHSIG = 1
 
 
 class Runner:
@@ -144,7 +141,7 @@ def _start_fit(
             stderr=log,
             env=inherited | environment,
             process_group=0,  # Ctrl-C reaches all processes of a group.
-            preexec_fn=lambda: _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
+            preexec_fn=die_with_parent,
         )
 
 

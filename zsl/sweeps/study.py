@@ -140,10 +140,11 @@ class Study:
             "folder away, or give the sweep another name.",
         )
         changed = [key for key in new if old and old.get(key) != new[key]]
-        run = set(map(_point_of, self.trials(*DONE, TrialState.RUNNING)))
+        kept = self.trials(*DONE, TrialState.RUNNING)
+        run = set(map(_point_of, kept))
         has_grown = changed == ["parameters"] and sweep.method == "grid" and run <= {*self.points}
         require(
-            not changed or has_grown,
+            not changed or has_grown or not kept,  # A refused first trial binds nobody.
             f"{self.storage} holds the sweep {sweep.name} with other {', '.join(changed)} than "
             f"{sweep.file} and the command line now say; give the sweep another name, or go on "
             "with what it was begun with.",

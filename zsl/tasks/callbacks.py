@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import shutil
+import signal
+import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytorch_lightning as pl
 import torch
@@ -63,6 +65,9 @@ class BestCheckpoint(ModelCheckpoint):
 class LastCheckpoint(Checkpoint):
     """Saves `last.ckpt`: after each epoch, in mid-epoch every so often, and on an interruption.
 
+    Ctrl-C and SIGTERM, to any process of the run, end all of them after the same batch: a step is
+    done whole, and none waits for another. A second Ctrl-C ends at once.
+
     Args:
         minutes: Time between two saves in mid-epoch.
     """
@@ -72,6 +77,41 @@ class LastCheckpoint(Checkpoint):
         require(minutes > 0, f"minutes is {minutes}; expected above 0.")
         self.seconds = 60 * minutes
         self._saved_at = time.monotonic()
+        self._signal = 0
+        self._is_stopping = False
+        self._saved: tuple[int, Path] | None = None
+
+    @property
+    def advice(self) -> str:
+        """How to resume, as a sentence that follows another."""
+        if self._saved is None:
+            return " No state was saved yet."
+        step, path = self._saved
+        return f" Resume from step {step} with --ckpt_path {path}"
+
+    def _listen(self) -> None:
+        """Notes signals from now on; Lightning puts the earlier handlers back."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self._note)
+
+    def _note(self, number: int, _: object) -> None:
+        if self._signal and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._signal = number
+
+    def _agreed_signal(self, trainer: pl.Trainer) -> int:
+        """The signal that any of the processes has, so that all stop after the same batch."""
+        if trainer.world_size == 1:
+            return self._signal
+        own = torch.tensor(float(self._signal), device=trainer.strategy.root_device)
+        return int(trainer.strategy.reduce(own, reduce_op="max"))
+
+    def _stop(self, trainer: pl.Trainer, number: int) -> NoReturn:
+        self._is_stopping = True
+        if trainer.is_global_zero:
+            _log.info("Stopped at step %d.%s", trainer.global_step, self.advice)
+        raise SystemExit(128 + number)
 
     def _save(self, trainer: pl.Trainer) -> Path | None:
         best = trainer.checkpoint_callback
@@ -81,23 +121,48 @@ class LastCheckpoint(Checkpoint):
         path = Path(best.dirpath) / "last.ckpt"
         trainer.save_checkpoint(path, weights_only=False)
         self._saved_at = time.monotonic()
+        self._saved = (trainer.global_step, path)
         return path
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock."""
         self._saved_at = time.monotonic()
+        self._listen()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Saves where it is time to."""
+        """Saves where it is time to, and stops where a signal has come."""
         if trainer.is_last_batch:
             return  # A resume from here would leave the validation out; a save follows it.
         is_due = time.monotonic() - self._saved_at > self.seconds
-        if trainer.strategy.broadcast(is_due):
+        number = self._agreed_signal(trainer)
+        if number or trainer.strategy.broadcast(is_due):
             self._save(trainer)
+        if number:
+            self._stop(trainer, number)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves, after the validation."""
         self._save(trainer)
+        if number := self._agreed_signal(trainer):
+            self._stop(trainer, number)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listens before the first training step, too."""
+        self._listen()
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Stops where a signal has come; the last saved state stands."""
+        if number := self._agreed_signal(trainer):
+            self._stop(trainer, number)
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listens in the test, too."""
+        self._listen()
+
+    def on_test_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Stops where a signal has come."""
+        if number := self._agreed_signal(trainer):
+            self._stop(trainer, number)
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
@@ -107,13 +172,15 @@ class LastCheckpoint(Checkpoint):
         One of several processes must not wait for others that go on; while the model is validated,
         its averaged weights stand in its place.
         """
-        if trainer.world_size > 1 or not trainer.training or not trainer.global_step:
+        if self._is_stopping or trainer.world_size > 1:
+            return
+        if not trainer.training or not trainer.global_step:
             return
         # After the last batch a resume would leave the validation out.
         progress = trainer.fit_loop.epoch_loop.batch_progress.current.state_dict()
         is_last = progress["processed"] >= trainer.num_training_batches
-        if not is_last and (path := self._save(trainer)):
-            _log.info("Stopped at step %d; resume with --ckpt_path %s", trainer.global_step, path)
+        if not is_last and self._save(trainer):
+            _log.info("Stopped at step %d.%s", trainer.global_step, self.advice)
 
 
 class StepSeeds(Callback):
