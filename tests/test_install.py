@@ -5,11 +5,22 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from configparser import ConfigParser
 from pathlib import Path
+
+from zsl.inference.export_formats import _LEAST_TORCH, _PACKAGES
 
 ROOT = Path(__file__).parents[1]
 BUILD = "import sys; from setuptools.build_meta import build_editable; build_editable(sys.argv[1])"
 IMPORT = "import site, sys; site.addsitedir(sys.argv[1]); import zsl; print(zsl.__file__)"
+
+
+def test_the_packages_that_export_asks_for_are_those_of_its_extra() -> None:
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    extra = setup["options.extras_require"]["export"].split()
+    assert extra[-1] == f"torch>={_LEAST_TORCH}"
+    assert [line.partition(">=")[0] for line in extra[:-1]] == list(_PACKAGES)
 
 
 def test_the_folder_of_a_clone_does_not_stand_for_the_package(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ import re
 import subprocess
 import sys
 import zipfile
+from inspect import isabstract
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 import torch
@@ -19,6 +21,7 @@ from zsl.commands.evaluate import main as evaluate
 from zsl.commands.fit import main as fit
 from zsl.commands.fit_cli import parse_config
 from zsl.errors import InputError
+from zsl.tasks.zero_shot import ZeroShotTask
 
 PARTS = "tests.fakes.parts"
 TINY_MODEL = [
@@ -406,6 +409,10 @@ def test_help_names_the_configs_and_where_every_argument_is_explained(
         assert stopped.value.code == 0
         explained[name] = capsys.readouterr().out
     assert explained.keys() == {"TableDataModule", "MLDecoderConfig"}
+    parts = get_type_hints(ZeroShotTask.__init__).items()
+    classes = {f"--model.{name}.help" for name, kind in parts if isabstract(kind)}
+    told = {*re.findall(r"--[\w.]+\.help\b", page)}
+    assert told == classes | {"--data.help", "--trainer.callbacks.help"}
     assert fit(["--help_all"]) == 0
     explained["all"] = capsys.readouterr().out
     for name, line in (
