@@ -145,6 +145,13 @@ def test_another_sweep_is_refused(changes: dict[str, Any], message: str) -> None
         Study(read_sweep(write(parameters=SEEDS), ["--data.num_train=8"]), "study.log")
 
 
+def test_a_refused_first_trial_does_not_bind_the_arguments() -> None:
+    study = Study(grid(), "study.log")
+    finish(study, TrialState.FAIL)
+    changed = read_sweep(write(), ["--data.num_train=8"])
+    assert len(Study(changed, "study.log").trials(TrialState.WAITING)) == len(changed.points())
+
+
 def test_a_grid_may_grow_and_lose_what_was_not_run() -> None:
     study = Study(grid(), "study.log")
     trial = study.next_trial()

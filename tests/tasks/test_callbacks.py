@@ -61,7 +61,7 @@ def test_a_resumed_epoch_trains_every_image_once(
     ]
     with caplog.at_level("INFO", "zsl"), pytest.raises(SystemExit):
         fit_shapes(*arguments, *interrupt(step, when))
-    assert f"Stopped at step {step}; resume with --ckpt_path" in caplog.text
+    assert f"Stopped at step {step}. Resume from step {step} with" in caplog.text
     assert torch.load(LAST, weights_only=True)["global_step"] == step
     assert len(Interrupt.trained) == 8 * step
     assert fit_shapes(*arguments, *interrupt(-1, "never"), f"--ckpt_path={LAST}") == 0

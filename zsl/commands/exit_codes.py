@@ -59,7 +59,7 @@ def exit_code(command: Callable[[list[str]], int | None], args: Sequence[str] | 
         # Lightning's code after Ctrl-C would be 1.
         if isinstance(error.__context__, KeyboardInterrupt):
             print("Stopped.", file=sys.stderr)
-            return 128 + signal.SIGINT
+            error.code = 128 + signal.SIGINT
         raise
     except Exception as error:
         message = user_message(error)
