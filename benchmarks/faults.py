@@ -86,8 +86,9 @@ def trials(folder: Path) -> Any:
     """The figures of a sweep's trials, each once."""
     lines = (folder / "runs/sweeps/faults/trials.csv").read_text().splitlines()
     header = lines[0].split(",")
-    columns = [header.index(name) for name in ("seed", "test/zsl/mAP")]
-    return sorted([line.split(",")[column] for column in columns] for line in lines[1:])
+    rows = [dict(zip(header, line.split(","), strict=False)) for line in lines[1:]]
+    done = [row for row in rows if row["state"] == "complete"]
+    return sorted((row["seed"], row["test/zsl/mAP"]) for row in done)
 
 
 def digests(name: str) -> Callable[[Path], Any]:
