@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import re
 from argparse import ArgumentError
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,22 +13,20 @@ import pytorch_lightning as pl
 import torch
 from jsonargparse import ArgumentParser, Namespace
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.cli import LightningArgumentParser, SaveConfigCallback
-from pytorch_lightning.loggers import CSVLogger, WandbLogger
+from pytorch_lightning.cli import LightningArgumentParser
 
 from zsl.commands.configs import resolve_configs, yaml_value
 from zsl.commands.help import USAGE, all_arguments
 from zsl.commands.messages import explain
+from zsl.commands.run_record import RecordRun
 from zsl.data import MultiLabelDataModule
 from zsl.errors import InputError, did_you_mean, require
 from zsl.evaluation.callback import Report
-from zsl.files.atomic import write_atomically
 from zsl.files.checkpoints import read_checkpoint
 from zsl.files.class_paths import check_all_are_trusted
 from zsl.labels import LabelEncoder, Vocabulary
 from zsl.tasks.callbacks import BestCheckpoint, LastCheckpoint
 from zsl.tasks.zero_shot import PARTS, ZeroShotTask
-from zsl.versions import versions
 
 _log = logging.getLogger(__name__)
 
@@ -292,82 +287,3 @@ def _make_trainer(arguments: dict[str, Any]) -> pl.Trainer:
         f"expected {str(trainer.precision).replace('true', 'mixed')}, or 32-true.",
     )
     return trainer
-
-
-class RecordRun(SaveConfigCallback):
-    """Writes `config.yaml` and `run.json` when a run starts; `latest` then points to the run."""
-
-    has_begun = False
-    earlier: str | None = None
-    """What `latest` pointed to before."""
-
-    def undo(self, trainer: pl.Trainer) -> None:
-        """Removes what a run that was refused has written, unless it has a checkpoint.
-
-        Nothing is removed but what a run writes before its first checkpoint.
-        """
-        first = trainer.loggers[0] if trainer.loggers else None
-        if not trainer.is_global_zero or not isinstance(first, CSVLogger):
-            return
-        folder = Path(first.log_dir)
-        if any(folder.rglob("*.ckpt")):
-            return
-        names = ("config.yaml", "run.json", "hparams.yaml", "metrics.csv")
-        for name in names if self.has_begun else ():
-            (folder / name).unlink(missing_ok=True)
-        link = folder.parent / "latest"
-        if self.has_begun and link.is_symlink() and os.readlink(link) == folder.name:
-            link.unlink()
-            if self.earlier:
-                _point(link, self.earlier)
-        for empty in (folder / "checkpoints", folder, *folder.parents[:2]):
-            with suppress(OSError):  # It is not there, or not empty.
-                empty.rmdir()
-
-    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Writes the config.
-
-        Raises:
-            InputError: The folder holds another run.
-        """
-        path = self.folder / self.config_filename
-        require(not path.exists(), f"{path} is of an earlier run; name another --run_folder.")
-        write_atomically(path, self.parser.dump(self.config, skip_none=False).encode())
-
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Writes the config, then the record, once."""
-        is_first = not self.already_saved
-        # The folder is broadcast: every process has to read `trainer.log_dir`.
-        self.folder = folder = Path(trainer.log_dir or ".")
-        super().setup(trainer, pl_module, stage)
-        self.has_begun = True
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger) and trainer.is_global_zero:
-                selection = self.config.checkpoint
-                # Its summary would keep the last value.
-                logger.experiment.define_metric(selection.monitor, summary=selection.mode)
-        if is_first and trainer.is_global_zero:
-            datamodule: MultiLabelDataModule = trainer.datamodule  # type: ignore[attr-defined]
-            record = {
-                "versions": versions(),
-                # The order of sums depends on it, and so the last digits do.
-                "threads": torch.get_num_threads(),
-                "data_fingerprint": datamodule.fingerprint,
-            }
-            write_atomically(folder / "run.json", json.dumps(record, indent=2).encode())
-            if trainer.loggers:
-                link = folder.parent / "latest"
-                self.earlier = os.readlink(link) if link.is_symlink() else None
-                _point(link, folder.name)
-
-
-def _point(link: Path, target: str) -> None:
-    """Makes a symbolic link, in one step; not every file system has them."""
-    temporary = link.with_name(f".{link.name}.{os.getpid()}")
-    try:
-        temporary.unlink(missing_ok=True)
-        temporary.symlink_to(target)
-        temporary.replace(link)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        _log.warning("%s can't be made to point to this run: %s", link, error)
