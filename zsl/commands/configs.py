@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import yaml
+
 from zsl.errors import InputError, did_you_mean
 
 Kind = Literal["config", "sweep file"]
@@ -45,17 +47,31 @@ def find_config(name: str, kind: Kind = "config") -> str:
 
 
 def resolve_configs(args: Sequence[str]) -> list[str]:
-    """Replaces the value of every `--config` by the path of that config."""
+    """Replaces the value of every `--config` by the path of that config.
+
+    Raises:
+        InputError: There is no such config, or it is not YAML.
+    """
     resolved: list[str] = []
     for position, argument in enumerate(args):
         flag, equals, value = argument.partition("=")
         if flag in ("--config", "-c") and equals:
-            resolved.append(f"{flag}={find_config(value)}")
+            resolved.append(f"{flag}={_readable(find_config(value))}")
         elif position and args[position - 1] in ("--config", "-c"):
-            resolved.append(find_config(argument))
+            resolved.append(_readable(find_config(argument)))
         else:
             resolved.append(argument)
     return resolved
+
+
+def _readable(path: str) -> str:
+    """Refuses a file that is not YAML; jsonargparse would not name it."""
+    try:
+        yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).replace('in "<unicode string>", ', "in ").split())
+        raise InputError(f"{path} is not YAML: {reason}.") from error
+    return path
 
 
 def yaml_value(argument: str) -> str:

@@ -101,6 +101,10 @@ def _parse(parser: LightningArgumentParser, args: list[str]) -> Namespace:
     try:
         config = parser.parse_args([yaml_value(argument) for argument in resolve_configs(args)])
         _check_groups(config, parser.get_defaults())
+        require(
+            config.data.get("init_args", {}).get("images", ...) is not None,
+            "--data.images is null; expected its fields by name, or leave it out.",
+        )
         if config.ckpt_path is None:
             return config
         # A path through `latest` would lead into this run as soon as it has begun.
