@@ -130,6 +130,9 @@ def test_a_pruned_trial_is_ended_and_not_tested(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_ends_the_trials_and_they_are_run_again(number: signal.Signals) -> None:
+    if number == signal.SIGINT:
+        # A shell lets what it starts in the background ignore Ctrl-C.
+        signal.signal(number, signal.default_int_handler)
     Path("wrong.json").write_text('{"1": "wait"}')
     sweep = read_sweep(write(parameters={"seed_everything": {"values": [0, 1, 2]}}))
     study = Study(sweep, "study.log")
