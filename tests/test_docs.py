@@ -11,6 +11,7 @@ import torch
 import zsl
 from tests.fakes.checkpoints import write_checkpoint
 from tests.models.official import official_shapes
+from zsl.commands.configs import shipped_names
 from zsl.commands.export import main as export
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -81,3 +82,9 @@ def test_the_example_of_new_words_runs(in_tmp_path: Path) -> None:
     assert found["names"].tolist() == ["pink", "grey"]
     _, expected = zsl.Tagger.from_pretrained(checkpoint).embed(["pink", "grey"])
     np.testing.assert_array_equal(found["vectors"], expected.numpy())
+
+
+def test_the_readme_names_every_config() -> None:
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `([\w/.]+\.yaml)` \|", readme, re.MULTILINE))
+    assert named == set(shipped_names())

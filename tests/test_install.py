@@ -8,7 +8,7 @@ import zipfile
 from configparser import ConfigParser
 from pathlib import Path
 
-from zsl.inference.export_formats import _LEAST_TORCH, _PACKAGES
+from zsl.inference.export_formats import _LEAST_TORCH, PACKAGES
 
 ROOT = Path(__file__).parents[1]
 BUILD = "import sys; from setuptools.build_meta import build_editable; build_editable(sys.argv[1])"
@@ -20,7 +20,7 @@ def test_the_packages_that_export_asks_for_are_those_of_its_extra() -> None:
     setup.read(ROOT / "setup.cfg")
     extra = setup["options.extras_require"]["export"].split()
     assert extra[-1] == f"torch>={_LEAST_TORCH}"
-    assert [line.partition(">=")[0] for line in extra[:-1]] == list(_PACKAGES)
+    assert [line.partition(">=")[0] for line in extra[:-1]] == list(PACKAGES)
 
 
 def test_the_folder_of_a_clone_does_not_stand_for_the_package(tmp_path: Path) -> None:

@@ -11,7 +11,14 @@ import numpy as np
 
 from zsl.errors import InputError, require
 from zsl.files.atomic import PREFIX, atomic_files
-from zsl.inference.export_formats import FILE_NAMES, TOLERANCE, Difference, Format, export_tagger
+from zsl.inference.export_formats import (
+    FILE_NAMES,
+    PACKAGES,
+    TOLERANCE,
+    Difference,
+    Format,
+    export_tagger,
+)
 from zsl.inference.tagger import Tagger
 from zsl.versions import versions
 
@@ -96,7 +103,7 @@ def _describe(tagger: Tagger, kind: Format, names: list[str] | None) -> dict[str
     size, query_dim = tagger.image_size, tagger.label_vectors.shape[1]
     images = {"name": "images", "shape": ["batch", 3, size, size], "dtype": "uint8"}
     queries = {"name": "queries", "shape": ["labels", query_dim], "dtype": "float32"}
-    packages = ("onnx", "onnxruntime", "onnxscript") if kind == "onnx" else ()
+    packages = PACKAGES if kind == "onnx" else ()
     return {
         "made_with": _MADE_WITH,
         "file": FILE_NAMES[kind],

@@ -20,7 +20,8 @@ FILE_NAMES: dict[Format, str] = {"onnx": "model.onnx", "torch_export": "model.pt
 INPUTS = ["images", "queries"]
 TOLERANCE = 1e-4
 
-_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+"""What ONNX needs: the extra `export`."""
 # Older exporters fail on batch normalisation.
 _LEAST_TORCH = "2.7"
 # Protocol buffers are limited to 2 GB; larger weights go to a second file.
@@ -77,7 +78,7 @@ def check_packages() -> None:
         f"--format onnx needs torch {_LEAST_TORCH} or newer, this is {torch.__version__}; upgrade "
         "it, or take --format torch_export.",
     )
-    missing = [name for name in _PACKAGES if find_spec(name) is None]
+    missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise InputError(
             f"--format onnx needs {', '.join(missing)}; install with pip install 'zsl[export]'."
