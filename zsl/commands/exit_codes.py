@@ -17,10 +17,10 @@ from jsonargparse import ArgumentParser
 
 from zsl.commands.messages import explain
 from zsl.errors import InputError, printable, shorten
+from zsl.files.atomic import FULL
 
 _BROKEN_PIPE = 141
 """As of a command that the system ends for it: the work may not be done."""
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REFUSALS = (
     *(errno.EACCES, errno.EPERM, errno.EROFS),
     *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
@@ -115,7 +115,7 @@ def user_message(error: BaseException | None) -> str | None:
 
 def _full_disk(error: BaseException | None) -> str | None:
     """Says what could not be written: Lightning's further attempts to write may name no file."""
-    full = [one for one in _chain(error) if isinstance(one, OSError) and one.errno in _FULL]
+    full = [one for one in _chain(error) if isinstance(one, OSError) and one.errno in FULL]
     if not full:
         return None
     name = next((one.filename for one in full if one.filename is not None), "The disk")

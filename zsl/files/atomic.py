@@ -16,7 +16,8 @@ from zsl.files.processes import is_running
 
 PREFIX = ".partial-"
 """Begins the names of temporary files and folders."""
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says of a full disk, quota or limit."""
 _WEEK = 7 * 24 * 3600.0
 
 
@@ -101,7 +102,7 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        is_full = error.errno in _FULL and error.filename is None
+        is_full = error.errno in FULL and error.filename is None
         if not is_full and PREFIX not in str(error.filename):
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
