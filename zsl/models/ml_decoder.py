@@ -256,7 +256,6 @@ class WordMLDecoder(MLDecoder):
 
     def _score(self, queries: PreparedQueries, memory: Memory) -> Tensor:
         decoded = self.layer(queries, memory)
-        # Half-precision logits tie, which spoils rankings.
         with without_autocast(decoded):
             return self.readout(decoded.to(self.readout.weight.dtype)).squeeze(-1)
 
