@@ -42,6 +42,8 @@ class CheckpointContents:
     data_fingerprint: str
     precision: str
     """That of the trainer."""
+    scores_are_softmax: bool = False
+    """Whether a softmax over all of them does."""
     version: str = __version__
     """The version of zsl that wrote it."""
 

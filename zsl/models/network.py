@@ -66,10 +66,10 @@ class TaggerNetwork(nn.Module):
         return cls(made, head.make(made.token_dim, label_vectors[:num_seen]), label_vectors)
 
     def prepare(self, queries: Tensor) -> Any:
-        """Does the head's work on label vectors (L, W) that needs no image.
+        """Does the head's work on queries, as `score` takes them, that needs no image.
 
         Returns:
-            What `head` takes in place of the vectors, for as long as its weights stay as they are.
+            What `score` takes in place of the queries, for as long as its weights stay as they are.
         """
         prepare = getattr(self.head, "prepare", None)
         return prepare(queries) if prepare else queries

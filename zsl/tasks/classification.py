@@ -84,6 +84,7 @@ class ClassificationTask(Task):
         self.mixing = mixing
         self.protocol = protocol
         self.scores_are_log_odds = loss.scores_are_log_odds
+        self.scores_are_softmax = loss.scores_are_softmax
         self.headline = "all/Acc@1" if single_label else "all/mAP"
 
     def queries(self, first: Role, last: Role | None = None) -> None:
@@ -145,7 +146,7 @@ def _evaluate(
     scores: Tensor, targets: Tensor, protocol: Protocol, single_label: bool
 ) -> Evaluation:
     groups = _groups(scores.shape[1])
-    return evaluate(scores, targets, groups, protocol=protocol, single_label=single_label)
+    return evaluate(scores, targets, groups, protocol=protocol)
 
 
 def _logged_names(num_classes: int, single_label: bool) -> list[str]:

@@ -54,6 +54,7 @@ class Task(pl.LightningModule, ABC):
 
     encoder: LabelEncoder | None = None
     scores_are_log_odds: bool
+    scores_are_softmax = False
     evaluation: Evaluation
     protocol = Protocol()
 
@@ -197,6 +198,10 @@ class Task(pl.LightningModule, ABC):
         """Computes the figures of scores (N, L) with targets (N, L) for labels up to a role."""
         return evaluate(scores, targets, self.groups(last), protocol=self.protocol)
 
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Returns what a report shows of logits (N, L), from 0 to 1."""
+        return scores.softmax(dim=1) if self.scores_are_softmax else scores.sigmoid()
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Makes what `optimization` says.
 
@@ -226,7 +231,8 @@ class Task(pl.LightningModule, ABC):
             roles=[role.value for role in self.vocabulary.roles],
             image_size=self.image_size,
             scores_are_log_odds=self.scores_are_log_odds,
-            encoder=self.encoder and self.encoder.recipe,
+            scores_are_softmax=self.scores_are_softmax,
+            encoder=self.encoder.recipe if self.encoder else None,
             data=datamodule.recipe,
             data_fingerprint=datamodule.fingerprint,
             precision=str(self.trainer.precision),
