@@ -234,7 +234,8 @@ class ZeroShotTask(pl.LightningModule):
             f"train, but the trainer's max_epochs is {self.trainer.max_epochs}; set it to 0.",
         )
         steps = schedule_steps(self.trainer.estimated_stepping_batches, self._resumed_steps)
-        return self.optimization.configure(trained, steps)
+        timm_model = getattr(self.network.backbone, "model", None)
+        return self.optimization.configure(trained, steps, timm_model)
 
     def configure_callbacks(self) -> list[Callback]:
         """The callbacks of `optimization`, and the seeds of the steps."""
