@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, Self
 
 import pytorch_lightning as pl
@@ -254,6 +255,7 @@ class ZeroShotTask(pl.LightningModule):
             data=datamodule.recipe,
             data_fingerprint=datamodule.fingerprint,
             precision=str(self.trainer.precision),
+            resizing=asdict(datamodule.images.resizing),
         ).add_to(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
