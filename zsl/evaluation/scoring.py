@@ -22,6 +22,7 @@ from zsl.files.class_paths import check_all_are_trusted, load_class
 from zsl.labels import Role, Vocabulary
 from zsl.metrics.evaluation import check_finite
 from zsl.metrics.per_image import check_k
+from zsl.preprocessing import Resizing
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,12 @@ def score_checkpoint(
     require(
         data.image_size == task.image_size,
         f"images.size is {data.image_size}, but {path} was trained at {task.image_size}.",
+    )
+    trained, now = Resizing(**contents.resizing), data.images.resizing
+    require(
+        now == trained,
+        f"The images are resized as {now}, but {path} was trained with {trained}; leave "
+        "images.interpolation and images.center_crop as they were.",
     )
     if data.fingerprint != contents.data_fingerprint:
         print(f"note: the data's labels or splits have changed since the training of {path}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ class CheckpointContents:
     """Whether a softmax over all of them does."""
     version: str = __version__
     """The version of zsl that wrote it."""
+    resizing: dict[str, Any] = field(default_factory=dict)
+    """How images become squares: arguments of `Resizing`; earlier versions had its defaults."""
 
     def add_to(self, checkpoint: dict[str, Any]) -> None:
         """Writes the contents into a checkpoint of Lightning."""

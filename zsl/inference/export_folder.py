@@ -123,8 +123,9 @@ def _describe(tagger: Tagger, kind: Format, names: list[str] | None) -> dict[str
         ],
         "preprocessing": {
             "size": [size, size],
-            "resize": "squash: to the size, whatever the aspect ratio; nothing is cut off",
-            "interpolation": "bilinear, antialiased",
+            "resize": tagger.resizing.describe(size),
+            "center_crop": tagger.resizing.center_crop,
+            "interpolation": f"{tagger.resizing.interpolation}, antialiased",
             "colour": "RGB, channels first",
             "dtype": "uint8, 0 to 255",
             "normalisation": "inside the model",

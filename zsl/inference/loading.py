@@ -27,6 +27,7 @@ def checkpoint_values(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         "names": contents.names,
         "roles": contents.roles,
         "image_size": contents.image_size,
+        "resizing": contents.resizing,
         "encoder": contents.encoder,
         "model": {name: checkpoint.settings.get(name) for name in ("backbone", "head")},
         "scores_are_log_odds": contents.scores_are_log_odds,

@@ -10,6 +10,8 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from zsl.preprocessing import Resizing
+
 _TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
 _METRICS = {"mAP": "mean_average_precision", "F1@3": "f1", "F1@5": "f1"}
 """Metrics in the card, and their types in the hub's metadata."""
@@ -40,6 +42,7 @@ def model_card(config: Mapping[str, Any], data: ModelCardData) -> ModelCard:
         dataset=_escape(dataset),
         version=_escape(config["version"]),
         image_size=config["image_size"],
+        resizing=Resizing(**(config.get("resizing") or {})).describe(config["image_size"]),
         labels=labels,
         kind=_kind(config),
         encoder=list(_rows(config["encoder"] or {})),

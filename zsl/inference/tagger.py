@@ -24,6 +24,7 @@ from zsl.inference.model_card import model_card
 from zsl.inference.prediction import Prediction, Selection
 from zsl.labels import LabelEncoder, Role, Vocabulary
 from zsl.models import TaggerNetwork
+from zsl.preprocessing import Resizing
 from zsl.versions import __version__
 
 _WEIGHTS = "model.safetensors"
@@ -57,6 +58,7 @@ class Tagger(
         data_fingerprint: Digest of the labels and splits of that data.
         results: Results of its test, as results.json has them, for the card.
         version: Version of zsl with which it was trained.
+        resizing: How images become squares: arguments of `zsl.preprocessing.Resizing`.
 
     Attributes:
         vocabulary: The names and their roles.
@@ -82,10 +84,12 @@ class Tagger(
         data_fingerprint: str = "",
         results: dict[str, Any] | None = None,
         version: str = __version__,
+        resizing: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.vocabulary = Vocabulary(names, roles)
         self.image_size = image_size
+        self.resizing = Resizing(**(resizing or {}))
         self.model = model
         self.scores_are_softmax = scores_are_softmax
         self.scores_are_probabilities = scores_are_log_odds or scores_are_softmax
@@ -287,7 +291,7 @@ class Tagger(
             InputError: An image can't be read.
         """
         require(batch_size >= 1, f"batch_size is {batch_size}; expected 1 or more.")
-        for batch in image_batches(_as_list(images), self.image_size, batch_size):
+        for batch in image_batches(_as_list(images), self.image_size, batch_size, self.resizing):
             for problem in batch.problems:
                 raise problem
             yield self.tokens(batch.images)
@@ -336,8 +340,9 @@ class Tagger(
     ) -> Tensor:
         """Returns where the decoder looks for each label, mean over heads: (B, L, H', W').
 
-        H' × W' are the backbone's tokens; the whole image, squashed to a square, is under them. The
-        weights of a label sum to 1. With group decoding, labels of one group have one map.
+        H' × W' are the backbone's tokens; under them is `resizing.seen_part(image)`, by default the
+        whole image, squashed. The weights of a label sum to 1. With group decoding, labels of one
+        group have one map.
 
         Args:
             images: B paths, or images of Pillow, or one of these.

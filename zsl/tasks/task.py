@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, ClassVar, Self
 
 import pytorch_lightning as pl
@@ -26,7 +27,7 @@ from zsl.losses import Loss
 from zsl.metrics import Evaluation, Predictions, Protocol, evaluate
 from zsl.models import BackboneConfig, TaggerNetwork
 from zsl.tasks.callbacks import StepSeeds
-from zsl.tasks.optimization import OptimizationConfig, schedule_steps
+from zsl.tasks.optimization import OptimizationConfig, schedule_steps, steps_of
 
 
 class Task(pl.LightningModule, ABC):
@@ -216,7 +217,8 @@ class Task(pl.LightningModule, ABC):
         )
         planned = self.trainer.estimated_stepping_batches
         self.num_steps = schedule_steps(planned, self._resumed_steps)
-        return self.optimization.configure(trained, self.num_steps)
+        timm_model = getattr(self.network.backbone, "model", None)
+        return self.optimization.configure(trained, self.num_steps, timm_model)
 
     def configure_callbacks(self) -> list[Callback]:
         """The callbacks of `optimization`, and the seeds of the steps."""
@@ -236,6 +238,7 @@ class Task(pl.LightningModule, ABC):
             data=datamodule.recipe,
             data_fingerprint=datamodule.fingerprint,
             precision=str(self.trainer.precision),
+            resizing=asdict(datamodule.images.resizing),
         ).add_to(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -249,7 +252,7 @@ class Task(pl.LightningModule, ABC):
             )
         (schedule,) = checkpoint["lr_schedulers"]
         # To compare now would make the loaders before the data module knows where to begin.
-        self._resumed_steps = schedule["total_steps"]
+        self._resumed_steps = steps_of(schedule)
 
     @classmethod
     def restore(cls, checkpoint: CheckpointFile, trust_code: bool = False) -> Self:
