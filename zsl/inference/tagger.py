@@ -156,7 +156,8 @@ class Tagger(
         """Makes a tagger of plain values and of tensors, among which there may be others."""
         try:
             encoder, network = restore_parts(arguments, tensors, trust_code)
-            tagger = cls(**arguments, label_encoder=encoder, network=network)
+            # The mixin records an encoder that is None.
+            tagger = cls(**arguments | {"label_encoder": encoder, "network": network})
             own = {k: tensor for k, tensor in tensors.items() if k.startswith("network.")}
             tagger.load_state_dict(own)
         except InputError as error:

@@ -146,7 +146,7 @@ def _evaluate(
     scores: Tensor, targets: Tensor, protocol: Protocol, single_label: bool
 ) -> Evaluation:
     groups = _groups(scores.shape[1])
-    return evaluate(scores, targets, groups, protocol=protocol)
+    return evaluate(scores, targets, groups, protocol=protocol, single_label=single_label)
 
 
 def _logged_names(num_classes: int, single_label: bool) -> list[str]:

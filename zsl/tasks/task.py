@@ -183,13 +183,17 @@ class Task(pl.LightningModule, ABC):
     def _predict(self, batch: Batch, last: Role) -> None:
         """Collects the scores of the labels up to a role."""
         targets = batch["target"][:, self.vocabulary.columns(Role.SEEN, last)]
-        logits = self.score(batch, self.queries(Role.SEEN, last))
-        self.predictions.update(batch["index"], logits, targets)
+        scores = self.comparable(self.score(batch, self.queries(Role.SEEN, last)))
+        self.predictions.update(batch["index"], scores, targets)
 
     def predict_step(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Scores all labels: logits float32 (B, L) and targets int8 (B, L)."""
-        logits = self.score(batch, self.queries(Role.SEEN, Role.UNSEEN))
-        return logits.float().cpu(), batch["target"].cpu()
+        scores = self.comparable(self.score(batch, self.queries(Role.SEEN, Role.UNSEEN)))
+        return scores.float().cpu(), batch["target"].cpu()
+
+    def comparable(self, logits: Tensor) -> Tensor:
+        """Returns logits (B, L) as they rank images too: those of a softmax can be shifted."""
+        return logits.float().log_softmax(dim=1) if self.scores_are_softmax else logits
 
     def _evaluate(self, last: Role) -> Evaluation:
         _, scores, targets = self.predictions.compute()
