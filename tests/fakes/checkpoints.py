@@ -13,13 +13,13 @@ from tests.fakes.parts import randomise, tiny_backbone, tiny_head
 from tests.fakes.table import COLOURS, write_table_dataset
 from zsl.data import ImageConfig, MultiLabelDataModule, TableDataModule
 from zsl.labels import LabelMatrix
-from zsl.tasks import ZeroShotTask
+from zsl.tasks import Task, ZeroShotTask
 
 NEW_LABELS = ["pink", "grey", "sky blue"]
 """The matrix of label vectors has these beside the labels of the checkpoint."""
 
 
-def save_checkpoint(task: ZeroShotTask, data: MultiLabelDataModule, path: Path) -> Path:
+def save_checkpoint(task: Task, data: MultiLabelDataModule, path: Path) -> Path:
     """Saves a task as a Trainer would, without one."""
     trainer: Any = SimpleNamespace(datamodule=data, precision="32-true")
     task.trainer = trainer

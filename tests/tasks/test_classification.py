@@ -36,7 +36,11 @@ def make_task(data: TableDataModule, **parts: Any) -> ClassificationTask:
 
 
 def make_trainer(**changes: Any) -> pl.Trainer:
-    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+    quiet: dict[str, Any] = {
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "logger": False,
+    }
     return pl.Trainer(accelerator="cpu", enable_checkpointing=False, **quiet, **changes)
 
 
