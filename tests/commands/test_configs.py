@@ -85,7 +85,13 @@ PUBLISHED = {
         "unlabelled": "drop",
     },
     "model": {
-        "backbone": {"name": "tresnet_v2_l", "stride": None, "frozen": False, "pooled": False},
+        "backbone": {
+            "name": "tresnet_v2_l",
+            "stride": None,
+            "frozen": False,
+            "pooled": False,
+            "options": {},
+        },
         "head": {
             "num_groups": None,
             "embed_dim": 768,

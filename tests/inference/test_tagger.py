@@ -275,7 +275,7 @@ def test_a_damaged_folder_is_refused(tagger: zsl.Tagger, tmp_path: Path) -> None
         ({"roles": ["unseen", *7 * ["seen"]]}, "label names are not ordered by role"),
         ({"image_size": 64.5}, "image_size is 64.5; expected a number of pixels"),
         ({"image_size": 0}, "image_size is 0; expected a number of pixels"),
-        ({"encoder": None}, "does not fit zsl"),
+        ({"encoder": None}, "is not a FixedHeadConfig"),
         ({"model": {"head": None}}, "does not fit zsl"),
         (
             {"model": {"head": {"class_path": "zsl.models.Oracle", "init_args": {}}}},

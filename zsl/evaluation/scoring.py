@@ -33,7 +33,7 @@ class TaskScores:
     """
 
     task: Any
-    """The task that scored them, e.g. a `ZeroShotTask`."""
+    """The task that scored them, a `zsl.tasks.Task`."""
     data: MultiLabelDataModule
     precision: str
     """The trainer's precision."""
@@ -141,7 +141,7 @@ def score_checkpoint(
         "images, so there is nothing to measure; check the labels of the test split.",
     )
     validation = None
-    if with_validation:
+    if with_validation and task.vocabulary.select(Role.HELD_OUT):  # What calibration is fitted on.
         data.setup("validate")
         validation = _scores(trainer, task, data.val_dataloader())
     precision, index = str(trainer.precision), range(len(scores))
