@@ -37,7 +37,7 @@ def make_scored(
     columns = list(range(len(roles)))
     default = {"zsl": columns[len(roles) - num_unseen :], "gzsl": columns}
     default |= {"seen": columns[:num_seen]}
-    task = SimpleNamespace(
+    task: Any = SimpleNamespace(
         vocabulary=vocabulary,
         groups=lambda *roles: groups or default,
         protocol=Protocol(),
