@@ -19,6 +19,8 @@ class Loss(ABC):
 
     scores_are_log_odds: ClassVar[bool] = True
     """Whether a sigmoid makes probabilities of logits that were trained with the loss."""
+    scores_are_softmax: ClassVar[bool] = False
+    """Whether a softmax over all fixed classes does."""
 
     @abstractmethod
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -148,6 +150,7 @@ class CrossEntropy(Loss):
     """
 
     scores_are_log_odds: ClassVar[bool] = False
+    scores_are_softmax: ClassVar[bool] = True
 
     label_smoothing: float = 0.0
 
