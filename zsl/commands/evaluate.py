@@ -45,14 +45,29 @@ def parse(args: list[str]) -> Namespace:
         help="all_images, labelled_images (with a positive among the evaluated labels) or both.",
     )
     parser.add_argument(
-        "--empty", default="zero", help="A label without a positive: AP zero, or skip it in mAP."
+        "--empty",
+        default="zero",
+        help="A label without a positive: AP zero, or skip it in mAP; two_sided: skip one without "
+        "a negative too, as published figures of OpenImages V6 do.",
+    )
+    parser.add_argument(
+        "--average",
+        default="macro",
+        help="mAP: macro, the mean over labels, or weighted by their numbers of positives, as "
+        "published figures of OpenImages' zero-shot split are.",
     )
     parser.add_argument(
         "--ties",
         default="averaged",
         help="Images of equal score: averaged as scikit-learn does, or sorted as published code.",
     )
-    parser.add_argument("--k", type=int, nargs="+", default=[3, 5], help="The K of P/R/F1@K.")
+    parser.add_argument(
+        "--k",
+        type=int,
+        nargs="+",
+        default=[],
+        help="The K of P/R/F1@K (default: 3 and 5, as far as there are labels).",
+    )
     parser.add_argument(
         "--replicates",
         type=int,
@@ -112,11 +127,12 @@ def evaluate(args: list[str]) -> None:
     from zsl.evaluation.scoring import score_checkpoint
     from zsl.files.checkpoints import check_are_checkpoints
     from zsl.files.folders import folder_for_results
-    from zsl.metrics import Protocol
+    from zsl.metrics import KS, Protocol
     from zsl.metrics.bootstrap import Bootstrap
 
     protocols = [
-        Protocol(name, options.empty, options.ties) for name in dict.fromkeys(options.protocol)
+        Protocol(name, options.empty, options.ties, options.average)
+        for name in dict.fromkeys(options.protocol)
     ]
     ks = list(dict.fromkeys(options.k))
     for name in ("replicates", "seed"):
@@ -152,7 +168,7 @@ def evaluate(args: list[str]) -> None:
             num_images = len(scored.scores)
             if options.replicates and (not bootstrap or bootstrap.num_images != num_images):
                 bootstrap = Bootstrap(num_images, options.replicates, options.seed)
-            assessments.append(assess(scored, protocols, ks, bootstrap))
+            assessments.append(assess(scored, protocols, ks or KS, bootstrap))
         write_evaluation(assessments, output)
 
 

@@ -70,6 +70,11 @@ class TaskScores:
         return self.task.groups()
 
     @property
+    def single_label(self) -> bool:
+        """Whether each image has one label."""
+        return getattr(self.task, "single_label", False)
+
+    @property
     def num_omitted(self) -> int:
         """Test images that are listed, but missing or unreadable."""
         return self.data.omitted(Split.TEST)
@@ -91,7 +96,7 @@ def score_checkpoint(
         changes: Changes to the data's arguments.
         name: Name of the checkpoint in reports.
         ks: The K of P/R/F1@K that will be computed; checked before the images are scored.
-        with_validation: Scores the validation images too.
+        with_validation: Scores the validation images too, unless all labels are trained ones.
         trust_code: Whether classes outside of zsl that the checkpoint names may be imported.
 
     Raises:
