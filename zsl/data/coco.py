@@ -80,7 +80,9 @@ class COCODataModule(ListedDataModule):
         columns = [CLASSES.index(name) for name in names]
         train, test = (ListedImages(part.paths, part.targets[:, columns]) for part in (train, test))
         if unannotated == "drop":
-            train, test = (part.at(part.targets.any(axis=1)) for part in (train, test))
+            train, test = (
+                part.at(np.flatnonzero(part.targets.any(axis=1))) for part in (train, test)
+            )
         source = f"train{year}.zip and val{year}.zip of cocodataset.org in {root}"
         self.take(train, test, names, UNSEEN[zero_shot] if zero_shot else [], source)
 
