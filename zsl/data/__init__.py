@@ -1,6 +1,7 @@
 """Images with multi-label targets, split into train, val and test."""
 
 from zsl.data.cifar import CIFARDataModule
+from zsl.data.coco import COCODataModule
 from zsl.data.datamodule import MultiLabelDataModule
 from zsl.data.dataset import Batch, MultiLabelDataset, Split
 from zsl.data.feature_store import FeatureStore, FeatureWriter
@@ -11,10 +12,12 @@ from zsl.data.shapes import ShapesDataModule
 from zsl.data.stanford_cars import StanfordCarsDataModule
 from zsl.data.table import TableDataModule
 from zsl.data.transforms import ImageConfig
+from zsl.data.voc import VOCDataModule
 
 __all__ = [
     "Batch",
     "CIFARDataModule",
+    "COCODataModule",
     "FeatureStore",
     "FeatureWriter",
     "ImageConfig",
@@ -27,4 +30,5 @@ __all__ = [
     "Split",
     "StanfordCarsDataModule",
     "TableDataModule",
+    "VOCDataModule",
 ]
