@@ -4,6 +4,7 @@ from zsl.data.datamodule import MultiLabelDataModule
 from zsl.data.dataset import Batch, MultiLabelDataset, Split
 from zsl.data.feature_store import FeatureStore, FeatureWriter
 from zsl.data.nuswide import NUSWideDataModule
+from zsl.data.openimages import OpenImagesDataModule
 from zsl.data.shapes import ShapesDataModule
 from zsl.data.table import TableDataModule
 from zsl.data.transforms import ImageConfig
@@ -16,6 +17,7 @@ __all__ = [
     "MultiLabelDataModule",
     "MultiLabelDataset",
     "NUSWideDataModule",
+    "OpenImagesDataModule",
     "ShapesDataModule",
     "Split",
     "TableDataModule",
