@@ -2,11 +2,13 @@ import math
 from typing import Any
 
 import pytest
+import timm.loss
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from zsl.errors import InputError
-from zsl.losses import AsymmetricLoss, RankingLoss
+from zsl.losses import AsymmetricLoss, BinaryCrossEntropy, CrossEntropy, Loss, RankingLoss
 
 
 def naive_loss(
@@ -159,14 +161,90 @@ def test_ranking_of_extreme_logits_stays_finite(dtype: torch.dtype) -> None:
     assert loss.dtype == torch.float32
 
 
+@pytest.mark.parametrize("threshold", [None, 0.2])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_binary_cross_entropy_is_that_of_timm(threshold: float | None, smoothing: float) -> None:
+    torch.manual_seed(0)
+    logits, targets = 3 * torch.randn(6, 9), torch.rand(6, 9)
+    targets[0, :4] = torch.tensor([0.0, 0.1, 0.2, 1.0])
+    expected = timm.loss.BinaryCrossEntropy(smoothing, threshold, smooth_dense=True)
+    own = BinaryCrossEntropy(threshold, smoothing)
+    torch.testing.assert_close(own(logits, targets), expected(logits, targets))
+    total = BinaryCrossEntropy(threshold, smoothing, "sum")
+    torch.testing.assert_close(total(logits, targets), 54 * expected(logits, targets))
+
+
+def test_binary_cross_entropy_of_timms_recipe_for_one_label_an_image() -> None:
+    """Its A2 recipe: classes as numbers, no smoothing, a threshold."""
+    torch.manual_seed(0)
+    logits, classes = torch.randn(5, 7), torch.randint(7, (5,))
+    expected = timm.loss.BinaryCrossEntropy(smoothing=0, target_threshold=0.2)(logits, classes)
+    one_hot = F.one_hot(classes, 7).to(torch.int8)
+    torch.testing.assert_close(BinaryCrossEntropy(0.2)(logits, one_hot), expected)
+
+
+@pytest.mark.parametrize("threshold", [None, 0.2])
+def test_binary_cross_entropy_leaves_unknown_targets_out(threshold: float | None) -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(4, 6, requires_grad=True)
+    targets = torch.randint(-1, 2, (4, 6), dtype=torch.int8)
+    known = targets >= 0
+    loss = BinaryCrossEntropy(threshold)(logits, targets)
+    loss.backward()
+    expected = F.binary_cross_entropy_with_logits(logits[known], targets[known].float())
+    torch.testing.assert_close(loss, expected)
+    assert logits.grad is not None
+    assert torch.equal(logits.grad != 0, known)
+    assert BinaryCrossEntropy()(logits, torch.full_like(targets, -1)) == 0
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_cross_entropy_is_that_of_torch_and_timm(smoothing: float) -> None:
+    torch.manual_seed(0)
+    logits, classes = 3 * torch.randn(6, 9), torch.randint(9, (6,))
+    one_hot = F.one_hot(classes, 9).to(torch.int8)
+    loss = CrossEntropy(smoothing)(logits, one_hot)
+    torch.testing.assert_close(loss, F.cross_entropy(logits, classes, label_smoothing=smoothing))
+    if smoothing:
+        expected = timm.loss.LabelSmoothingCrossEntropy(smoothing)(logits, classes)
+        torch.testing.assert_close(loss, expected)
+    mixed = 0.3 * one_hot + 0.7 * one_hot.roll(1, 0)
+    softened = mixed * (1 - smoothing) + smoothing / 9
+    expected = timm.loss.SoftTargetCrossEntropy()(logits, softened)
+    torch.testing.assert_close(CrossEntropy(smoothing)(logits, mixed), expected)
+
+
+def test_cross_entropy_refuses_unknown_targets() -> None:
+    targets = torch.tensor([[1, 0, 0], [0, -1, 1]], dtype=torch.int8)
+    with pytest.raises(InputError, match=r"unknown targets.*take zsl\.losses\.BinaryCrossEntropy"):
+        CrossEntropy()(torch.randn(2, 3), targets)
+
+
+@pytest.mark.parametrize("loss", [BinaryCrossEntropy(), CrossEntropy()])
+def test_cross_entropies_of_half_precision_are_computed_in_full(loss: Loss) -> None:
+    logits = torch.tensor([[1e4, -1e4, 0.5]], dtype=torch.bfloat16, requires_grad=True)
+    value = loss(logits, torch.tensor([[0, 1, 0]], dtype=torch.int8))
+    value.backward()
+    assert value.dtype == torch.float32
+    assert value.isfinite()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+
+
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("kind", "changes", "message"),
     [
-        ({"gamma_negative": -1.0}, "loss.gamma_negative is -1.0; expected 0 or more"),
-        ({"clip": 1.0}, "loss.clip is 1.0; expected 0 to below 1"),
-        ({"reduction": "none"}, "loss.reduction is 'none'; expected mean or sum"),
+        (AsymmetricLoss, {"gamma_negative": -1.0}, "gamma_negative is -1.0; expected 0 or more"),
+        (AsymmetricLoss, {"clip": 1.0}, "loss.clip is 1.0; expected 0 to below 1"),
+        (AsymmetricLoss, {"reduction": "none"}, "loss.reduction is 'none'; expected mean or sum"),
+        (BinaryCrossEntropy, {"reduction": "none"}, "loss.reduction is 'none'; expected mean or"),
+        (BinaryCrossEntropy, {"target_threshold": 1.0}, "target_threshold is 1.0; expected 0 to"),
+        (BinaryCrossEntropy, {"label_smoothing": -0.1}, "label_smoothing is -0.1; expected 0 to"),
+        (CrossEntropy, {"label_smoothing": 1.0}, "loss.label_smoothing is 1.0; expected 0 to"),
     ],
 )
-def test_numbers_out_of_range_are_refused(changes: dict[str, Any], message: str) -> None:
+def test_numbers_out_of_range_are_refused(
+    kind: type[Any], changes: dict[str, Any], message: str
+) -> None:
     with pytest.raises(InputError, match=message):
-        AsymmetricLoss(**changes)
+        kind(**changes)

@@ -1,4 +1,4 @@
-"""Losses for multi-label targets of which some may be unknown."""
+"""Losses on the logits of labels, for targets of which some may be unknown."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -19,6 +19,8 @@ class Loss(ABC):
 
     scores_are_log_odds: ClassVar[bool] = True
     """Whether a sigmoid makes probabilities of logits that were trained with the loss."""
+    scores_are_softmax: ClassVar[bool] = False
+    """Whether a softmax over all fixed classes does."""
 
     @abstractmethod
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -44,6 +46,8 @@ class AsymmetricLoss(Loss):
 
     Ben-Baruch et al., "Asymmetric Loss For Multi-Label Classification", arXiv 2009.14119.
 
+    A training that explodes: `configs/sweeps/asymmetric_ladder.yaml`.
+
     Args:
         gamma_negative: Focusing γ₋ of absent labels.
         gamma_positive: Focusing γ₊ of present labels.
@@ -67,10 +71,7 @@ class AsymmetricLoss(Loss):
             value = getattr(self, name)
             require(value >= 0, f"loss.{name} is {value}; expected 0 or more.")
         require(0 <= self.clip < 1, f"loss.clip is {self.clip}; expected 0 to below 1.")
-        require(
-            self.reduction in ("mean", "sum"),
-            f"loss.reduction is {self.reduction!r}; expected mean or sum.",
-        )
+        _check_reduction(self.reduction)
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Returns the scalar loss, for logits (B, L) and targets (B, L)."""
@@ -88,6 +89,89 @@ class AsymmetricLoss(Loss):
         )
         total = (loss * known).sum()
         return total / len(logits) if self.reduction == "mean" else total
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy(Loss):
+    """Binary cross-entropy of each label by itself, averaged over labels and images.
+
+    As `timm.loss.BinaryCrossEntropy`, whose A2 recipe for ImageNet has `target_threshold` 0.2:
+    Wightman, Touvron and Jégou, "ResNet strikes back", arXiv 2110.00476.
+
+    Args:
+        target_threshold: A target above it, as mixed images have them, counts as present, any
+            other as absent; None takes targets as they are.
+        label_smoothing: Moves each target by this part of its way to 0.5.
+        reduction: `mean` over the known targets of a batch, as timm and PyTorch have it, or their
+            `sum`. The mean over L labels is L times smaller than the asymmetric loss, whose costs
+            are summed over labels. A learning rate of Adam or LAMB stays as it is under another
+            scale, one of SGD has to be L times larger; Adam's decay, see `AsymmetricLoss`.
+
+    Raises:
+        InputError: A setting is out of range.
+    """
+
+    target_threshold: float | None = None
+    label_smoothing: float = 0.0
+    reduction: Literal["mean", "sum"] = "mean"
+
+    def __post_init__(self) -> None:
+        """Refuses numbers of which no loss can be made."""
+        threshold = self.target_threshold
+        require(
+            threshold is None or 0 <= threshold < 1,
+            f"loss.target_threshold is {threshold}; expected 0 to below 1, or null for none.",
+        )
+        _check_smoothing(self.label_smoothing)
+        _check_reduction(self.reduction)
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Returns the scalar loss, for logits (B, L) and targets (B, L)."""
+        known = targets >= 0
+        goals = targets.float() * (1 - self.label_smoothing) + self.label_smoothing / 2
+        if self.target_threshold is not None:
+            goals = (goals > self.target_threshold).float()
+        costs = F.binary_cross_entropy_with_logits(logits.float(), goals, reduction="none")
+        total = (costs * known).sum()
+        return total / known.sum().clamp(min=1) if self.reduction == "mean" else total
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Loss):
+    """Cross-entropy of the softmax over the labels, where each image has one; mean over images.
+
+    Targets may be mixed: present by a degree that sums to 1 over the labels.
+
+    Args:
+        label_smoothing: Part of the target that is spread evenly over all L labels.
+
+    Raises:
+        InputError: The smoothing is out of range.
+    """
+
+    scores_are_log_odds: ClassVar[bool] = False
+    scores_are_softmax: ClassVar[bool] = True
+
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuses numbers of which no loss can be made."""
+        _check_smoothing(self.label_smoothing)
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Returns the scalar loss, for logits (B, L) and targets (B, L).
+
+        Raises:
+            InputError: A target is unknown.
+        """
+        require(
+            bool((targets >= 0).all()),
+            "CrossEntropy found unknown targets, but its softmax compares all labels of an image; "
+            "take zsl.losses.BinaryCrossEntropy, which leaves them out.",
+        )
+        return F.cross_entropy(
+            logits.float(), targets.float(), label_smoothing=self.label_smoothing
+        )
 
 
 @dataclass(frozen=True)
@@ -119,3 +203,14 @@ class RankingLoss(Loss):
         num_pairs = (present.sum(dim=1) * absent.sum(dim=1))[image]
         # Without an absent label both are 0.
         return (costs / num_pairs.clamp(min=1e-8)).sum() / len(logits)
+
+
+def _check_smoothing(label_smoothing: float) -> None:
+    require(
+        0 <= label_smoothing < 1,
+        f"loss.label_smoothing is {label_smoothing}; expected 0 to below 1.",
+    )
+
+
+def _check_reduction(reduction: str) -> None:
+    require(reduction in ("mean", "sum"), f"loss.reduction is {reduction!r}; expected mean or sum.")

@@ -85,7 +85,13 @@ PUBLISHED = {
         "unlabelled": "drop",
     },
     "model": {
-        "backbone": {"name": "tresnet_v2_l", "stride": None, "frozen": False, "pooled": False},
+        "backbone": {
+            "name": "tresnet_v2_l",
+            "stride": None,
+            "frozen": False,
+            "pooled": False,
+            "options": {},
+        },
         "head": {
             "num_groups": None,
             "embed_dim": 768,
@@ -102,7 +108,9 @@ PUBLISHED = {
             "optimizer": "adam",
             "learning_rate": 1e-4,
             "weight_decay": 1e-2,
+            "schedule": "one_cycle",
             "warmup": 0.2,
+            "layer_decay": None,
             "ema_decay": 0.9997,
             "ema_warmup": False,
         },

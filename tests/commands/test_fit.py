@@ -260,7 +260,7 @@ def test_wandb_overlay_logs_offline_beside_the_csv(monkeypatch: pytest.MonkeyPat
         (["--data.images.sice=1"], "argument data.images.sice. Did you mean 'data.images.size'"),
         (["--trainer.max_epoch=1"], "Did you mean 'trainer.max_epochs'"),
         ([f"--model.head={PARTS}.OwnHeadConfig", "--model.head.ranc=1"], "mean 'model.head.rank'"),
-        (["--model.optimization.optimizer=sgd"], "optimizer is 'sgd'; expected adamw or adam."),
+        (["--model.optimization.optimizer=sdg"], "optimizer is 'sdg'; expected adamw, adam, or"),
         (["--model.backbone.stride=wide"], "stride is 'wide'; expected int or null."),
         (["--data.images.size=big"], "--data.images.size is 'big'; expected int."),
         (["--trainer.precision=17"], "trainer.precision is '17'; expected"),

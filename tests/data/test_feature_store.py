@@ -78,6 +78,8 @@ def test_other_features_than_the_configs_are_refused(
     for change, message in (
         ("--model.backbone.stride=8", "was made with stride 16, but the model has stride 8"),
         ("--data.images.size=48", "was made with image_size 32, but the model has image_size 48"),
+        ("--data.images.center_crop=0.9", "made with center_crop None, but the data has center_"),
+        ("--data.images.interpolation=bicubic", "made with interpolation bilinear, but the data"),
         (f"--model.backbone.weights={other}", "was made with weights "),
         ("--model.backbone.frozen=false", "tokens of a frozen backbone"),
         (

@@ -1,3 +1,7 @@
+import random
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -6,11 +10,14 @@ from zsl.data import ImageConfig, ShapesDataModule
 from zsl.data.seeds import Draw, ViewSampler, seeds
 
 VARIED = ImageConfig(24, min_crop=0.3, horizontal_flip=True, cutout=0.3, rand_augment=True)
+BY_TIMM = replace(VARIED, rand_augment=False, auto_augment="rand-m9-mstd0.5-inc1")
 
 
-def epochs(num_workers: int, batch_size: int = 4) -> list[tuple[list[int], Tensor]]:
+def epochs(
+    num_workers: int, batch_size: int = 4, images: ImageConfig = VARIED
+) -> list[tuple[list[int], Tensor]]:
     """Positions and images of two epochs."""
-    data = ShapesDataModule(12, 2, 2, images=VARIED, batch_size=batch_size, num_workers=num_workers)
+    data = ShapesDataModule(12, 2, 2, images=images, batch_size=batch_size, num_workers=num_workers)
     data.setup("fit")
     loader = data.train_dataloader()
     found = []
@@ -24,23 +31,28 @@ def epochs(num_workers: int, batch_size: int = 4) -> list[tuple[list[int], Tenso
     return found
 
 
-def test_neither_processes_nor_other_draws_change_a_batch() -> None:
-    plain = epochs(0)
+@pytest.mark.parametrize("varied", [VARIED, BY_TIMM], ids=["torchvision", "timm"])
+def test_neither_processes_nor_other_draws_change_a_batch(varied: ImageConfig) -> None:
+    plain = epochs(0, images=varied)
     for num_workers in (0, 1, 2):
         torch.manual_seed(1 + num_workers)
+        random.seed(1 + num_workers)
+        np.random.seed(1 + num_workers)
         for (order, images), (own_order, own_images) in zip(
-            plain, epochs(num_workers), strict=True
+            plain, epochs(num_workers, images=varied), strict=True
         ):
             assert order == own_order
             assert torch.equal(images, own_images)
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_loading_leaves_the_generator_of_the_model_as_it_was(num_workers: int) -> None:
+def test_loading_leaves_the_generators_of_others_as_they_were(num_workers: int) -> None:
     torch.manual_seed(0)
-    before = torch.get_rng_state()
-    epochs(num_workers)
-    assert torch.equal(torch.get_rng_state(), before)
+    before = torch.get_rng_state(), random.getstate(), repr(np.random.get_state())
+    epochs(num_workers, images=BY_TIMM)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert random.getstate() == before[1]
+    assert repr(np.random.get_state()) == before[2]
 
 
 def test_an_image_is_varied_by_seed_epoch_and_position_alone() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from zsl.evaluation.scoring import TaskScores
 from zsl.labels import Role, Vocabulary
+from zsl.metrics import Protocol
 
 
 def make_scored(
@@ -39,6 +40,8 @@ def make_scored(
     task = SimpleNamespace(
         vocabulary=vocabulary,
         groups=lambda *roles: groups or default,
+        protocol=Protocol(),
+        probabilities=torch.sigmoid,
         network=SimpleNamespace(label_vectors=vectors),
         hparams={
             "head": {"class_path": "zsl.models.MLDecoderConfig", "init_args": {}},

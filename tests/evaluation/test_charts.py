@@ -47,7 +47,7 @@ def test_many_labels_show_the_best_and_the_worst() -> None:
 
 def test_a_chart_has_no_panel_without_a_label() -> None:
     (axes,) = charts.per_class_ap(make_labels(["seen"] * 3)).axes
-    assert axes.get_title().startswith("3 seen labels, mAP 0.333")
+    assert axes.get_title().startswith("3 labels, mAP 0.333")
 
 
 @pytest.mark.draws

@@ -13,13 +13,13 @@ from tests.fakes.parts import randomise, tiny_backbone, tiny_head
 from tests.fakes.table import COLOURS, write_table_dataset
 from zsl.data import ImageConfig, MultiLabelDataModule, TableDataModule
 from zsl.labels import LabelMatrix
-from zsl.tasks import ZeroShotTask
+from zsl.tasks import Task, ZeroShotTask
 
 NEW_LABELS = ["pink", "grey", "sky blue"]
 """The matrix of label vectors has these beside the labels of the checkpoint."""
 
 
-def save_checkpoint(task: ZeroShotTask, data: MultiLabelDataModule, path: Path) -> Path:
+def save_checkpoint(task: Task, data: MultiLabelDataModule, path: Path) -> Path:
     """Saves a task as a Trainer would, without one."""
     trainer: Any = SimpleNamespace(datamodule=data, precision="32-true")
     task.trainer = trainer
@@ -30,12 +30,15 @@ def save_checkpoint(task: ZeroShotTask, data: MultiLabelDataModule, path: Path) 
     return path
 
 
-def write_checkpoint(folder: Path, image_size: int = 64, **parts: Any) -> Path:
+def write_checkpoint(
+    folder: Path, image_size: int = 64, images: dict[str, Any] | None = None, **parts: Any
+) -> Path:
     """Writes `checkpoints/best.ckpt` of the miniature photographs, and what lies around it.
 
     Args:
         folder: Of the run.
         image_size: Side of the images in pixels.
+        images: Further fields of `ImageConfig`.
         parts: Arguments of `ZeroShotTask` in place of a tiny backbone and head.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,7 +46,7 @@ def write_checkpoint(folder: Path, image_size: int = 64, **parts: Any) -> Path:
     vectors = np.random.default_rng(0).normal(size=(len(names), 12)).astype(np.float32)
     np.savez(folder / "vectors.npz", vectors=vectors, names=np.array(names))
     root = write_table_dataset(folder / "photos")
-    data = TableDataModule(str(root), images=ImageConfig(image_size))
+    data = TableDataModule(str(root), images=ImageConfig(image_size, **(images or {})))
     torch.manual_seed(0)
     encoder = LabelMatrix(str(folder / "vectors.npz"), scale="unit_variance")
     parts = {"backbone": tiny_backbone(stride=None), "head": tiny_head(), **parts}

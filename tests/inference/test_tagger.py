@@ -18,9 +18,11 @@ import zsl
 from tests.fakes.checkpoints import NEW_LABELS, write_checkpoint
 from tests.fakes.parts import OwnHead, OwnHeadConfig, tiny_backbone, tiny_head
 from zsl.errors import InputError
+from zsl.evaluation.scoring import make_datamodule, score_checkpoint
 from zsl.files.checkpoints import read_checkpoint
 from zsl.files.class_paths import describe_part
 from zsl.models import BilinearConfig, ConSEConfig, HeadConfig
+from zsl.preprocessing import Resizing
 from zsl.tasks.zero_shot import ZeroShotTask
 
 RESULTS = {
@@ -273,7 +275,7 @@ def test_a_damaged_folder_is_refused(tagger: zsl.Tagger, tmp_path: Path) -> None
         ({"roles": ["unseen", *7 * ["seen"]]}, "label names are not ordered by role"),
         ({"image_size": 64.5}, "image_size is 64.5; expected a number of pixels"),
         ({"image_size": 0}, "image_size is 0; expected a number of pixels"),
-        ({"encoder": None}, "does not fit zsl"),
+        ({"encoder": None}, "is not a FixedHeadConfig"),
         ({"model": {"head": None}}, "does not fit zsl"),
         (
             {"model": {"head": {"class_path": "zsl.models.Oracle", "init_args": {}}}},
@@ -350,3 +352,34 @@ def test_scores_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     torch.nn.init.constant_(next(tagger.network.head.parameters()), torch.nan)
     with pytest.raises(InputError, match=r"scores are not numbers \(NaN\)"):
         tagger.predict(Image.new("RGB", (64, 64)))
+
+
+def test_images_are_resized_as_in_the_training(tmp_path: Path) -> None:
+    """By the checkpoint alone: in predictions, in the folder to share, on the data again."""
+    images = {"interpolation": "bicubic", "center_crop": 0.8}
+    path = write_checkpoint(tmp_path / "run", 48, images)
+    recipe = read_checkpoint(path).contents.data
+    data = make_datamodule(recipe, {"num_workers": 0})
+    data.setup("test")
+    images_of_test: Any = data.test_dataset
+    batch = next(iter(data.test_dataloader()))
+    tagger = zsl.Tagger.from_pretrained(path)
+    tagger.save_pretrained(tmp_path / "shared")
+    for asked in (tagger, zsl.Tagger.from_pretrained(tmp_path / "shared")):
+        tokens = torch.cat(list(asked.token_batches(images_of_test.paths)))
+        assert torch.equal(tokens, tagger.tokens(batch["image"]))
+    squashed = zsl.Tagger.from_pretrained(write_checkpoint(tmp_path / "squashed", 48))
+    assert not torch.equal(torch.cat(list(squashed.token_batches(images_of_test.paths))), tokens)
+    assert "shorter side to 60" in (tmp_path / "shared" / "README.md").read_text()
+    for changes in ({"center_crop": None}, {"interpolation": "bilinear"}):
+        with pytest.raises(InputError, match=r"images are resized as .*, but .* trained with"):
+            score_checkpoint(path, {"images": changes})
+
+
+def test_maps_lie_on_the_part_of_the_image_that_is_seen() -> None:
+    image = Image.new("RGB", (60, 40), "black")
+    image.paste((255, 255, 255), (14, 4, 46, 36))
+    seen = Resizing(center_crop=0.8).seen_part(image)
+    assert seen.size == (32, 32)
+    assert seen.getextrema() == ((255, 255),) * 3
+    assert Resizing().seen_part(image) is image

@@ -5,25 +5,30 @@ import torch
 from tests.metrics.data import random_data
 from zsl.errors import InputError
 from zsl.metrics import Protocol, average_precision, evaluate
-from zsl.metrics.average_precision import Ties
 from zsl.metrics.bootstrap import Bootstrap, interval
-from zsl.metrics.protocol import Empty, Images
+from zsl.metrics.protocol import Average, Empty, Images
 
-GROUPS = {"zsl": [4, 5, 6], "gzsl": list(range(7)), "seen": [0, 1, 2, 3]}
+GROUPS = {"zsl": [4, 5, 6], "gzsl": list(range(7)), "seen": [0, 1, 2, 3], "all": list(range(7))}
 
 
 @pytest.mark.parametrize("images", ["all_images", "labelled_images"])
-@pytest.mark.parametrize(("empty", "ties"), [("zero", "averaged"), ("skip", "averaged")])
+@pytest.mark.parametrize(
+    ("empty", "average"),
+    [("zero", "macro"), ("skip", "macro"), ("two_sided", "macro"), ("two_sided", "weighted")],
+)
 @pytest.mark.parametrize("levels", [None, 2])
 def test_replicates_are_those_of_the_drawn_images(
-    images: Images, empty: Empty, ties: Ties, levels: int | None
+    images: Images, empty: Empty, average: Average, levels: int | None
 ) -> None:
-    protocol = Protocol(images, empty, ties)
+    protocol = Protocol(images, empty, average=average)
     scores, targets = random_data(40, 7, seed=20, levels=levels)
     scores += torch.arange(7) / 100  # No ties between the labels of an image.
     targets[:, 3] = 0
     targets[1:, 5] = 0  # Not drawn in many replicates.
     targets[::6, 1] = -1
+    targets[:, 2] = 1
+    targets[7, 2] = 0  # The only negative, not drawn in many replicates.
+    scores[:, 6] = -1  # Never predicted.
     targets[30:] = targets[30:].clamp(max=0)
     bootstrap = Bootstrap(40, num_replicates=25, seed=3)
     found = bootstrap.figures(scores, targets, GROUPS, ks=(1, 3), protocol=protocol)
@@ -34,6 +39,31 @@ def test_replicates_are_those_of_the_drawn_images(
         for name, values in found.items():
             assert values[replicate].item() == pytest.approx(expected[f"test/{name}"], abs=1e-6)
     assert {"zsl/mAP", "gzsl/F1@3", "seen/P@1", "harmonic_mAP"} <= set(found)
+    assert {"all/mAP", "all/CF1", "all/OF1", "all/CF1@3", "all/OF1@3"} <= set(found)
+    assert "gzsl/CF1" not in found
+
+
+@pytest.mark.parametrize("levels", [None, 2])
+def test_replicates_of_one_label_an_image(levels: int | None) -> None:
+    scores, _ = random_data(30, 6, seed=25, levels=levels)
+    classes = torch.randint(6, (30,), generator=torch.Generator().manual_seed(2))
+    targets = torch.nn.functional.one_hot(classes, 6).to(torch.int8)
+    bootstrap, groups = Bootstrap(30, num_replicates=15, seed=4), {"all": list(range(6))}
+    found = bootstrap.figures(scores, targets, groups, single_label=True)
+    assert set(found) == {"all/mAP", "all/Acc@1", "all/Acc@5"}
+    for replicate, counts in enumerate(bootstrap.counts.long().T):
+        drawn = torch.repeat_interleave(torch.arange(30), counts)
+        expected = evaluate(scores[drawn], targets[drawn], groups, single_label=True).figures
+        for name, values in found.items():
+            assert values[replicate].item() == pytest.approx(expected[name], abs=1e-6)
+
+
+def test_nothing_predicted_and_nothing_present_have_replicates() -> None:
+    scores, targets = torch.full((9, 4), -1.0), torch.zeros(9, 4, dtype=torch.int8)
+    for images in ("all_images", "labelled_images"):
+        protocol = Protocol(images)
+        found = Bootstrap(9, 3).figures(scores, targets, {"all": [0, 1, 2, 3]}, protocol=protocol)
+        assert {value for values in found.values() for value in values.tolist()} == {0.0}
 
 
 def test_sorted_ties_are_those_of_the_published_code_where_nothing_is_drawn_twice() -> None:

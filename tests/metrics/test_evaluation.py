@@ -4,9 +4,13 @@ import torch
 from tests.metrics.data import random_data
 from zsl.errors import InputError
 from zsl.metrics import (
+    accuracy_at_k,
+    at_threshold,
     average_precision,
     chance_level,
+    coverage,
     evaluate,
+    label_group,
     precision_recall_f1_at_k,
     prevalence,
 )
@@ -68,6 +72,55 @@ def test_groups_have_any_names_and_no_harmonic_mean_unless_zsl_and_seen_are_ther
     )
     bootstrap = Bootstrap(50, 2)
     assert "classes/mAP" in bootstrap.figures(scores, targets, {"classes": list(range(6))})
+
+
+def test_fixed_classes_have_the_top_3_figures_too() -> None:
+    scores, targets = random_data(50, 6, seed=9)
+    found = evaluate(scores, targets, {"all": list(range(6)), "gzsl": list(range(6))})
+    same = found.groups["gzsl"].metrics
+    top_3 = at_threshold(scores, targets, k=3)
+    assert found.groups["all"].metrics == same | top_3
+    assert not set(top_3) & set(same)
+    few = evaluate(scores[:, :2], targets[:, :2], {"all": [0, 1]}).groups["all"]
+    assert not [name for name in few.metrics if "@3" in name]
+
+
+def test_one_label_an_image_has_accuracy() -> None:
+    scores, _ = random_data(40, 6, seed=9)
+    targets = torch.nn.functional.one_hot(torch.arange(40) % 6, 6).to(torch.int8)
+    groups = {"all": list(range(6))}
+    found = evaluate(scores, targets, groups, single_label=True)
+    assert found.logged("val") == pytest.approx(
+        {
+            "val/all/mAP": average_precision(scores, targets).mean().item(),
+            "val/all/Acc@1": accuracy_at_k(scores, targets, 1),
+            "val/all/Acc@5": accuracy_at_k(scores, targets, 5),
+            "val/all/coverage": coverage(scores, targets),
+        }
+    )
+    chance = found.groups["all"].chance
+    assert chance == pytest.approx({"mAP": 1 / 6, "Acc@1": 1 / 6, "Acc@5": 5 / 6})
+    constant = evaluate(torch.zeros(40, 6), targets, groups, single_label=True)
+    for name, value in chance.items():
+        assert constant.groups["all"].metrics[name] == pytest.approx(value)
+    two = evaluate(
+        scores[::3, :2],
+        torch.eye(2, dtype=torch.int8).repeat(7, 1),
+        {"all": [0, 1]},
+        single_label=True,
+    ).groups["all"]
+    assert set(two.metrics) == {"mAP", "Acc@1", "coverage"}
+
+
+def test_the_headline_of_a_group() -> None:
+    for metric in ("mAP", "F1@3", "P@10"):
+        assert label_group("zsl").has_in_headline(metric)
+    for metric in ("OF1@3", "CF1", "coverage"):
+        assert not label_group("mine").has_in_headline(metric)
+    for metric in ("mAP", "OF1@3", "CF1", "Acc@1"):
+        assert label_group("all").has_in_headline(metric)
+    for metric in ("F1@3", "OP", "CR@3", "coverage"):
+        assert not label_group("all").has_in_headline(metric)
 
 
 def test_scores_that_are_not_numbers_are_refused() -> None:

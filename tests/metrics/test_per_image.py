@@ -1,11 +1,19 @@
+import itertools
+
 import numpy as np
 import pytest
+import timm.utils
 import torch
-from sklearn.metrics import coverage_error, precision_recall_fscore_support
+from sklearn.metrics import (
+    coverage_error,
+    precision_recall_fscore_support,
+    top_k_accuracy_score,
+)
+from torch import Tensor
 
 from tests.metrics.data import random_data
 from zsl.errors import InputError
-from zsl.metrics import at_threshold, coverage, precision_recall_f1_at_k
+from zsl.metrics import accuracy_at_k, at_threshold, coverage, precision_recall_f1_at_k
 
 
 @pytest.mark.parametrize("k", [1, 3, 6])
@@ -65,6 +73,95 @@ def test_figures_above_a_threshold_leave_unknown_entries_out() -> None:
     assert found["OR"] == pytest.approx(1 / 3)
     assert found["CP"] == pytest.approx((1 / 2 + 0 + 0) / 3)
     assert found["CR"] == pytest.approx((1 + 0 + 0) / 3)
+
+
+def naive_top_k(scores: Tensor, targets: Tensor, k: int) -> list[float]:
+    """ML-GCN's top-K figures, one image after the other: of K labels those above 0.5 count."""
+    num_labels = scores.shape[1]
+    predicted, hits, positives = ([0] * num_labels for _ in range(3))
+    for row, truth in zip(scores.tolist(), targets.tolist(), strict=True):
+        known = [label for label in range(num_labels) if truth[label] >= 0]
+        for label in sorted(known, key=lambda label: -row[label])[:k]:
+            if row[label] > 0:
+                predicted[label] += 1
+                hits[label] += truth[label]
+        for label in known:
+            positives[label] += truth[label]
+    overall = sum(hits) / sum(predicted), sum(hits) / sum(positives)
+    by_label = [
+        sum(hit / max(total, 1) for hit, total in zip(hits, totals, strict=True)) / num_labels
+        for totals in (predicted, positives)
+    ]
+    harmonic = [2 * p * r / (p + r) for p, r in (overall, by_label)]
+    return [*overall, harmonic[0], *by_label, harmonic[1]]
+
+
+@pytest.mark.parametrize("k", [1, 3, 8])
+def test_figures_above_a_threshold_of_the_k_best_labels_equal_a_naive_loop(k: int) -> None:
+    scores, targets = random_data(60, 8, seed=18)
+    scores -= 0.3  # Some images have fewer than K labels above the threshold, some have more.
+    targets[:, 5] = 0  # Never present.
+    scores[:, 6] = -9  # Never predicted.
+    targets[::5, 2] = -1
+    targets[7] = -1
+    targets[7, 3] = 1  # Fewer labels are known than K.
+    found = at_threshold(scores, targets, k=k)
+    assert list(found) == [f"{name}@{k}" for name in ("OP", "OR", "OF1", "CP", "CR", "CF1")]
+    assert list(found.values()) == pytest.approx(naive_top_k(scores, targets, k))
+    if k == 8:
+        assert list(found.values()) == list(at_threshold(scores, targets).values())
+
+
+def test_nothing_above_the_threshold_gives_zeros() -> None:
+    scores, targets = torch.full((5, 4), -1.0), torch.ones(5, 4, dtype=torch.int8)
+    assert set(at_threshold(scores, targets, k=3).values()) == {0.0}
+    with pytest.raises(InputError, match="K is 5, but there are 4 labels"):
+        at_threshold(scores, targets, k=5)
+
+
+@pytest.mark.parametrize("k", [1, 3, 5, 9])
+def test_accuracy_is_that_of_scikit_learn_and_timm(k: int) -> None:
+    scores, _ = random_data(70, 9, seed=22)
+    classes = torch.randint(9, (70,), generator=torch.Generator().manual_seed(1))
+    targets = torch.nn.functional.one_hot(classes, 9).to(torch.int8)
+    found = accuracy_at_k(scores, targets, k)
+    if k < 9:  # It warns of a K that is the number of classes.
+        expected = top_k_accuracy_score(classes, scores, k=k, labels=range(9))
+        assert found == pytest.approx(expected)
+    (percent,) = timm.utils.accuracy(scores, classes, topk=(k,))
+    assert found == pytest.approx(percent.item() / 100)
+
+
+def test_labels_of_equal_score_count_as_in_random_order() -> None:
+    scores, _ = random_data(6, 5, seed=23, levels=1)
+    classes = [0, 1, 2, 3, 4, 0]
+    targets = torch.nn.functional.one_hot(torch.tensor(classes), 5).to(torch.int8)
+    for k in (1, 2, 4):
+        found = []
+        for order in itertools.permutations(range(5)):
+            for row, own in zip(scores.tolist(), classes, strict=True):
+                best = sorted(order, key=lambda label, row=row: -row[label])[:k]
+                found.append(own in best)
+        assert 0 < np.mean(found) < 1
+        assert accuracy_at_k(scores, targets, k) == pytest.approx(np.mean(found))
+        assert accuracy_at_k(torch.zeros(6, 5), targets, k) == pytest.approx(k / 5)
+
+
+def test_accuracy_leaves_unknown_labels_out_of_the_ranking() -> None:
+    scores = torch.tensor([[3.0, 2.0, 1.0]])
+    assert accuracy_at_k(scores, torch.tensor([[0, 1, 0]], dtype=torch.int8), 1) == 0
+    assert accuracy_at_k(scores, torch.tensor([[-1, 1, 0]], dtype=torch.int8), 1) == 1
+
+
+def test_accuracy_needs_one_label_an_image() -> None:
+    scores = torch.randn(2, 3)
+    for row, number in (([1, 0, 1], 2), ([0, 0, 0], 0)):
+        targets = torch.tensor([[1, 0, 0], row], dtype=torch.int8)
+        with pytest.raises(InputError, match=f"An image has {number} labels, but accuracy is of"):
+            accuracy_at_k(scores, targets, 1)
+    with pytest.raises(InputError, match="K is 4, but there are 3 labels"):
+        accuracy_at_k(scores, torch.eye(3, dtype=torch.int8)[:2], 4)
+    assert accuracy_at_k(scores[:0], torch.zeros(0, 3, dtype=torch.int8), 1) == 0
 
 
 def test_a_threshold_is_a_probability() -> None:

@@ -143,7 +143,7 @@ def test_another_file_is_refused(text: str, message: str) -> None:
 
 
 def test_sweep_files_are_no_configs() -> None:
-    assert len(shipped_names("sweep file")) == 4
+    assert len(shipped_names("sweep file")) == 5
     assert not set(shipped_names("sweep file")) & set(shipped_names())
     with pytest.raises(InputError, match="Did you mean 'sweeps/query_augmentation"):
         find_config("sweeps/query_augmentatoin.yaml", "sweep file")

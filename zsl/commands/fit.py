@@ -24,10 +24,10 @@ def fit(args: list[str]) -> None:
     # Imported late: the help should not wait for torch.
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-    from zsl.commands.fit_cli import fit_parser, make_run
+    from zsl.commands.fit_cli import fit_parser, make_run, named_task
 
     if "--help_all" in args:
-        print(all_arguments(fit_parser()))
+        print(all_arguments(fit_parser(named_task(args))))
         return
     if "LOCAL_RANK" in os.environ:  # One of several processes; it would wait for the first.
         die_with_parent()

@@ -6,11 +6,13 @@ import logging
 import re
 from argparse import ArgumentError
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+import yaml
 from jsonargparse import ArgumentParser, Namespace
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.cli import LightningArgumentParser
@@ -23,12 +25,13 @@ from zsl.data import MultiLabelDataModule
 from zsl.errors import InputError, did_you_mean, require
 from zsl.evaluation.callback import Report
 from zsl.files.checkpoints import read_checkpoint
-from zsl.files.class_paths import check_all_are_trusted
+from zsl.files.class_paths import check_all_are_trusted, class_path
 from zsl.labels import LabelEncoder, Vocabulary
+from zsl.tasks import ClassificationTask, Task, ZeroShotTask
 from zsl.tasks.callbacks import BestCheckpoint, LastCheckpoint
-from zsl.tasks.zero_shot import PARTS, ZeroShotTask
 
 _log = logging.getLogger(__name__)
+_TASKS = [class_path(task) for task in (ZeroShotTask, ClassificationTask)]
 
 
 @dataclass
@@ -37,7 +40,7 @@ class Run:
 
     config: Namespace
     datamodule: MultiLabelDataModule
-    model: ZeroShotTask
+    model: Task
     trainer: pl.Trainer
     best: BestCheckpoint
     last: LastCheckpoint
@@ -45,8 +48,12 @@ class Run:
     record: RecordRun
 
 
-def fit_parser() -> LightningArgumentParser:
-    """Makes the parser of `zsl.fit`; the data's vocabulary and image size go to the model."""
+def fit_parser(task: type[Task] = ZeroShotTask) -> LightningArgumentParser:
+    """Makes the parser of `zsl.fit`; the data's vocabulary and image size go to the model.
+
+    Args:
+        task: What `model` is.
+    """
     parser = LightningArgumentParser(
         prog="python -m zsl.fit",
         usage=USAGE,
@@ -68,7 +75,14 @@ def fit_parser() -> LightningArgumentParser:
         metavar="FOLDER",
         help="Folder of the run, in place of runs/NAME/version_N.",
     )
-    parser.add_lightning_class_args(ZeroShotTask, "model")
+    parser.add_argument(
+        "--task",
+        type=str,
+        default=_TASKS[0],
+        help=f"What is trained, and so what --model takes: {', '.join(_TASKS)}, or a class of "
+        "your own.",
+    )
+    parser.add_lightning_class_args(task, "model")
     parser.add_argument(
         "--data", type=MultiLabelDataModule, required=True, help="Images, labels and splits."
     )
@@ -94,10 +108,42 @@ def parse_config(args: list[str]) -> Namespace:
     Raises:
         InputError: An argument is unknown, or its value is of another type.
     """
-    return _parse(fit_parser(), args)
+    return _parse(args)[1]
 
 
-def _parse(parser: LightningArgumentParser, args: list[str]) -> Namespace:
+def named_task(args: list[str]) -> type[Task]:
+    """Returns the task that arguments and the configs among them name; the last one counts.
+
+    Raises:
+        InputError: It can't be imported, or is not a task; or there is no such config.
+    """
+    path = _TASKS[0]
+    resolved = resolve_configs(args)
+    for argument, following in zip(resolved, [*resolved[1:], ""], strict=True):
+        flag, equals, value = argument.partition("=")
+        value = value if equals else following
+        if flag == "--task":
+            path = value
+        elif flag in ("-c", "--config") and Path(value).is_file():
+            config = yaml.safe_load(Path(value).read_text(encoding="utf-8"))
+            path = config.get("task", path) if isinstance(config, dict) else path
+    module, _, name = str(path).rpartition(".")
+    try:
+        task = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        near = did_you_mean(str(path), _TASKS)
+        raise InputError(
+            f"The task {path!r} can't be imported ({error}); expected {', '.join(_TASKS)}, or the "
+            f"path of a class of your own.{near}"
+        ) from error
+    is_task = isinstance(task, type) and issubclass(task, Task)
+    require(is_task, f"The task {path!r} is not a zsl.tasks.Task; expected {', '.join(_TASKS)}.")
+    return task
+
+
+def _parse(args: list[str]) -> tuple[LightningArgumentParser, Namespace]:
+    task = named_task(args)
+    parser = fit_parser(task)
     try:
         config = parser.parse_args([yaml_value(argument) for argument in resolve_configs(args)])
         _check_groups(config, parser.get_defaults())
@@ -106,16 +152,22 @@ def _parse(parser: LightningArgumentParser, args: list[str]) -> Namespace:
             "--data.images is null; expected its fields by name, or leave it out.",
         )
         if config.ckpt_path is None:
-            return config
+            return parser, config
         # A path through `latest` would lead into this run as soon as it has begun.
         config.ckpt_path = str(_checkpoint_to_resume(config).resolve())
-        found = read_checkpoint(config.ckpt_path).settings
-        settings = {name: part for name, part in found.items() if name in PARTS}
+        checkpoint = read_checkpoint(config.ckpt_path)
+        require(
+            checkpoint.contents.task == class_path(task),
+            f"The checkpoint {config.ckpt_path} is of the task {checkpoint.contents.task}, but "
+            f"this run's is {class_path(task)}; resume with the configs of its run.",
+        )
+        settings = {k: part for k, part in checkpoint.settings.items() if k in task.parts}
         for name, part in settings.items():
             # What the config names too is trusted.
             own = config.get(f"model.{name}.class_path")
-            check_all_are_trusted(part, trust_code=part["class_path"] == own)
-        return parser.parse_object({"model": settings}, namespace=config)
+            trusted = isinstance(part, dict) and part["class_path"] == own
+            check_all_are_trusted(part, trust_code=trusted)
+        return parser, parser.parse_object({"model": settings}, namespace=config)
     except (ArgumentError, UnicodeDecodeError) as error:
         raise InputError(explain(str(error), _known_names(parser))) from error
 
@@ -188,8 +240,7 @@ def make_run(args: list[str]) -> Run:
     Raises:
         InputError: An argument can't be used, or a part can't be made with it.
     """
-    parser = fit_parser()
-    config = _parse(parser, args)
+    parser, config = _parse(args)
     require(
         config.checkpoint.monitor is not None,
         "checkpoint.monitor is not set, so no checkpoint can be selected; name a metric of the "
@@ -241,6 +292,11 @@ def labels_of(args: list[str]) -> tuple[Vocabulary, LabelEncoder]:
     Model and trainer are left out: they may need a download.
     """
     config = parse_config(args)
+    require(
+        "encoder" in config.model,
+        f"The task {config.task} has fixed classes and so no label vectors to show; name a config "
+        "of zero-shot learning.",
+    )
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--data", type=MultiLabelDataModule)
     parser.add_argument("--encoder", type=LabelEncoder)

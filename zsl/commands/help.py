@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 USAGE = "python -m zsl.fit --config NAME.yaml [--config ...] [--SECTION.ARGUMENT VALUE ...]"
 _PAGE = """usage: {usage}
 
-Trains a zero-shot tagger, tests its best checkpoint, and writes everything to runs/NAME/VERSION.
+Trains a tagger, tests its best checkpoint, and writes everything to runs/NAME/VERSION.
 
 configs, looked for in the working directory, then among the shipped ones:
 {configs}
@@ -25,7 +25,8 @@ often used:
   --last_checkpoint.minutes N  Time between two saves of last.ckpt in mid-epoch (default: 10).
 
 every argument, with its type, default and explanation:
-  --help_all                All of --data, --model, --trainer and --checkpoint.
+  --help_all                All of --data, --model, --trainer and --checkpoint; those of --model
+                            are of the task that a --config beside it names.
   --data.help CLASS         Those of one class: here of data, e.g. --data.help TableDataModule.
   --model.head.help CLASS   Of a head, e.g. --model.head.help MLDecoderConfig; there are also
                             --model.encoder.help, --model.backbone.help, --model.loss.help and
@@ -54,14 +55,14 @@ def all_arguments(parser: ArgumentParser) -> str:
 
     from zsl.data import MultiLabelDataModule
     from zsl.files.class_paths import class_path
-    from zsl.tasks import ZeroShotTask
+    from zsl.tasks import ClassificationTask, ZeroShotTask
 
-    parts: dict[str, type] = {"data": MultiLabelDataModule}
-    for name, kind in get_type_hints(ZeroShotTask.__init__).items():
-        if isabstract(kind):
-            parts[f"model.{name}"] = kind
+    bases = [("data", MultiLabelDataModule)]
+    for task in (ZeroShotTask, ClassificationTask):
+        hints = get_type_hints(task.__init__).items()
+        bases += [(f"model.{name}", kind) for name, kind in hints if isabstract(kind)]
     text = parser.format_help()
-    for key, base in parts.items():
+    for key, base in dict.fromkeys(bases):
         for kind in base.__subclasses__():
             own = ArgumentParser(usage="", add_help=False)
             own.add_class_arguments(kind, key)

@@ -129,8 +129,9 @@ def tag_files(
     prepared = tagger.prepare(queries)
     problems: list[InputError] = []
     lines_show_progress = options.output is None and sys.stdout.isatty()
+    batches = image_batches(paths, tagger.image_size, options.batch_size, tagger.resizing)
     with tqdm(total=len(paths), unit=" images", delay=2, disable=lines_show_progress) as progress:
-        for batch in image_batches(paths, tagger.image_size, options.batch_size):
+        for batch in batches:
             problems += batch.problems
             progress.update(len(batch.indices) + len(batch.problems))
             if not batch.indices:
@@ -142,7 +143,8 @@ def tag_files(
                 if options.heatmaps is not None and prediction.labels:
                     _, chosen = tagger.embed(prediction.labels)
                     (maps,) = tagger.maps(tokens[row : row + 1], chosen)
-                    write_heat_maps(Path(options.heatmaps), paths[index], root, prediction, maps)
+                    folder, resizing = Path(options.heatmaps), tagger.resizing
+                    write_heat_maps(folder, paths[index], root, prediction, maps, resizing)
     _report_problems(problems, len(paths))
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -89,7 +90,7 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
             as_plain_values({k: v for call in calls for k, v in call.items()}, owner)
         )
         self.images = images
-        self.views = {"views": views, **images.variation}
+        self.views = {"views": views, **images.variation, **asdict(images.resizing)}
         self.features = features
         self.unlabelled = unlabelled
         self.repeats = repeats
@@ -98,7 +99,7 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         self.num_workers = min(8, (cores or 1) - 1) if num_workers is None else num_workers
         self._num_batches_done = 0
         self.training_transform = training_transform(images)
-        self.evaluation_transform = evaluation_transform(images.size)
+        self.evaluation_transform = evaluation_transform(images.size, images.resizing)
 
     @property
     def image_size(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
@@ -16,7 +17,7 @@ from torch.utils.data import Dataset, default_collate
 from torchvision.transforms.v2.functional import pil_to_tensor
 from tqdm import tqdm
 
-from zsl.data.seeds import Draw, split_draws
+from zsl.data.seeds import Draw, generators_kept, seed_generators, split_draws
 from zsl.errors import InputError
 from zsl.files.digests import text_digest
 from zsl.files.images import read_image, read_pixels
@@ -103,10 +104,11 @@ class MultiLabelDataset(Dataset[Sample], ABC):
 
         Args:
             draws: Positions of the images; with a seed, an image is varied as the seed says, and
-                the generator that others draw from is left as it was.
+                the generators that others draw from are left as they were.
         """
         indices, seeds = split_draws(draws)
-        with torch.random.fork_rng(devices=[], enabled=seeds != [None] * len(seeds)):
+        varies = seeds != [None] * len(seeds)
+        with generators_kept() if varies else nullcontext():
             images = [self._varied(*draw) for draw in zip(indices, seeds, strict=True)]
         return Batch(
             index=torch.tensor(indices),
@@ -119,8 +121,7 @@ class MultiLabelDataset(Dataset[Sample], ABC):
         """Returns the transformed image (H, W, 3)."""
         pixels = self.pixels(index, self.transform.min_side)
         if seed is not None:
-            # Not `torch.manual_seed`, which would set the GPU's generator too.
-            torch.default_generator.manual_seed(seed)
+            seed_generators(seed)
         return self.transform(pixels).permute(1, 2, 0)
 
 

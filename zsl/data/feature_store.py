@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -17,6 +18,7 @@ from zsl.data.dataset import Batch, MultiLabelDataset, Split
 from zsl.data.seeds import Draw, split_draws
 from zsl.errors import InputError, require
 from zsl.files.atomic import atomic_folder
+from zsl.preprocessing import Resizing
 
 _RECORD = "features.json"
 
@@ -61,7 +63,8 @@ class FeatureStore:
         Raises:
             InputError: They differ; the message says in what.
         """
-        stored: dict[str, Any] = self.record[part]
+        # Stores of earlier versions knew no other resizing.
+        stored: dict[str, Any] = asdict(Resizing()) | self.record[part]
         different = [name for name in wanted if wanted[name] != stored.get(name)]
         if different:
             # Another architecture has other weights anyway.

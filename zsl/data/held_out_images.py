@@ -1,4 +1,4 @@
-"""Training images that are kept for validation, where a data set has none beside its test images."""
+"""Training images that are kept for validation, where a set has none beside its test images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def split_off(count: int, fraction: float, seed: int = 0) -> tuple[np.ndarray, n
     require(0 < fraction < 1, f"val_fraction is {fraction}; expected between 0 and 1.")
     size = max(1, round(fraction * count))
     require(
-        size < count, f"val_fraction {fraction} of {count} training images leaves none to train."
+        size < count, f"val_fraction {fraction} of {count} training images leaves none to train on."
     )
     order = np.random.default_rng(seed).permutation(count)
     return np.sort(order[size:]), np.sort(order[:size])

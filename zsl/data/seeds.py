@@ -6,10 +6,13 @@ So neither the number of processes that load images nor a stop and a resume chan
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch.utils.data import Dataset, Sampler
 
 
@@ -57,3 +60,23 @@ def split_draws(draws: Sequence[int | Draw]) -> tuple[list[int], list[int | None
     """Returns positions and seeds; a mere position has none."""
     pairs = [draw if isinstance(draw, Draw) else (draw, None) for draw in draws]
     return [position for position, _ in pairs], [seed for _, seed in pairs]
+
+
+@contextmanager
+def generators_kept() -> Iterator[None]:
+    """Leaves the generators of torch's CPU, numpy and Python as they were before the block."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+def seed_generators(seed: int) -> None:
+    """Seeds all that transforms draw from: torchvision's from torch, timm's from the others."""
+    # Not `torch.manual_seed`, which would set the GPU's generator too.
+    torch.default_generator.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)

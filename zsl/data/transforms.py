@@ -8,12 +8,19 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
+from timm.data import IMAGENET_DEFAULT_MEAN
+from timm.data.auto_augment import (
+    augment_and_mix_transform,
+    auto_augment_transform,
+    rand_augment_transform,
+)
+from timm.data.transforms import str_to_pil_interp
 from torch import Tensor
 from torchvision.transforms import v2
 
 from zsl.data.rand_augment import PublishedRandAugment
-from zsl.errors import require
-from zsl.preprocessing import ImageTransform
+from zsl.errors import InputError, reason_of, require
+from zsl.preprocessing import ImageTransform, Resizing, evaluation_transform
 
 
 @dataclass(frozen=True)
@@ -22,26 +29,35 @@ class ImageConfig:
 
     Args:
         size: Side of the square in pixels.
-        min_crop: Smallest fraction of a training image's area that a random crop keeps; 1 squashes
-            the whole image.
+        interpolation: `bilinear` or `bicubic`, in training and evaluation.
+        center_crop: Side of the central square that evaluation keeps, relative to the shorter side:
+            timm's `crop_pct`. None squashes the whole image.
+        min_crop: Smallest fraction of a training image's area that a random crop keeps; with 1 it
+            becomes a square as in evaluation.
         horizontal_flip: Mirrors half of the training images.
         cutout: Side of a rectangle painted over each training image, relative to its own.
         rand_augment: Applies RandAugment to training images: true torchvision's, `published` that
             of ML-Decoder's training code.
+        auto_augment: A policy of timm for training images, such as `rand-m7-mstd0.5-inc1`,
+            `augmix-m5-w4-d2` or `original`, with the settings of timm's training script.
 
     Raises:
-        InputError: A number is out of range.
+        InputError: A number is out of range, or a policy is unknown.
     """
 
     size: int = 224
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    center_crop: float | None = None
     min_crop: float = 1.0
     horizontal_flip: bool = False
     cutout: float = 0.0
     rand_augment: bool | Literal["published"] = False
+    auto_augment: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuses numbers out of range."""
+        """Refuses numbers out of range and unknown policies."""
         require(self.size >= 1, f"images.size is {self.size}; expected 1 or more.")
+        _ = self.resizing  # Checks itself.
         require(
             0 < self.min_crop <= 1,
             f"images.min_crop is {self.min_crop}; expected above 0, at most 1.",
@@ -51,29 +67,70 @@ class ImageConfig:
             self.rand_augment in (True, False, "published"),
             f"images.rand_augment is {self.rand_augment!r}; expected true, false or published.",
         )
+        require(
+            self.auto_augment is None or not self.rand_augment,
+            f"images.auto_augment is {self.auto_augment!r} beside rand_augment "
+            f"{self.rand_augment!r}; set one of them alone.",
+        )
+        if self.auto_augment is not None:
+            _policy(self.auto_augment, self)
+
+    @property
+    def resizing(self) -> Resizing:
+        """How squares are made of images in evaluation."""
+        return Resizing(self.interpolation, self.center_crop)
 
     @property
     def variation(self) -> dict[str, Any]:
-        """How training images are varied, whatever their size."""
-        return {name: value for name, value in asdict(self).items() if name != "size"}
+        """How training images are varied, whatever the square."""
+        plain = ("size", *asdict(self.resizing))
+        return {name: value for name, value in asdict(self).items() if name not in plain}
 
 
 def training_transform(images: ImageConfig) -> ImageTransform:
-    """Crops or squashes to a square, and varies it, as the config says."""
-    steps: list[Callable[[Any], Any]] = [
-        v2.RandomResizedCrop(images.size, scale=(images.min_crop, 1.0))
-        if images.min_crop < 1
-        else v2.Resize((images.size, images.size))
-    ]
+    """Makes a square of an image, and varies it, as the config says."""
+    min_side, square = evaluation_transform(images.size, images.resizing)
+    if images.min_crop < 1:
+        min_side = math.ceil(images.size / images.min_crop**0.5)
+        square = v2.RandomResizedCrop(
+            images.size, scale=(images.min_crop, 1.0), interpolation=images.resizing.mode
+        )
+    steps: list[Callable[[Any], Any]] = [square]
     if images.horizontal_flip:
         steps.append(v2.RandomHorizontalFlip())
     if images.cutout > 0:
         steps.append(Cutout(images.cutout))
-    if images.rand_augment:
+    policy: Any = None
+    if images.auto_augment is not None:
+        policy = _policy(images.auto_augment, images)
+    elif images.rand_augment:
         policy = PublishedRandAugment() if images.rand_augment == "published" else v2.RandAugment()
+    if policy is not None:
         # Through Pillow: twice as fast as on a tensor.
         steps += [v2.ToPILImage(), policy, v2.PILToTensor()]
-    return ImageTransform(math.ceil(images.size / images.min_crop**0.5), v2.Compose(steps))
+    return ImageTransform(min_side, v2.Compose(steps))
+
+
+def _policy(name: str, images: ImageConfig) -> Callable[[Any], Any]:
+    """Makes a policy of timm, with what its `transforms_imagenet_train` hands to it."""
+    settings: dict[str, Any] = {
+        "translate_const": int(0.45 * images.size),
+        "img_mean": tuple(round(255 * mean) for mean in IMAGENET_DEFAULT_MEAN),
+        "interpolation": str_to_pil_interp(images.interpolation),
+    }
+    make = auto_augment_transform
+    if name.startswith("rand"):
+        make = rand_augment_transform
+    elif name.startswith("augmix"):
+        make, settings["translate_pct"] = augment_and_mix_transform, 0.3
+    try:
+        policy: Callable[[Any], Any] = make(name, settings)
+    except (AssertionError, LookupError, ValueError) as error:
+        raise InputError(
+            f"images.auto_augment is {name!r}, which timm does not understand "
+            f"({reason_of(error)}); expected a policy such as rand-m9-mstd0.5-inc1, or null."
+        ) from error
+    return policy
 
 
 class Cutout:

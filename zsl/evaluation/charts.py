@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from zsl.errors import printable
-from zsl.evaluation.label_table import best_and_worst
+from zsl.evaluation.label_table import best_and_worst, labels_in_question
 from zsl.files.atomic import write_atomically
 from zsl.labels import Role
 
@@ -34,7 +34,7 @@ def save_chart(path: Path, draw: Callable[[], Figure]) -> None:
 
 
 def per_class_ap(labels: pd.DataFrame) -> Figure:
-    """Bars of the AP of each label: unseen ones left, seen and held-out ones right.
+    """Bars of the AP of each label: unseen ones left, if there are any, the others right.
 
     Args:
         labels: Columns `label`, `role`, `AP` (NaN without a positive), `chance`.
@@ -52,11 +52,13 @@ def per_class_ap(labels: pd.DataFrame) -> Figure:
         _draw_bars(axes, panel[::-1])  # From the bottom up.
         own = labels.loc[labels["role"] == role, "AP"].fillna(0)
         axes.axvline(own.mean(), color="black", linewidth=1, linestyle="--")
-        notes = ["pale: held out for selection"] if role is Role.SEEN else []
+        is_held_out = panel["role"] == Role.HELD_OUT
+        notes = ["pale: held out for selection"] if is_held_out.any() else []
         if len(panel) < len(panels[role]):
             best = (len(panel) + 1) // 2
             notes.append(f"the {best} best and the {len(panel) - best} worst with a positive")
-        title = f"{len(own)} {role} labels, mAP {own.mean():.3f}"
+        which = f"{role} " if len(bars) > 1 else ""
+        title = f"{len(own)} {which}labels, mAP {own.mean():.3f}"
         axes.set_title("\n".join([title, "; ".join(notes)]), fontsize=11)
     return figure
 
@@ -148,28 +150,33 @@ def _draw_map(axes: Any, labels: pd.DataFrame, vectors: Tensor) -> None:
 
 
 def predictions(
-    labels: pd.DataFrame, scores: Tensor, targets: Tensor, image: Callable[[int], Image.Image]
+    labels: pd.DataFrame,
+    scores: Tensor,
+    targets: Tensor,
+    image: Callable[[int], Image.Image],
 ) -> Figure:
     """A grid of test images with their true labels and their best guesses.
 
     Args:
         labels: Columns `label` and `role`, a row for each column of scores and targets.
-        scores: Logits (N, L).
+        scores: (N, L), from 0 to 1.
         targets: int8 (N, L).
         image: Returns the image of a row.
     """
     labels = labels.assign(label=labels["label"].map(printable))
+    roles = [role for role in Role if (labels["role"] == role).any()]
     columns, rows = 4, 3
     shown = _pick(labels, targets, columns * rows)
     figure = Figure(figsize=(4.3 * columns, 2.75 * rows + 0.5), layout="constrained")
+    shown_labels = "Top three of all labels, then top two of the other unseen ones"
     figure.legend(
         handles=[
-            Patch(color=COLOURS[role], label=f"{role.replace('_', ' ')} label") for role in Role
+            Patch(color=COLOURS[role], label=f"{role.replace('_', ' ')} label") for role in roles
         ],
         loc="outside upper center",
         ncols=3,
         frameon=False,
-        title="Top three of all labels, then top two of the other unseen ones; ✓: true label",
+        title=f"{shown_labels if Role.UNSEEN in roles else 'Top five'}; ✓: true label",
     )
     cells = figure.subplots(rows, 2 * columns, width_ratios=[1, 0.8] * columns).reshape(-1, 2)
     for cell, row in zip(cells, shown, strict=False):
@@ -180,9 +187,9 @@ def predictions(
 
 
 def _pick(labels: pd.DataFrame, targets: Tensor, count: int) -> list[int]:
-    """Evenly spaced images with an unseen label, or of all images where these are too few."""
-    unseen = (labels["role"] == Role.UNSEEN).to_numpy()
-    candidates = np.flatnonzero((targets.numpy()[:, unseen] == 1).any(axis=1))
+    """Evenly spaced images with a label in question, or of all images where these are too few."""
+    columns = labels_in_question(labels).to_numpy()
+    candidates = np.flatnonzero((targets.numpy()[:, columns] == 1).any(axis=1))
     if len(candidates) < count:
         candidates = np.arange(len(targets))
     chosen = np.linspace(0, len(candidates) - 1, min(count, len(candidates)))
@@ -202,9 +209,8 @@ def _draw_prediction(
     image_axes.set_title(
         "\n".join(textwrap.wrap(title, 34)), fontsize=8, loc="left", parse_math=False
     )
-    probabilities = scores.sigmoid().tolist()
     for row, position in enumerate(_shown_labels(scores, roles)):
-        score = probabilities[position]
+        score = float(scores[position])
         colour = COLOURS[Role(roles[position])]
         mark = " ✓" if targets[position] == 1 else ""
         bar_axes.barh(row, 1, color="#EEEEEE", height=0.45)
@@ -217,7 +223,12 @@ def _draw_prediction(
 
 
 def _shown_labels(scores: Tensor, roles: list[str]) -> list[int]:
-    """The three best labels of all, then the two best unseen ones besides; best first."""
+    """The three best labels of all, then the two best unseen ones besides; best first.
+
+    The five best where no label is unseen.
+    """
     order = scores.argsort(descending=True).tolist()
+    if Role.UNSEEN not in roles:
+        return order[:5]
     unseen = [position for position in order[3:] if roles[position] == Role.UNSEEN]
     return order[:3] + unseen[:2]

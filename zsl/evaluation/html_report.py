@@ -20,7 +20,7 @@ from zsl.evaluation import svg_charts
 from zsl.evaluation.assessment import Assessment
 from zsl.evaluation.charts import COLOURS
 from zsl.evaluation.error_analysis import examples, rank_correlation, shares_above
-from zsl.evaluation.label_table import best_and_worst
+from zsl.evaluation.label_table import best_and_worst, labels_in_question
 from zsl.evaluation.results import metric_names, rows
 from zsl.files.atomic import write_atomically
 from zsl.labels import Role
@@ -30,7 +30,7 @@ from zsl.versions import versions
 MAX_BARS = 96
 """Labels with a bar, of the unseen and of the others; of more, the best and the worst."""
 NUM_EXTREMES = 4
-"""Best and worst unseen labels with images."""
+"""Best and worst labels in question with images."""
 NUM_BEST_IMAGES = 4
 NUM_MISSED_IMAGES = 2
 THUMBNAIL_SIDE = 160
@@ -100,7 +100,8 @@ def _section(assessment: Assessment) -> dict[str, Any]:
     """What the template shows of a checkpoint."""
     labels = assessment.labels
     is_unseen = labels["role"] == Role.UNSEEN
-    parts = {"unseen": labels[is_unseen], "seen and held-out": labels[~is_unseen]}
+    others = "seen and held-out " if is_unseen.any() else ""
+    parts = {"unseen ": labels[is_unseen], others: labels[~is_unseen]}
     is_cut = any(len(part) > MAX_BARS for part in parts.values())
     headline, other_metrics = metric_names(assessment.evaluations)
     return {
@@ -112,8 +113,10 @@ def _section(assessment: Assessment) -> dict[str, Any]:
         "labels": _records(best_and_worst(labels, "AP", len(labels))),
         "bars": {name: _bars(part) for name, part in parts.items() if len(part)},
         "rank_chart": _chart(svg_charts.ap_by_rank, labels) if is_cut else None,
+        "has_vectors": "cosine" in labels,
+        "roles": [role for role in Role if (labels["role"] == role).any()],
         "cosine_chart": _cosine_chart(labels[labels["role"] != Role.SEEN]),
-        "correlation": _correlation(parts["unseen"]),
+        "correlation": _correlation(labels[is_unseen]),
         "examples": _examples(assessment),
         **_confusion(assessment),
     }
@@ -126,7 +129,7 @@ def _facts(assessment: Assessment) -> dict[str, str]:
     facts = {
         "checkpoint": str(scored.path),
         "model": f"{_part_name(hparams['head'])} on {_part_name(hparams['backbone'])}",
-        "labels": scored.task.encoder.describe(),
+        "labels": scored.task.encoder.describe() if scored.task.encoder else "fixed classes",
         "data": f"{_part_name(recipe)} {recipe['init_args'].get('root', '')}".strip(),
         "data's fingerprint": scored.data.fingerprint,
         "precision": scored.precision,
@@ -166,6 +169,8 @@ def _cosine_chart(labels: pd.DataFrame) -> str | None:
 
 
 def _correlation(unseen: pd.DataFrame) -> float | None:
+    if "cosine" not in unseen:
+        return None
     heights = svg_charts.chance_corrected(unseen)
     known = heights.notna()
     cosines = torch.tensor(unseen["cosine"][known].to_numpy(float))
@@ -173,15 +178,16 @@ def _correlation(unseen: pd.DataFrame) -> float | None:
 
 
 def _examples(assessment: Assessment) -> dict[str, list[dict[str, Any]]]:
-    """Cards of the best and of the worst unseen labels, each with images."""
+    """Cards of the best and of the worst labels in question, each with images."""
     labels = assessment.labels
-    unseen = labels[labels["role"] == Role.UNSEEN].dropna(subset="AP")
-    columns = best_and_worst(unseen, "AP", 2 * NUM_EXTREMES).index.tolist()
+    shown = labels[labels_in_question(labels)].dropna(subset="AP")
+    which = "unseen " if Role.UNSEEN in set(shown["role"]) else ""
+    columns = best_and_worst(shown, "AP", 2 * NUM_EXTREMES).index.tolist()
     num_best = (len(columns) + 1) // 2
     best, worst = columns[:num_best], columns[num_best:][::-1]
     kinds = {
-        "Best unseen labels": [_card(assessment, column, 0) for column in best],
-        "Worst unseen labels": [_card(assessment, column, NUM_MISSED_IMAGES) for column in worst],
+        f"Best {which}labels": [_card(assessment, column, 0) for column in best],
+        f"Worst {which}labels": [_card(assessment, column, NUM_MISSED_IMAGES) for column in worst],
     }
     return {title: cards for title, cards in kinds.items() if cards}
 

@@ -16,28 +16,35 @@ def label_table(task: Any, average_precision: Tensor, targets: Tensor) -> pd.Dat
     """A row for each label of a task, seen, held-out, then unseen ones.
 
     Args:
-        task: A `ZeroShotTask`.
+        task: A `Task`.
         average_precision: (L,), NaN without a positive.
         targets: int8 (N, L).
 
     Returns:
         Columns `label`, `role`, `AP`, `positives`, `chance`, `nearest` (the nearest seen labels by
-        the cosine of their vectors, as text) and `cosine` (that of the nearest).
+        the cosine of their vectors, as text) and `cosine` (that of the nearest); these two only
+        where labels have vectors.
     """
-    names = task.vocabulary.names
-    num_seen = len(task.vocabulary.select(Role.SEEN))
-    nearest, cosine = nearest_seen(names, task.network.label_vectors.cpu(), num_seen)
-    return pd.DataFrame(
+    names, vectors = task.vocabulary.names, task.network.label_vectors
+    table = pd.DataFrame(
         {
             "label": names,
             "role": [role.value for role in task.vocabulary.roles],
             "AP": average_precision.numpy(),
             "positives": (targets == 1).sum(dim=0).numpy(),
             "chance": prevalence(targets).numpy(),
-            "nearest": nearest,
-            "cosine": cosine,
         }
     )
+    if vectors is None:
+        return table
+    nearest, cosine = nearest_seen(names, vectors.cpu(), len(task.vocabulary.select(Role.SEEN)))
+    return table.assign(nearest=nearest, cosine=cosine)
+
+
+def labels_in_question(labels: pd.DataFrame) -> pd.Series:
+    """Which labels a report is about, by their `role`: the unseen ones; of fixed classes all."""
+    unseen = labels["role"] == Role.UNSEEN
+    return unseen if unseen.any() else labels["role"] == Role.SEEN
 
 
 def best_and_worst(labels: pd.DataFrame, column: str, most: int) -> pd.DataFrame:

@@ -36,7 +36,8 @@ def write_results(folder: Path, assessment: Assessment, **more: Any) -> None:
     report = folder / "report"
     with atomic_path(report / "per_class_ap.csv") as path:
         assessment.labels.to_csv(path, index=False, float_format="%.6f")
-    shown = assessment.labels, scored.scores, scored.targets, scored.image
+    probabilities = scored.task.probabilities(scored.scores)
+    shown = assessment.labels, probabilities, scored.targets, scored.image
     charts.save_chart(report / "per_class_ap.png", lambda: charts.per_class_ap(assessment.labels))
     charts.save_chart(report / "predictions.png", lambda: charts.predictions(*shown))
 

@@ -22,6 +22,7 @@ from zsl.files.class_paths import check_all_are_trusted, load_class
 from zsl.labels import Role, Vocabulary
 from zsl.metrics.evaluation import check_finite
 from zsl.metrics.per_image import check_k
+from zsl.preprocessing import Resizing
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class TaskScores:
     """
 
     task: Any
-    """The task that scored them, e.g. a `ZeroShotTask`."""
+    """The task that scored them, a `zsl.tasks.Task`."""
     data: MultiLabelDataModule
     precision: str
     """The trainer's precision."""
@@ -113,6 +114,12 @@ def score_checkpoint(
         data.image_size == task.image_size,
         f"images.size is {data.image_size}, but {path} was trained at {task.image_size}.",
     )
+    trained, now = Resizing(**contents.resizing), data.images.resizing
+    require(
+        now == trained,
+        f"The images are resized as {now}, but {path} was trained with {trained}; leave "
+        "images.interpolation and images.center_crop as they were.",
+    )
     if data.fingerprint != contents.data_fingerprint:
         print(f"note: the data's labels or splits have changed since the training of {path}.")
     precision: Any = contents.precision if torch.cuda.is_available() else "32-true"
@@ -134,7 +141,7 @@ def score_checkpoint(
         "images, so there is nothing to measure; check the labels of the test split.",
     )
     validation = None
-    if with_validation:
+    if with_validation and task.vocabulary.select(Role.HELD_OUT):  # What calibration is fitted on.
         data.setup("validate")
         validation = _scores(trainer, task, data.val_dataloader())
     precision, index = str(trainer.precision), range(len(scores))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +34,20 @@ class CheckpointContents:
     """Side of the square images in pixels."""
     scores_are_log_odds: bool
     """Whether a sigmoid makes probabilities of the scores."""
-    encoder: dict[str, Any]
-    """What embeds further labels like these: `class_path`, `init_args`, `fingerprint`."""
+    encoder: dict[str, Any] | None
+    """What embeds further labels like these: `class_path`, `init_args`, `fingerprint`; None where
+    the classes are fixed."""
     data: dict[str, Any]
     """What makes the data module again: `class_path` and `init_args`."""
     data_fingerprint: str
     precision: str
     """That of the trainer."""
+    scores_are_softmax: bool = False
+    """Whether a softmax over all of them does."""
     version: str = __version__
     """The version of zsl that wrote it."""
+    resizing: dict[str, Any] = field(default_factory=dict)
+    """How images become squares: arguments of `Resizing`; earlier versions had its defaults."""
 
     def add_to(self, checkpoint: dict[str, Any]) -> None:
         """Writes the contents into a checkpoint of Lightning."""
@@ -56,7 +61,8 @@ class CheckpointFile:
     path: Path
     contents: CheckpointContents
     settings: dict[str, Any]
-    """Settings of the task: `backbone`, `head` and so on, plain values."""
+    """Settings of the task: `backbone`, `head` and so on, each with `class_path` and `init_args`,
+    or a plain value."""
     tensors: dict[str, Tensor]
     """The state of the task, by name."""
 
@@ -100,7 +106,8 @@ def read_checkpoint(path: str | Path) -> CheckpointFile:
     try:
         contents = CheckpointContents(**found)
         for part in (contents.encoder, contents.data, *settings.values()):
-            part["class_path"], part["init_args"]
+            if part is not None and not isinstance(part, bool):
+                part["class_path"], part["init_args"]
     except LOAD_ERRORS as error:
         raise of_another_version(f"The checkpoint {path}", found.get("version"), error) from error
     return CheckpointFile(path, contents, settings, checkpoint["state_dict"])

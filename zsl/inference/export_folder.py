@@ -58,7 +58,8 @@ def write_export(tagger: Tagger, kind: Format, names: list[str] | None, output: 
     Args:
         tagger: The model and its labels.
         kind: Format of the model.
-        names: Labels to build in; None makes the label vectors an input.
+        names: Labels to build in; None makes the label vectors an input, or builds all in where
+            the classes are fixed.
         output: Folder, passed by `check_output`.
 
     Returns:
@@ -69,6 +70,7 @@ def write_export(tagger: Tagger, kind: Format, names: list[str] | None, output: 
         OSError: The folder can't be written.
     """
     own, queries = tagger.embed(names)
+    names = own if tagger.encoder is None else names
     with atomic_files(output, _RECORD, _OWN) as folder:
         difference = export_tagger(
             tagger.network,
@@ -100,16 +102,18 @@ def write_export(tagger: Tagger, kind: Format, names: list[str] | None, output: 
 
 def _describe(tagger: Tagger, kind: Format, names: list[str] | None) -> dict[str, Any]:
     """What the user of the file must know, in plain values."""
-    size, query_dim = tagger.image_size, tagger.label_vectors.shape[1]
-    images = {"name": "images", "shape": ["batch", 3, size, size], "dtype": "uint8"}
-    queries = {"name": "queries", "shape": ["labels", query_dim], "dtype": "float32"}
+    size = tagger.image_size
+    inputs = [{"name": "images", "shape": ["batch", 3, size, size], "dtype": "uint8"}]
+    if names is None:
+        shape = ["labels", tagger.own_queries.shape[1]]
+        inputs += [{"name": "queries", "shape": shape, "dtype": "float32"}]
     packages = PACKAGES if kind == "onnx" else ()
     return {
         "made_with": _MADE_WITH,
         "file": FILE_NAMES[kind],
         "format": kind,
         "names": names,
-        "inputs": [images] if names else [images, queries],
+        "inputs": inputs,
         "outputs": [
             {
                 "name": "logits",
@@ -119,15 +123,23 @@ def _describe(tagger: Tagger, kind: Format, names: list[str] | None) -> dict[str
         ],
         "preprocessing": {
             "size": [size, size],
-            "resize": "squash: to the size, whatever the aspect ratio; nothing is cut off",
-            "interpolation": "bilinear, antialiased",
+            "resize": tagger.resizing.describe(size),
+            "center_crop": tagger.resizing.center_crop,
+            "interpolation": f"{tagger.resizing.interpolation}, antialiased",
             "colour": "RGB, channels first",
             "dtype": "uint8, 0 to 255",
             "normalisation": "inside the model",
         },
-        "probabilities": "sigmoid" if tagger.scores_are_probabilities else None,
+        "probabilities": _probabilities(tagger, names),
         **tagger.model,
-        "encoder": tagger.encoder.recipe,
+        "encoder": tagger.encoder.recipe if tagger.encoder else None,
         "data_fingerprint": tagger.data_fingerprint,
         "versions": versions() | {name: version(name) for name in packages},
     }
+
+
+def _probabilities(tagger: Tagger, names: list[str] | None) -> str | None:
+    """What makes probabilities of the file's logits, if anything does."""
+    if tagger.scores_are_softmax:
+        return "softmax" if names == tagger.vocabulary.names else None  # It needs all classes.
+    return "sigmoid" if tagger.scores_are_probabilities else None

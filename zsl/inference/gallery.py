@@ -30,7 +30,7 @@ class Gallery:
         images: N paths, or images of Pillow.
 
     Attributes:
-        images: N small RGB images, as they are shown.
+        images: N small RGB images, as they are shown: the parts that the tagger sees.
 
     Raises:
         InputError: There is no image, or one can't be read.
@@ -40,7 +40,7 @@ class Gallery:
         require(len(images) > 0, "There are no images to look at; give one at least.")
         self.tagger = tagger
         self.tokens = torch.cat(list(tagger.token_batches(images)))
-        self.images = [_small(image) for image in images]
+        self.images = [tagger.resizing.seen_part(_small(image)) for image in images]
 
     def scores(self, labels: Sequence[str]) -> Tensor:
         """Returns scores (N, L) of any L labels.

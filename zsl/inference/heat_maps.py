@@ -15,6 +15,7 @@ from torch import Tensor
 from zsl.files.atomic import write_atomically
 from zsl.files.images import read_image
 from zsl.inference.prediction import Prediction
+from zsl.preprocessing import Resizing
 
 LONG_SIDE = 448
 _TITLE_HEIGHT = 28
@@ -27,7 +28,12 @@ def common_folder(paths: Sequence[Path]) -> str:
 
 
 def write_heat_maps(
-    folder: Path, path: Path, root: str, prediction: Prediction, maps: Tensor
+    folder: Path,
+    path: Path,
+    root: str,
+    prediction: Prediction,
+    maps: Tensor,
+    resizing: Resizing = Resizing(),
 ) -> None:
     """Writes `FOLDER/IMAGE/RANK_LABEL.jpg` for each label of an image.
 
@@ -37,8 +43,9 @@ def write_heat_maps(
         root: Folder of all images, to which IMAGE is relative.
         prediction: L labels and scores.
         maps: (L, H', W') weights.
+        resizing: Says which part of the image was looked at.
     """
-    image = read_image(path)
+    image = resizing.seen_part(read_image(path))
     image.thumbnail((LONG_SIDE, LONG_SIDE))
     if max(image.size) < LONG_SIDE:
         scale = LONG_SIDE / max(image.size)

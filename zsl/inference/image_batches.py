@@ -16,7 +16,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from zsl.errors import InputError
 from zsl.files.images import read_pixels, to_rgb, unreadable
-from zsl.preprocessing import ImageTransform, evaluation_transform
+from zsl.preprocessing import ImageTransform, Resizing, evaluation_transform
 
 ImageLike = str | Path | Image.Image
 """The path of an image file, or an image of Pillow."""
@@ -38,9 +38,12 @@ class ImageBatch(NamedTuple):
 
 
 def image_batches(
-    images: Sequence[ImageLike], image_size: int, batch_size: int
+    images: Sequence[ImageLike],
+    image_size: int,
+    batch_size: int,
+    resizing: Resizing = Resizing(),
 ) -> Iterator[ImageBatch]:
-    """Yields batches of images as evaluation sees them, squashed to squares.
+    """Yields batches of images as evaluation sees them.
 
     Threads read one batch ahead; decoding and resizing release Python's lock.
 
@@ -48,8 +51,9 @@ def image_batches(
         images: Read batch by batch.
         image_size: Side S in pixels.
         batch_size: Images per batch, unreadable ones included.
+        resizing: How they become squares.
     """
-    transform = evaluation_transform(image_size)
+    transform = evaluation_transform(image_size, resizing)
     pool = ThreadPoolExecutor(2)
     ahead: deque[tuple[int, list[Future[Tensor | InputError]]]] = deque()
     try:

@@ -12,7 +12,7 @@ from torch import Tensor
 from zsl.files.checkpoints import read_checkpoint
 from zsl.files.class_paths import restore_part
 from zsl.labels import LabelEncoder, Role, Vocabulary, encoder_from_recipe
-from zsl.models import BackboneConfig, HeadConfig, TaggerNetwork
+from zsl.models import BackboneConfig, FixedHeadConfig, HeadConfig, TaggerNetwork
 
 
 def checkpoint_values(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -27,9 +27,11 @@ def checkpoint_values(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         "names": contents.names,
         "roles": contents.roles,
         "image_size": contents.image_size,
+        "resizing": contents.resizing,
         "encoder": contents.encoder,
         "model": {name: checkpoint.settings.get(name) for name in ("backbone", "head")},
         "scores_are_log_odds": contents.scores_are_log_odds,
+        "scores_are_softmax": contents.scores_are_softmax,
         "data": _describe_data(contents.data),
         "data_fingerprint": contents.data_fingerprint,
         "results": _results_beside(path),
@@ -40,24 +42,28 @@ def checkpoint_values(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def restore_parts(
     arguments: Mapping[str, Any], tensors: Mapping[str, Tensor], trust_code: bool
-) -> tuple[LabelEncoder, TaggerNetwork]:
+) -> tuple[LabelEncoder | None, TaggerNetwork]:
     """Makes the label encoder and the network, whose weights are yet to be loaded.
 
     Args:
         arguments: Plain arguments of a `Tagger`.
-        tensors: The label vectors among them.
+        tensors: The label vectors among them, unless the classes are fixed.
         trust_code: Whether classes outside of zsl may be imported.
 
     Raises:
         InputError: A class is not trusted, or can't be imported.
     """
     # First of all what has another form in earlier versions.
-    parts: dict[str, type] = {"backbone": BackboneConfig, "head": HeadConfig}
+    recipe = arguments["encoder"]
+    head = FixedHeadConfig if recipe is None else HeadConfig
+    parts: dict[str, type] = {"backbone": BackboneConfig, "head": head}
     model = {k: restore_part(arguments["model"][k], base, trust_code) for k, base in parts.items()}
     vocabulary = Vocabulary.ordered(arguments["names"], arguments["roles"])
-    vectors = tensors["network.label_vectors"]
-    encoder = encoder_from_recipe(arguments["encoder"], trust_code)
-    encoder.remember(vocabulary.names, vectors)
+    encoder = vectors = None
+    if recipe is not None:
+        vectors = tensors["network.label_vectors"]
+        encoder = encoder_from_recipe(recipe, trust_code)
+        encoder.remember(vocabulary.names, vectors)
     network = TaggerNetwork.make(
         model["backbone"].without_weights(),
         model["head"],

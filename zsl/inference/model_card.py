@@ -10,9 +10,13 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from zsl.preprocessing import Resizing
+
 _TEMPLATE = Path(__file__).parent / "templates" / "model_card.md"
 _METRICS = {"mAP": "mean_average_precision", "F1@3": "f1", "F1@5": "f1"}
 """Metrics in the card, and their types in the hub's metadata."""
+_SINGLE_LABEL_METRICS = {"mAP": "mean_average_precision", "Acc@1": "accuracy", "Acc@5": "accuracy"}
+"""Those of images that have one class each."""
 
 
 def model_card(config: Mapping[str, Any], data: ModelCardData) -> ModelCard:
@@ -24,9 +28,11 @@ def model_card(config: Mapping[str, Any], data: ModelCardData) -> ModelCard:
     """
     dataset, results = config["data"] or "unknown data", config["results"] or {}
     header = data.to_dict()
+    if config["encoder"] is None:  # Of fixed classes.
+        header |= {"pipeline_tag": "image-classification", "tags": ["multi-label", "image-tagging"]}
     if results:
-        header["model_name"] = f"Zero-shot tagger: {dataset}"
-        header["eval_results"] = _eval_results(dataset, results)
+        header["model_name"] = f"{_kind(config)}: {dataset}"
+        header["eval_results"] = _eval_results(dataset, results, header["pipeline_tag"])
     labels: dict[str, list[str]] = {"seen": [], "held_out": [], "unseen": []}
     for name, role in zip(config["names"], config["roles"], strict=True):
         labels[role].append(_escape(name))
@@ -36,14 +42,25 @@ def model_card(config: Mapping[str, Any], data: ModelCardData) -> ModelCard:
         dataset=_escape(dataset),
         version=_escape(config["version"]),
         image_size=config["image_size"],
+        resizing=Resizing(**(config.get("resizing") or {})).describe(config["image_size"]),
         labels=labels,
-        encoder=list(_rows(config["encoder"])),
+        kind=_kind(config),
+        encoder=list(_rows(config["encoder"] or {})),
+        metrics=list(_metrics(results)),
         model=list(_rows(config["model"])),
         results=results,
         protocol=results and _escape("{name}: {definition}".format(**results["protocol"])),
         groups=_group_titles(results),
-        metrics=list(_METRICS),
     )
+
+
+def _kind(config: Mapping[str, Any]) -> str:
+    return "Tagger" if config["encoder"] is None else "Zero-shot tagger"
+
+
+def _metrics(results: Mapping[str, Any]) -> dict[str, str]:
+    is_single_label = "test/all/Acc@1" in results.get("metrics", {})
+    return _SINGLE_LABEL_METRICS if is_single_label else _METRICS
 
 
 def _group_titles(results: Mapping[str, Any]) -> dict[str, str]:
@@ -56,11 +73,11 @@ def _group_titles(results: Mapping[str, Any]) -> dict[str, str]:
     return {n: f"{g.title} ({g.meaning})" if g.meaning else g.title for n, g in groups.items()}
 
 
-def _eval_results(dataset: str, results: Mapping[str, Any]) -> list[EvalResult]:
+def _eval_results(dataset: str, results: Mapping[str, Any], task: str) -> list[EvalResult]:
     protocol, metrics = results["protocol"], results["metrics"]
     return [
         EvalResult(
-            task_type="zero-shot-image-classification",
+            task_type=task,
             dataset_type=re.sub(r"\W+", "-", dataset).strip("-").lower(),
             dataset_name=dataset,
             dataset_split="test",
@@ -74,7 +91,7 @@ def _eval_results(dataset: str, results: Mapping[str, Any]) -> list[EvalResult]:
             },
         )
         for group, title in _group_titles(results).items()
-        for name, kind in _METRICS.items()
+        for name, kind in _metrics(results).items()
         if isfinite(value := metrics.get(f"test/{group}/{name}", float("nan")))
     ]
 

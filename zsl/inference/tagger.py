@@ -24,6 +24,7 @@ from zsl.inference.model_card import model_card
 from zsl.inference.prediction import Prediction, Selection
 from zsl.labels import LabelEncoder, Role, Vocabulary
 from zsl.models import TaggerNetwork
+from zsl.preprocessing import Resizing
 from zsl.versions import __version__
 
 _WEIGHTS = "model.safetensors"
@@ -38,7 +39,7 @@ class Tagger(
     pipeline_tag="zero-shot-image-classification",
     tags=["multi-label", "zero-shot", "image-tagging"],
 ):
-    """Tags images with labels, those it was trained on or any others.
+    """Tags images with labels: those it was trained on, and any others unless these are fixed.
 
     Made by `from_pretrained`. `save_pretrained(folder)` and `push_to_hub(name)` write
     `model.safetensors`, `config.json` (the plain arguments) and a model card.
@@ -47,19 +48,22 @@ class Tagger(
         names: Label names.
         roles: The role of each name: `seen`, `held_out` or `unseen`.
         image_size: Side of the square images in pixels.
-        encoder: Recipe of the label vectors.
+        encoder: Recipe of the label vectors; None if the classes are fixed.
         model: `class_path` and `init_args` of `backbone` and `head`.
         scores_are_log_odds: Whether a sigmoid makes probabilities of the logits.
-        label_encoder: Made by the recipe.
-        network: Backbone and head, with the vectors of the names.
+        label_encoder: Made by the recipe; None if there is none.
+        network: Backbone and head, with the vectors of the names if they have any.
+        scores_are_softmax: Whether a softmax over all classes does.
         data: What it was trained on, for the card.
         data_fingerprint: Digest of the labels and splits of that data.
         results: Results of its test, as results.json has them, for the card.
         version: Version of zsl with which it was trained.
+        resizing: How images become squares: arguments of `zsl.preprocessing.Resizing`.
 
     Attributes:
         vocabulary: The names and their roles.
-        encoder: Embeds new labels; refuses to with another source than that of the recipe.
+        encoder: Embeds new labels; refuses to with another source than that of the recipe. None if
+            the classes are fixed.
 
     Raises:
         InputError: This version of zsl can't make such a model.
@@ -70,21 +74,25 @@ class Tagger(
         names: list[str],
         roles: list[str],
         image_size: int,
-        encoder: dict[str, Any],
+        encoder: dict[str, Any] | None,
         model: dict[str, Any],
         scores_are_log_odds: bool,
-        label_encoder: LabelEncoder,
+        label_encoder: LabelEncoder | None,
         network: TaggerNetwork,
+        scores_are_softmax: bool = False,
         data: str = "",
         data_fingerprint: str = "",
         results: dict[str, Any] | None = None,
         version: str = __version__,
+        resizing: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.vocabulary = Vocabulary(names, roles)
         self.image_size = image_size
+        self.resizing = Resizing(**(resizing or {}))
         self.model = model
-        self.scores_are_probabilities = scores_are_log_odds
+        self.scores_are_softmax = scores_are_softmax
+        self.scores_are_probabilities = scores_are_log_odds or scores_are_softmax
         self.encoder = label_encoder
         self.network = network
         self.data_fingerprint = data_fingerprint
@@ -148,7 +156,8 @@ class Tagger(
         """Makes a tagger of plain values and of tensors, among which there may be others."""
         try:
             encoder, network = restore_parts(arguments, tensors, trust_code)
-            tagger = cls(**arguments, label_encoder=encoder, network=network)
+            # The mixin records an encoder that is None.
+            tagger = cls(**arguments | {"label_encoder": encoder, "network": network})
             own = {k: tensor for k, tensor in tensors.items() if k.startswith("network.")}
             tagger.load_state_dict(own)
         except InputError as error:
@@ -190,34 +199,53 @@ class Tagger(
         return model_card(config, self._hub_mixin_info.model_card_data)
 
     @property
-    def label_vectors(self) -> Tensor:
-        """(L, W) vectors of the model's own labels, float32 unless the model was converted."""
-        return self.network.get_buffer("label_vectors")
+    def own_queries(self) -> Tensor:
+        """Queries of the model's own L labels: their vectors, or the positions of fixed classes.
+
+        Returns:
+            (L, W), float32 unless the model was converted; or int64 (L,).
+        """
+        vectors, parameter = self.network.label_vectors, next(self.parameters())
+        if vectors is None:
+            return torch.arange(len(self.vocabulary), device=parameter.device)
+        return vectors
 
     def embed(self, labels: Sequence[str] | None) -> tuple[list[str], Tensor]:
-        """Returns L names and their vectors (L, W), new ones embedded like the others.
+        """Returns L names and their queries, new ones embedded like the others.
 
         Args:
             labels: Names; None takes the model's own.
 
+        Returns:
+            The names; their vectors (L, W), or int64 (L,) the positions of fixed classes.
+
         Raises:
-            InputError: There are none, one is empty or there twice, or has no vector.
+            InputError: There are none, one is empty or there twice, has no vector, or is not one of
+                the fixed classes.
         """
         if labels is None:
-            return self.vocabulary.names, self.label_vectors
+            return self.vocabulary.names, self.own_queries
         names = [labels] if isinstance(labels, str) else list(labels)
         require(len(names) > 0, "There are no labels to score; give one at least.")
         Vocabulary(names, [Role.UNSEEN] * len(names))
-        return names, self.encoder.encode(names).to(self.label_vectors)
+        if self.encoder is not None:
+            return names, self.encoder.encode(names).to(self.own_queries)
+        try:
+            return names, self.own_queries[self.vocabulary.indices(names)]
+        except InputError as error:
+            raise InputError(
+                f"{error} The classes of this tagger are fixed; for other labels train with "
+                "task: zsl.tasks.ZeroShotTask."
+            ) from error
 
     def forward(self, images: Tensor, queries: Tensor | None = None) -> Tensor:
         """Returns logits (B, L).
 
         Args:
             images: (B, 3, S, S), uint8, or float in [0, 1].
-            queries: float32 (L, W) label vectors; None takes those of the model's own labels.
+            queries: From `embed`; None takes those of the model's own labels.
         """
-        return self.network(images, self.label_vectors if queries is None else queries)
+        return self.network(images, self.own_queries if queries is None else queries)
 
     def predict(
         self,
@@ -264,7 +292,7 @@ class Tagger(
             InputError: An image can't be read.
         """
         require(batch_size >= 1, f"batch_size is {batch_size}; expected 1 or more.")
-        for batch in image_batches(_as_list(images), self.image_size, batch_size):
+        for batch in image_batches(_as_list(images), self.image_size, batch_size, self.resizing):
             for problem in batch.problems:
                 raise problem
             yield self.tokens(batch.images)
@@ -272,11 +300,11 @@ class Tagger(
     @torch.no_grad()
     def tokens(self, images: Tensor) -> Tensor:
         """Returns the backbone's tokens (B, T, C) of images uint8 (B, 3, S, S)."""
-        return self.network.backbone(images.to(self.label_vectors.device))
+        return self.network.backbone(images.to(next(self.parameters()).device))
 
     @torch.no_grad()
     def prepare(self, queries: Tensor) -> Any:
-        """Does the head's work on label vectors (L, W) once, for many calls of `score`."""
+        """Does the head's work on queries from `embed` once, for many calls of `score`."""
         return self.network.prepare(queries)
 
     @torch.no_grad()
@@ -285,7 +313,7 @@ class Tagger(
 
         Args:
             tokens: (B, T, C).
-            queries: Label vectors (L, W), or what `prepare` made of them.
+            queries: From `embed`, or what `prepare` made of them.
 
         Returns:
             Logits (B, L) for ranking, and scores (B, L) to show: probabilities, or the logits where
@@ -294,12 +322,15 @@ class Tagger(
         Raises:
             InputError: A logit is not a number.
         """
-        logits = self.network.head(tokens, queries).float()
+        # A softmax is over all classes, whichever of them are asked for.
+        logits = self.network.score(tokens, None if self.scores_are_softmax else queries).float()
         require(
             not bool(logits.isnan().any()),
             "The model's scores are not numbers (NaN), since its weights or label vectors are not; "
             "take an earlier checkpoint, or train again.",
         )
+        if self.scores_are_softmax:
+            return logits[:, queries], logits.softmax(dim=1)[:, queries]
         return logits, logits.sigmoid() if self.scores_are_probabilities else logits
 
     def attention(
@@ -310,8 +341,9 @@ class Tagger(
     ) -> Tensor:
         """Returns where the decoder looks for each label, mean over heads: (B, L, H', W').
 
-        H' × W' are the backbone's tokens; the whole image, squashed to a square, is under them. The
-        weights of a label sum to 1. With group decoding, labels of one group have one map.
+        H' × W' are the backbone's tokens; under them is `resizing.seen_part(image)`, by default the
+        whole image, squashed. The weights of a label sum to 1. With group decoding, labels of one
+        group have one map.
 
         Args:
             images: B paths, or images of Pillow, or one of these.
@@ -330,7 +362,11 @@ class Tagger(
 
     @torch.no_grad()
     def maps(self, tokens: Tensor, queries: Tensor) -> Tensor:
-        """Returns where the decoder looks at tokens (B, T, C) for label vectors: (B, L, H', W')."""
+        """Returns where the decoder looks at tokens (B, T, C) for queries of L labels.
+
+        Returns:
+            (B, L, H', W').
+        """
         decoder: Any = self.network.head
         weights = decoder.attention(tokens, queries)
         side = isqrt(weights.shape[2])

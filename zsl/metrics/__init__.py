@@ -1,7 +1,8 @@
-"""Ranking metrics of multi-label zero-shot learning, and the protocols they are compared under."""
+"""Metrics of zero-shot learning and of fixed classes, and the protocols they are compared under."""
 
 from zsl.metrics.average_precision import average_precision
 from zsl.metrics.collectors import (
+    AccuracyAtK,
     Coverage,
     MeanAveragePrecision,
     PrecisionRecallF1AtK,
@@ -10,11 +11,17 @@ from zsl.metrics.collectors import (
 )
 from zsl.metrics.evaluation import KS, Evaluation, GroupResult, chance_level, evaluate, prevalence
 from zsl.metrics.groups import LabelGroup, label_group
-from zsl.metrics.per_image import at_threshold, coverage, precision_recall_f1_at_k
+from zsl.metrics.per_image import (
+    accuracy_at_k,
+    at_threshold,
+    coverage,
+    precision_recall_f1_at_k,
+)
 from zsl.metrics.protocol import Protocol
 
 __all__ = [
     "KS",
+    "AccuracyAtK",
     "Coverage",
     "Evaluation",
     "GroupResult",
@@ -24,6 +31,7 @@ __all__ = [
     "PrecisionRecallF1AtThreshold",
     "Predictions",
     "Protocol",
+    "accuracy_at_k",
     "at_threshold",
     "average_precision",
     "chance_level",

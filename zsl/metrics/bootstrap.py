@@ -16,8 +16,25 @@ from torch import Tensor
 
 from zsl.errors import require
 from zsl.metrics.average_precision import as_array, map_labels, rank_positives
-from zsl.metrics.evaluation import KS, at_k_names, possible_ks
-from zsl.metrics.per_image import counts_at_k, harmonic_mean, precision_recall_f1
+from zsl.metrics.evaluation import (
+    ACCURACY_KS,
+    KS,
+    THRESHOLD,
+    THRESHOLD_K,
+    at_k_names,
+    of_columns,
+    possible_ks,
+)
+from zsl.metrics.groups import FIXED
+from zsl.metrics.per_image import (
+    counts_at_k,
+    found_at_k,
+    harmonic_mean,
+    parts,
+    precision_recall_f1,
+    predicted_labels,
+    threshold_figures,
+)
 from zsl.metrics.protocol import Protocol
 
 
@@ -51,6 +68,7 @@ class Bootstrap:
         groups: dict[str, list[int]],
         ks: Sequence[int] = KS,
         protocol: Protocol | None = None,
+        single_label: bool = False,
     ) -> dict[str, Tensor]:
         """The headline figures of `evaluate`, in each replicate.
 
@@ -60,22 +78,24 @@ class Bootstrap:
             groups: By name, the columns evaluated together.
             ks: The K of P/R/F1@K; one above the number of labels of a group is left out.
             protocol: What counts.
+            single_label: Whether each image has one label.
 
         Returns:
-            float64 (R,) under the names of `Evaluation.figures`: mAP, P/R/F1@K, `harmonic_mAP`.
+            float64 (R,) under the names of `Evaluation.figures`: mAP, P/R/F1@K, `harmonic_mAP`, of
+            fixed classes the figures at the threshold; or mAP and accuracy.
         """
         protocol = protocol or Protocol()
         result = {}
         shared = self.ap(scores, targets, protocol) if protocol.images == "all_images" else None
         for name, columns in groups.items():
-            if shared is not None:
-                ap = shared[columns]
-            else:
-                ap = self.ap(scores[:, columns], targets[:, columns], protocol)
-            result[f"{name}/mAP"] = protocol.mean(ap)
+            own = of_columns(scores, columns), of_columns(targets, columns)
+            ap = self.ap(*own, protocol) if shared is None else shared[columns]
+            weighted = protocol.average == "weighted"
+            positives = _drawn(own[1] == 1, self.counts) if weighted else None
+            result[f"{name}/mAP"] = protocol.mean(ap, positives)
         if {"zsl", "seen"} <= groups.keys():
             result["harmonic_mAP"] = harmonic_mean(result["zsl/mAP"], result["seen/mAP"])
-        return result | self.at_k_figures(scores, targets, groups, ks, protocol)
+        return result | self.at_k_figures(scores, targets, groups, ks, protocol, single_label)
 
     def at_k_figures(
         self,
@@ -84,18 +104,26 @@ class Bootstrap:
         groups: dict[str, list[int]],
         ks: Sequence[int] = KS,
         protocol: Protocol | None = None,
+        single_label: bool = False,
     ) -> dict[str, Tensor]:
-        """The figures that rank labels within an image: P/R/F1@K."""
+        """The figures of the labels predicted for an image, those of `figures` but mAP."""
+        protocol = protocol or Protocol()
         result: dict[str, Tensor] = {}
         for name, columns in groups.items():
-            own = scores[:, columns], targets[:, columns]
-            for k in possible_ks(ks, len(columns)):
-                figures = self.at_k(*own, k, protocol or Protocol())
-                result |= {f"{name}/{key}": value for key, value in figures.items()}
+            own = of_columns(scores, columns), of_columns(targets, columns)
+            figures: dict[str, Tensor] = {}
+            for k in possible_ks(ACCURACY_KS if single_label else ks, len(columns)):
+                at_k = self.accuracy_at_k if single_label else self.at_k
+                figures |= at_k(*own, k, protocol)
+            if name == FIXED and not single_label:
+                figures |= self.at_threshold(*own, protocol)
+                if len(columns) >= THRESHOLD_K:
+                    figures |= self.at_threshold(*own, protocol, THRESHOLD_K)
+            result |= {f"{name}/{key}": value for key, value in figures.items()}
         return result
 
     def ap(self, scores: Tensor, targets: Tensor, protocol: Protocol) -> Tensor:
-        """Average precision float64 (L, R); NaN where no positive was drawn."""
+        """Average precision float64 (L, R); NaN where a label is empty among what was drawn."""
         kept = protocol.images_kept(targets)
         counts = self.counts[kept]
 
@@ -112,6 +140,33 @@ class Bootstrap:
         kept = protocol.images_kept(targets)
         counts = torch.stack(counts_at_k(scores[kept], targets[kept], k)).float()
         return at_k_names(k, precision_recall_f1(*(counts @ self.counts[kept])))
+
+    def accuracy_at_k(
+        self, scores: Tensor, targets: Tensor, k: int, protocol: Protocol
+    ) -> dict[str, Tensor]:
+        """Acc@K, float64 (R,)."""
+        kept = protocol.images_kept(targets)
+        counts, found = self.counts[kept], found_at_k(scores[kept], targets[kept], k)
+        return {f"Acc@{k}": (found.float() @ counts).double() / counts.sum(dim=0).clamp(min=1)}
+
+    def at_threshold(
+        self, scores: Tensor, targets: Tensor, protocol: Protocol, k: int | None = None
+    ) -> dict[str, Tensor]:
+        """OP, OR, OF1, CP, CR and CF1 of the labels above the threshold, float64 (R,) each."""
+        kept = protocol.images_kept(targets)
+        scores, targets, counts = scores[kept], targets[kept], self.counts[kept]
+        chunks = [predicted_labels(*own, THRESHOLD, k) for own in parts(scores, targets)]
+        predicted, present = torch.cat(chunks), targets == 1
+        masks = predicted & present, predicted, present
+        return threshold_figures(*(_drawn(mask, counts) for mask in masks), k=k)
+
+
+def _drawn(mask: Tensor, counts: Tensor) -> Tensor:
+    """Sums the `counts` (N, R) of the images of each label in a mask bool (N, L): (L, R)."""
+    images, labels = mask.nonzero(as_tuple=True)
+    images = images[labels.argsort(stable=True)]
+    ends = labels.bincount(minlength=mask.shape[1]).cumsum(dim=0)
+    return _sums(counts, images.numpy(), ends.numpy())
 
 
 def _ap(
@@ -131,7 +186,10 @@ def _ap(
     num_positives = num_hits[-1].double()
     # In place: for a frequent label each of these has half as many rows as there are images.
     precision = num_hits.div_(num_retrieved.clamp_(min=1))
-    return precision.mul_(new_hits).sum(dim=0).double() / num_positives
+    ap = precision.mul_(new_hits).sum(dim=0).double() / num_positives
+    if protocol.empty == "two_sided":
+        ap[counts[np.flatnonzero(targets == 0)].sum(dim=0) == 0] = torch.nan
+    return ap
 
 
 def _sums(counts: Tensor, images: NDArray[np.int64], ends: NDArray[np.int64]) -> Tensor:

@@ -9,8 +9,14 @@ from torchmetrics.utilities import dim_zero_cat
 
 from zsl.errors import require
 from zsl.metrics.evaluation import at_k_names, check_finite
-from zsl.metrics.per_image import at_threshold, check_threshold, coverage, precision_recall_f1_at_k
-from zsl.metrics.protocol import Protocol
+from zsl.metrics.per_image import (
+    accuracy_at_k,
+    at_threshold,
+    check_threshold,
+    coverage,
+    precision_recall_f1_at_k,
+)
+from zsl.metrics.protocol import Protocol, label_counts
 
 
 class Collector(Metric):
@@ -85,7 +91,7 @@ class MeanAveragePrecision(Collector):
         _, scores, targets = self.collected()
         kept = self.protocol.images_kept(targets)
         ap = self.protocol.average_precision(scores[kept], targets[kept])
-        return self.protocol.mean(ap).float()
+        return self.protocol.mean(ap, label_counts(targets[kept])[0]).float()
 
 
 class PrecisionRecallF1AtK(Collector):
@@ -121,20 +127,51 @@ class PrecisionRecallF1AtThreshold(Collector):
 
     Args:
         threshold: Between 0 and 1.
+        k: Leaves only an image's K best labels of them.
     """
 
     higher_is_better = True
 
-    def __init__(self, threshold: float = 0.5) -> None:
+    def __init__(self, threshold: float = 0.5, k: int | None = None) -> None:
         super().__init__()
         check_threshold(threshold)
+        require(k is None or k >= 1, f"K is {k}; expected 1 or more, or None for all.")
         self.threshold = threshold
+        self.k = k
 
     def compute(self) -> dict[str, Tensor]:
-        """Returns OP, OR, OF1, CP, CR and CF1 by these names."""
+        """Returns OP, OR, OF1, CP, CR and CF1 by these names, or by `OP@K` and so on.
+
+        Raises:
+            InputError: There are fewer labels than K.
+        """
         _, scores, targets = self.collected()
-        figures = at_threshold(scores, targets, self.threshold)
+        figures = at_threshold(scores, targets, self.threshold, self.k)
         return {name: torch.tensor(value) for name, value in figures.items()}
+
+
+class AccuracyAtK(Collector):
+    """Share of the images whose one label is among the K that score highest.
+
+    Args:
+        k: 1 to the number of labels.
+    """
+
+    higher_is_better = True
+
+    def __init__(self, k: int = 1) -> None:
+        super().__init__()
+        require(k >= 1, f"K is {k}; expected 1 or more.")
+        self.k = k
+
+    def compute(self) -> Tensor:
+        """Returns the accuracy.
+
+        Raises:
+            InputError: There are fewer labels than K, or an image has none or several.
+        """
+        _, scores, targets = self.collected()
+        return torch.tensor(accuracy_at_k(scores, targets, self.k))
 
 
 class Coverage(Collector):

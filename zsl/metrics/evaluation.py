@@ -1,41 +1,51 @@
 """The figures of one split: groups of labels evaluated together, each beside its chance level.
 
-mAP ranks images within a label, P/R/F1@K rank labels within an image.
+mAP ranks images within a label, P/R/F1@K and accuracy rank labels within an image.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 from zsl.errors import InputError
+from zsl.metrics.groups import FIXED
 from zsl.metrics.per_image import (
+    accuracy_at_k,
     at_threshold,
     coverage,
     harmonic_mean,
+    parts,
     precision_recall_f1,
     precision_recall_f1_at_k,
 )
-from zsl.metrics.protocol import Protocol
+from zsl.metrics.protocol import Protocol, label_counts
 
 T = TypeVar("T")
 KS = (3, 5)
+ACCURACY_KS = (1, 5)
 THRESHOLD = 0.5
+THRESHOLD_K = 3
+"""Of fixed classes, the figures at the threshold are given for the K best labels too."""
 
 
 def prevalence(targets: Tensor) -> Tensor:
     """Share (L,) of the images with a known target int8 (N, L) that have the label."""
-    return (targets == 1).sum(dim=0) / (targets >= 0).sum(dim=0).clamp(min=1)
+    positives, negatives = label_counts(targets)
+    return positives / (positives + negatives).clamp(min=1)
 
 
 def chance_level(
-    targets: Tensor, ks: Sequence[int] = KS, protocol: Protocol | None = None
+    targets: Tensor,
+    ks: Sequence[int] = KS,
+    protocol: Protocol | None = None,
+    single_label: bool = False,
 ) -> dict[str, float]:
-    """Expected mAP and P/R/F1@K of uninformative scores.
+    """Expected mAP and P/R/F1@K, or accuracy, of uninformative scores.
 
     A constant score has the label's prevalence as AP; K labels drawn at random hit in
     proportion to an image's positives.
@@ -43,13 +53,22 @@ def chance_level(
     Args:
         targets: int8 (N, L) of the images that count.
         ks: The K of P/R/F1@K; one above L is left out.
-        protocol: How labels without a positive count.
+        protocol: Which labels count in mAP, and how much.
+        single_label: Whether each image has one label, of which there is the accuracy.
     """
-    constant = prevalence(targets).double()
-    constant[~(targets == 1).any(dim=0)] = torch.nan
-    result = {"mAP": (protocol or Protocol()).mean(constant).item()}
-    known, positives = (targets >= 0).sum(dim=1), (targets == 1).sum(dim=1)
-    for k in possible_ks(ks, targets.shape[1]):
+    protocol = protocol or Protocol()
+    positives, negatives = label_counts(targets)
+    constant = positives.double() / (positives + negatives).clamp(min=1)
+    constant[positives == 0] = torch.nan
+    if protocol.empty == "two_sided":
+        constant[negatives == 0] = torch.nan
+    result = {"mAP": protocol.mean(constant, positives).item()}
+    num_labels = targets.shape[1]
+    if single_label:
+        return result | {f"Acc@{k}": k / num_labels for k in possible_ks(ACCURACY_KS, num_labels)}
+    by_image = [((own >= 0).sum(dim=1), (own == 1).sum(dim=1)) for (own,) in parts(targets)]
+    known, positives = (torch.cat(counts) for counts in zip(*by_image, strict=True))
+    for k in possible_ks(ks, num_labels):
         predicted = known.clamp(max=k)
         hits = (predicted * positives / known.clamp(min=1)).sum()
         figures = precision_recall_f1(hits, predicted.sum(), positives.sum())
@@ -75,11 +94,13 @@ class GroupResult:
     """Images that count under the protocol."""
     num_labels: int
     num_empty: int
-    """Labels without a positive among these images."""
+    """Labels without a positive among these images or, where the protocol is two-sided, without
+    a negative."""
     metrics: dict[str, float]
-    """mAP; P@3, R@3, F1@3, ...; OP, OR, OF1, CP, CR, CF1 at `THRESHOLD`; coverage."""
+    """mAP; P@3, R@3, F1@3, ...; OP, OR, OF1, CP, CR, CF1 at `THRESHOLD`, of fixed classes also
+    OP@3, ...; coverage. Where each image has one label: mAP, Acc@1, Acc@5, coverage."""
     chance: dict[str, float]
-    """mAP and P/R/F1@K of uninformative scores."""
+    """mAP and P/R/F1@K, or accuracy, of uninformative scores."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +110,7 @@ class Evaluation:
     protocol: Protocol
     num_images: int
     average_precision: Tensor
-    """float64 (L,), over all images; NaN for a label without a positive."""
+    """float64 (L,), over all images; NaN for a label that is empty under the protocol."""
     groups: dict[str, GroupResult]
     calibration: str = ""
     """How the scores were calibrated; empty for raw scores."""
@@ -126,6 +147,7 @@ def evaluate(
     groups: dict[str, list[int]],
     ks: Sequence[int] = KS,
     protocol: Protocol | None = None,
+    single_label: bool = False,
 ) -> Evaluation:
     """Computes the metrics of groups of labels, and their chance level.
 
@@ -133,41 +155,69 @@ def evaluate(
         scores: Logits (N, L), finite.
         targets: int8 (N, L).
         groups: By name, the columns evaluated together. The names are free; of `zsl` and `seen`
-            there is a harmonic mean too.
+            there is a harmonic mean too, and `all` is the one of fixed classes.
         ks: The K of P/R/F1@K; one above the number of labels of a group is left out.
         protocol: What counts; the default is that of BiAM, but for ties.
+        single_label: Whether each image has one label, so that there is the accuracy in place of
+            what is for several. mAP compares a label's scores between images: of a softmax give
+            the logarithms, since its logits may be shifted in each image.
 
     Raises:
-        InputError: A score is not finite.
+        InputError: A score is not finite, or an image has not the one label it should have.
     """
     check_finite(scores)
     protocol = protocol or Protocol()
     ap = protocol.average_precision(scores, targets)
     results = {
-        name: _group_result(scores[:, columns], targets[:, columns], ap[columns], ks, protocol)
+        name: _group_result(
+            of_columns(scores, columns),
+            of_columns(targets, columns),
+            ap[columns],
+            possible_ks(ks, len(columns)),
+            protocol,
+            kind="single_label" if single_label else "fixed" if name == FIXED else "zero_shot",
+        )
         for name, columns in groups.items()
     }
     return Evaluation(protocol, len(scores), ap, results)
 
 
+def of_columns(matrix: Tensor, columns: list[int]) -> Tensor:
+    """Columns of a matrix, without a copy where they are neighbours."""
+    first, last = (columns[0], columns[-1] + 1) if columns else (0, 0)
+    return matrix[:, first:last] if columns == list(range(first, last)) else matrix[:, columns]
+
+
 def _group_result(
-    scores: Tensor, targets: Tensor, ap: Tensor, ks: Sequence[int], protocol: Protocol
+    scores: Tensor,
+    targets: Tensor,
+    ap: Tensor,
+    ks: Sequence[int],
+    protocol: Protocol,
+    kind: Literal["zero_shot", "fixed", "single_label"],
 ) -> GroupResult:
     if protocol.images == "labelled_images":
         kept = protocol.images_kept(targets)
         scores, targets = scores[kept], targets[kept]
         ap = protocol.average_precision(scores, targets)
-    metrics = {"mAP": protocol.mean(ap).item()}
-    for k in possible_ks(ks, len(ap)):
-        metrics |= at_k_names(k, precision_recall_f1_at_k(scores, targets, k))
-    metrics |= at_threshold(scores, targets, THRESHOLD)
+    positives, _ = label_counts(targets)
+    metrics = {"mAP": protocol.mean(ap, positives.cpu()).item()}
+    if kind == "single_label":
+        for k in possible_ks(ACCURACY_KS, len(ap)):
+            metrics[f"Acc@{k}"] = accuracy_at_k(scores, targets, k)
+    else:
+        for k in ks:
+            metrics |= at_k_names(k, precision_recall_f1_at_k(scores, targets, k))
+        metrics |= at_threshold(scores, targets, THRESHOLD)
+        if kind == "fixed" and len(ap) >= THRESHOLD_K:
+            metrics |= at_threshold(scores, targets, THRESHOLD, THRESHOLD_K)
     metrics["coverage"] = coverage(scores, targets)
     return GroupResult(
         num_images=len(targets),
         num_labels=len(ap),
         num_empty=int(ap.isnan().sum()),
         metrics=metrics,
-        chance=chance_level(targets, ks, protocol),
+        chance=chance_level(targets, ks, protocol, kind == "single_label"),
     )
 
 
@@ -177,8 +227,8 @@ def check_finite(scores: Tensor) -> None:
     Raises:
         InputError: A score is infinite or NaN.
     """
-    broken = ~scores.isfinite()
-    if broken.any():
+    if not all(bool(own.isfinite().all()) for (own,) in parts(scores)):
+        broken = ~scores.isfinite()
         image, label = broken.nonzero()[0].tolist()
         raise InputError(
             f"{int(broken.sum()):,} of {scores.numel():,} scores are not finite numbers, the first "

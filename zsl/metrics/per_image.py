@@ -1,16 +1,17 @@
-"""Metrics of the labels predicted for an image: its K best ones, or those above a threshold.
+"""Metrics of the labels predicted for an image: its K best ones, those above a threshold, or both.
 
 Targets are 1 present, 0 absent, -1 unknown; unknown entries are left out of every figure.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from zsl.errors import require
+from zsl.errors import InputError, require
 
 THRESHOLD_NAMES = ("OP", "OR", "OF1", "CP", "CR", "CF1")
 _IMAGES_AT_ONCE = 4096  # Bounds the memory.
@@ -36,9 +37,13 @@ def counts_at_k(scores: Tensor, targets: Tensor, k: int) -> Counts:
         InputError: There are not that many labels.
     """
     check_k(k, scores.shape[1])
-    parts = zip(scores.split(_IMAGES_AT_ONCE), targets.split(_IMAGES_AT_ONCE), strict=True)
-    counts = [_counts_at_k(*part, k) for part in parts]
+    counts = [_counts_at_k(*part, k) for part in parts(scores, targets)]
     return Counts(*(torch.cat(column) for column in zip(*counts, strict=True)))
+
+
+def parts(*matrices: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Yields matrices of N rows some thousand rows at a time, which bounds the memory."""
+    return zip(*(matrix.split(_IMAGES_AT_ONCE) for matrix in matrices), strict=True)
 
 
 def check_k(k: int, num_labels: int) -> None:
@@ -95,30 +100,102 @@ def precision_recall_f1_at_k(scores: Tensor, targets: Tensor, k: int) -> tuple[f
     return precision.item(), recall.item(), f1.item()
 
 
-def at_threshold(scores: Tensor, targets: Tensor, threshold: float = 0.5) -> dict[str, float]:
+def at_threshold(
+    scores: Tensor, targets: Tensor, threshold: float = 0.5, k: int | None = None
+) -> dict[str, float]:
     """Precision, recall and F1 of the labels whose probability is above a threshold.
 
     Overall (`OP`, `OR`, `OF1`): counted over all images and labels. Per class (`CP`, `CR`): the
     mean of each label's precision and recall, 0 for a label that is never predicted or never
-    present; `CF1` is the harmonic mean of the two. As in Chen et al. (ML-GCN), arXiv 1904.03582.
+    present; `CF1` is the harmonic mean of the two. As in Chen et al. (ML-GCN), arXiv 1904.03582;
+    their code counts a label that is never predicted as predicted once in `OP`.
 
     Args:
         scores: Logits (N, L).
         targets: int8 (N, L).
         threshold: Between 0 and 1.
+        k: Leaves only an image's K best labels of them, as ML-GCN's top-3 figures have it; these
+            are called `OP@3` and so on. Which of equal scores are the best is not defined.
 
     Raises:
-        InputError: The threshold is not between 0 and 1.
+        InputError: The threshold is not between 0 and 1, or there are fewer labels than K.
     """
     check_threshold(threshold)
+    counts = torch.zeros(3, scores.shape[1], dtype=torch.int64, device=scores.device)
+    for own_scores, own_targets in parts(scores, targets):
+        predicted = predicted_labels(own_scores, own_targets, threshold, k)
+        present = own_targets == 1
+        counts += torch.stack([c.sum(dim=0) for c in (predicted & present, predicted, present)])
+    return {name: value.item() for name, value in threshold_figures(*counts, k=k).items()}
+
+
+def predicted_labels(
+    scores: Tensor, targets: Tensor, threshold: float = 0.5, k: int | None = None
+) -> Tensor:
+    """Returns bool (N, L): known, above a threshold and, given K, among the image's K best."""
+    known = targets >= 0
     logit = torch.tensor(threshold, dtype=torch.float64).logit().item()
-    predicted = (scores > logit) & (targets >= 0)
-    hits = (predicted & (targets == 1)).sum(dim=0)
-    counts = (hits, predicted.sum(dim=0), (targets == 1).sum(dim=0))
-    overall = precision_recall_f1(*(count.sum() for count in counts))
-    precision, recall, _ = (values.mean() for values in precision_recall_f1(*counts))
+    predicted = (scores > logit) & known
+    if k is None:
+        return predicted
+    check_k(k, scores.shape[1])
+    best = scores.masked_fill(~known, -torch.inf).topk(k, dim=1).indices
+    return torch.zeros_like(predicted).scatter_(1, best, predicted.gather(1, best))
+
+
+def threshold_figures(
+    hits: Tensor, predicted: Tensor, positives: Tensor, k: int | None = None
+) -> dict[str, Tensor]:
+    """OP, OR, OF1, CP, CR and CF1 (...) from counts (L, ...) of each label, by these names."""
+    counts = hits, predicted, positives
+    overall = precision_recall_f1(*(count.sum(dim=0) for count in counts))
+    precision, recall, _ = (values.mean(dim=0) for values in precision_recall_f1(*counts))
     figures = [*overall, precision, recall, harmonic_mean(precision, recall)]
-    return dict(zip(THRESHOLD_NAMES, (figure.item() for figure in figures), strict=True))
+    names = [name if k is None else f"{name}@{k}" for name in THRESHOLD_NAMES]
+    return dict(zip(names, figures, strict=True))
+
+
+def accuracy_at_k(scores: Tensor, targets: Tensor, k: int) -> float:
+    """Share of the images whose one label is among the K that score highest.
+
+    Labels of equal score count as in random order: of t that tie for the last r places, an image's
+    label has one with probability r / t. So a constant score has the accuracy of guessing, K / L.
+
+    Args:
+        scores: (N, L).
+        targets: int8 (N, L), one label present in each image.
+        k: 1 to L.
+
+    Returns:
+        The share; 0 where there is no image.
+
+    Raises:
+        InputError: There are not that many labels, or an image has none or several.
+    """
+    found = found_at_k(scores, targets, k)
+    return found.mean().item() if len(found) else 0.0
+
+
+def found_at_k(scores: Tensor, targets: Tensor, k: int) -> Tensor:
+    """Probability float64 (N,) that an image's label is among its K best; see `accuracy_at_k`."""
+    check_k(k, scores.shape[1])
+    found = [_found_at_k(*part, k) for part in parts(scores, targets)]
+    return torch.cat(found) if found else torch.zeros(0, dtype=torch.float64)
+
+
+def _found_at_k(scores: Tensor, targets: Tensor, k: int) -> Tensor:
+    present = targets == 1
+    numbers = present.sum(dim=1)
+    if (numbers != 1).any():
+        raise InputError(
+            f"An image has {numbers[numbers != 1][0]} labels, but accuracy is of images that have "
+            "one each; set single_label to false."
+        )
+    own = scores[present].unsqueeze(1)
+    known = targets >= 0
+    above = ((scores > own) & known).sum(dim=1)
+    ties = ((scores == own) & known).sum(dim=1)
+    return ((k - above) / ties.double()).clamp(0, 1)
 
 
 def harmonic_mean(first: Tensor, second: Tensor) -> Tensor:
@@ -145,9 +222,8 @@ def coverage(scores: Tensor, targets: Tensor) -> float:
         scores: (N, L).
         targets: int8 (N, L).
     """
-    parts = zip(scores.split(_IMAGES_AT_ONCE), targets.split(_IMAGES_AT_ONCE), strict=True)
-    depth = sum(_depth(*part) for part in parts)
-    return depth / max(1, int((targets == 1).any(dim=1).sum()))
+    depth = sum(_depth(*part) for part in parts(scores, targets))
+    return depth / max(1, sum(int((own == 1).any(dim=1).sum()) for (own,) in parts(targets)))
 
 
 def _depth(scores: Tensor, targets: Tensor) -> int:

@@ -12,6 +12,7 @@ from zsl.models.baselines import (
     Fast0TagHead,
 )
 from zsl.models.drop_in import add_ml_decoder_head
+from zsl.models.fixed_heads import FixedHeadConfig, FixedMLDecoderConfig, PoolingConfig, PoolingHead
 from zsl.models.grouping import group_labels
 from zsl.models.heads import HeadConfig, MLDecoderConfig, span_of
 from zsl.models.ml_decoder import FixedMLDecoder, GroupedWordMLDecoder, MLDecoder, WordMLDecoder
@@ -30,12 +31,16 @@ __all__ = [
     "ConSEHead",
     "Fast0TagConfig",
     "Fast0TagHead",
+    "FixedHeadConfig",
     "FixedMLDecoder",
+    "FixedMLDecoderConfig",
     "GroupedWordMLDecoder",
     "HeadConfig",
     "MLDecoder",
     "MLDecoderConfig",
     "OnMeanToken",
+    "PoolingConfig",
+    "PoolingHead",
     "TaggerNetwork",
     "TimmBackboneConfig",
     "WordMLDecoder",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,7 @@ class TimmBackboneConfig(BackboneConfig):
             included, and rounds the tokens to float16, as a feature store keeps them.
         pooled: Keeps the model's own pooling and head, and returns what these make of an image as
             its one token: for CLIP's image towers the embedding beside the text's.
+        options: Further arguments of `timm.create_model`, e.g. `drop_path_rate: 0.05`.
     """
 
     name: str = "resnet50"
@@ -76,6 +77,7 @@ class TimmBackboneConfig(BackboneConfig):
     stride: int | None = None
     frozen: bool = False
     pooled: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuses a stride beside the model's own pooling."""
@@ -122,7 +124,7 @@ class Backbone(nn.Module):
         name, weights, frozen, pooled = config.name, config.weights, config.frozen, config.pooled
         self.frozen = frozen
         self.pooled = pooled
-        self.model = _create(name, weights, image_size, pooled)
+        self.model = _create(config, image_size)
         self.to_tokens = ToTokens.of(self.model)
         self.stage = _find_stage(self.model, name, config.stride)
         self.token_dim = int(self.model.num_features)
@@ -185,14 +187,16 @@ class Backbone(nn.Module):
         return features.flatten(2).transpose(1, 2)
 
 
-def _create(name: str, weights: str | None, image_size: int, pooled: bool) -> Any:
+def _create(config: TimmBackboneConfig, image_size: int) -> Any:
+    name, weights = config.name, config.weights
     if not timm.is_model(name):
         raise InputError(
             f"timm {timm.__version__} has no model {name!r}; timm.list_models() lists the "
             f"names.{did_you_mean(name, timm.list_models())}"
         )
     pretrained_cfg = timm.get_pretrained_cfg(name)
-    options: dict[str, Any] = {} if pooled else {"num_classes": 0, "global_pool": ""}
+    options: dict[str, Any] = {} if config.pooled else {"num_classes": 0, "global_pool": ""}
+    options |= config.options
     if pretrained_cfg is not None and pretrained_cfg.fixed_input_size:
         options["img_size"] = image_size
     if weights == "pretrained":
@@ -200,10 +204,7 @@ def _create(name: str, weights: str | None, image_size: int, pooled: bool) -> An
     try:
         model = timm.create_model(name, **options)
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
-        raise InputError(
-            f"timm can't make the backbone {name!r} for images of {image_size} px: "
-            f"{reason_of(error)}"
-        ) from error
+        raise _not_made(f"{name!r} for images of {image_size} px", error) from error
     if weights == "packaged":
         _load_packaged(model, name)
     elif weights is not None:
@@ -211,9 +212,15 @@ def _create(name: str, weights: str | None, image_size: int, pooled: bool) -> An
     return model
 
 
+def _not_made(what: str, error: Exception) -> InputError:
+    return InputError(f"timm can't make the backbone {what}: {reason_of(error)}")
+
+
 def _create_pretrained(name: str, options: dict[str, Any]) -> Any:
     try:
         return timm.create_model(name, pretrained=True, **options)
+    except TypeError as error:
+        raise _not_made(name, error) from error
     except (OSError, RuntimeError) as error:
         reason = reason_of(error)
         raise InputError(

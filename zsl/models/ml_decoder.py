@@ -174,6 +174,17 @@ class FixedMLDecoder(MLDecoder):
         with without_autocast(decoded):
             return self.readout(decoded.to(self.readout.weight.dtype))
 
+    def attention(self, features: Tensor, classes: Tensor) -> Tensor:
+        """Returns where the queries of some classes look, as `WordMLDecoder.attention`.
+
+        Args:
+            features: Tokens (B, T, C) or a map (B, C, H, W).
+            classes: int64 (L,), their positions; those that share a query have one map.
+        """
+        queries = self._embed(self.group_queries[: self.readout.num_used])
+        weights = self.layer.attention.mean_weights(queries.projected, self._remember(features))
+        return weights[:, classes // self.readout.weight.shape[2]]
+
 
 class GroupLinear(nn.Module):
     """Group fully-connected readout: each query's output gives the logits of its own classes.

@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from zsl.errors import require
 from zsl.models.backbone import BackboneConfig
+from zsl.models.fixed_heads import FixedHeadConfig
 from zsl.models.heads import HeadConfig
 
 
 class TaggerNetwork(nn.Module):
-    """Scores any labels, given as vectors, for images.
+    """Scores labels for images: any, given as vectors, or those of a head of fixed classes.
 
     What is trained, shared and exported: a task and a `Tagger` hold the same tensors by the same
     names.
@@ -39,9 +40,9 @@ class TaggerNetwork(nn.Module):
     def make(
         cls,
         backbone: BackboneConfig,
-        head: HeadConfig,
+        head: HeadConfig | FixedHeadConfig,
         image_size: int,
-        label_vectors: Tensor,
+        label_vectors: Tensor | None,
         num_seen: int,
     ) -> Self:
         """Makes backbone and head for a vocabulary.
@@ -50,8 +51,8 @@ class TaggerNetwork(nn.Module):
             backbone: Makes the backbone.
             head: Makes the head.
             image_size: Side of the square images in pixels.
-            label_vectors: float32 (L, W).
-            num_seen: How many of the labels are trained; they come first.
+            label_vectors: float32 (L, W); None for a head of fixed classes.
+            num_seen: How many of the labels are trained; they come first. Of fixed classes all are.
 
         Raises:
             InputError: A setting is out of range, or the backbone or its weights can't be had.
@@ -59,25 +60,41 @@ class TaggerNetwork(nn.Module):
         is_size = isinstance(image_size, int) and image_size > 0
         require(is_size, f"image_size is {image_size!r}; expected a number of pixels, 1 or more.")
         made: Any = backbone.make(image_size)
+        if isinstance(head, FixedHeadConfig):
+            return cls(made, head.make(made.token_dim, num_seen))
+        assert label_vectors is not None
         return cls(made, head.make(made.token_dim, label_vectors[:num_seen]), label_vectors)
 
     def prepare(self, queries: Tensor) -> Any:
-        """Does the head's work on label vectors (L, W) that needs no image.
+        """Does the head's work on queries, as `score` takes them, that needs no image.
 
         Returns:
-            What `head` takes in place of the vectors, for as long as its weights stay as they are.
+            What `score` takes in place of the queries, for as long as its weights stay as they are.
         """
         prepare = getattr(self.head, "prepare", None)
         return prepare(queries) if prepare else queries
 
-    def forward(self, images: Tensor, *queries: Tensor) -> Tensor:
+    def forward(self, images: Tensor, queries: Any = None) -> Tensor:
         """Returns logits (B, L).
 
         Args:
             images: (B, 3, H, W), as the backbone takes them: `Backbone` uint8, or float in [0, 1].
-            queries: float32 (L, W) label vectors; none takes the network's own, or suits a head of
-                fixed classes.
+            queries: As `score` takes them.
         """
-        if not queries and self.label_vectors is not None:
-            queries = (self.label_vectors,)
-        return self.head(self.backbone(images), *queries)
+        return self.score(self.backbone(images), queries)
+
+    def score(self, tokens: Tensor, queries: Any = None) -> Tensor:
+        """Returns logits (B, L).
+
+        Args:
+            tokens: What the backbone makes of B images.
+            queries: float32 (L, W) label vectors, or what `prepare` made of them; for a head of
+                fixed classes int64 (L,), the positions of some. None takes the network's own
+                labels.
+        """
+        queries = self.label_vectors if queries is None else queries
+        if queries is None:
+            return self.head(tokens)
+        if isinstance(queries, Tensor) and not queries.is_floating_point():
+            return self.head(tokens)[:, queries]
+        return self.head(tokens, queries)

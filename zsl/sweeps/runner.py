@@ -201,15 +201,15 @@ def check_arguments(sweep: Sweep) -> None:
             than one device, or no validation logs the metric.
     """
     # They take seconds to import.
-    from zsl.commands.fit_cli import parse_config
-    from zsl.tasks.zero_shot import logged_names
+    from zsl.commands.fit_cli import named_task, parse_config
 
-    logged = logged_names()
     for values in sweep.examples():
         try:
-            trainer = parse_config(sweep.fit_args(values))["trainer"]
+            args = sweep.fit_args(values)
+            config = parse_config(args)
         except InputError as error:
             raise InputError(f"{error} It is in {sweep.file} or on the command line.") from error
+        trainer, logged = config["trainer"], named_task(args).all_logged_names(config["model"])
         require(
             sweep.metric in logged or _has_own_callbacks(trainer),  # They may log more.
             f"{sweep.file}: metric names {sweep.metric!r}, which no validation logs."

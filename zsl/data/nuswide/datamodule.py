@@ -133,6 +133,11 @@ class NUSWideDataModule(MultiLabelDataModule):
         self.missing = missing
         self.image_folder = self.folders.images
         if resized is not None:
+            require(
+                images.center_crop is None,
+                f"resized is {resized}, whose images are squashed, but images.center_crop is "
+                f"{images.center_crop}; set one of them null.",
+            )
             self.image_folder = check_shrunken(self.folders, self.index, resized)
         self.rows = self._split(val_fraction, split_seed)
         self.vocabulary = self._vocabulary(unseen, held_out_fraction, split_seed)

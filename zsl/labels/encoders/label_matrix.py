@@ -13,9 +13,9 @@ from safetensors.numpy import load_file
 from zsl.errors import InputError, did_you_mean, others, reason_of
 from zsl.files.digests import bytes_digest
 from zsl.files.label_lists import read_lines
+from zsl.files.safe_pickle import read_pickled_arrays
 from zsl.labels.encoders.cache import Embedded
 from zsl.labels.encoders.encoder import LabelEncoder, Scale
-from zsl.labels.encoders.safe_pickle import read_pickled_arrays
 
 
 class LabelMatrix(LabelEncoder):

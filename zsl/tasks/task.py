@@ -1,0 +1,298 @@
+"""What the tasks have in common, whatever they train on: scoring, selection, test, checkpoint."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, ClassVar, Self
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+
+from zsl.data import Batch, MultiLabelDataModule
+from zsl.errors import InputError, require
+from zsl.files.checkpoints import (
+    LOAD_ERRORS,
+    CheckpointContents,
+    CheckpointFile,
+    of_another_version,
+)
+from zsl.files.class_paths import class_path, describe_part, restore_part
+from zsl.files.digests import weights_digest
+from zsl.labels import LabelEncoder, Role, Vocabulary
+from zsl.losses import Loss
+from zsl.metrics import Evaluation, Predictions, Protocol, evaluate
+from zsl.models import BackboneConfig, TaggerNetwork
+from zsl.tasks.callbacks import StepSeeds
+from zsl.tasks.optimization import OptimizationConfig, schedule_steps, steps_of
+
+
+class Task(pl.LightningModule, ABC):
+    """Trains a network on some labels; selects a checkpoint on the validation images; tests it.
+
+    `zsl.fit` makes the one that its config names by class path as `task`.
+
+    Args:
+        vocabulary: Label names and roles, from the data.
+        image_size: Side of the square images in pixels, from the data.
+        network: What is trained.
+        parts: Settings by name: `backbone`, `loss`, `optimization` and those of the subclass. A
+            checkpoint holds them, so they are plain values or frozen dataclasses of these.
+
+    Attributes:
+        encoder: What makes vectors of further labels; None where the classes are fixed.
+        evaluation: Figures of the last test.
+        num_steps: Length of the schedule of the learning rate.
+    """
+
+    parts: ClassVar[dict[str, Any]]
+    """Settings that a checkpoint holds and a resumed run takes over: their types by name."""
+    headline: str
+    """What the progress bar shows of a validation, without `val/`: e.g. `zsl/mAP`."""
+
+    encoder: LabelEncoder | None = None
+    scores_are_log_odds: bool
+    scores_are_softmax = False
+    evaluation: Evaluation
+    protocol = Protocol()
+
+    def __init__(
+        self, vocabulary: Vocabulary, image_size: int, network: TaggerNetwork, **parts: Any
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(
+            {
+                name: part if self.parts[name] is bool else describe_part(part)
+                for name, part in parts.items()
+            }
+        )
+        self.vocabulary = vocabulary
+        self.image_size = image_size
+        self.network = network
+        self.backbone: BackboneConfig = parts["backbone"]
+        self.loss: Loss = parts["loss"]
+        self.optimization: OptimizationConfig = parts["optimization"]
+        self.predictions = Predictions()
+        self._resumed_steps: int | None = None
+
+    @abstractmethod
+    def queries(self, first: Role, last: Role | None = None) -> Tensor | None:
+        """Returns what the network is queried with for the labels from one role to another."""
+
+    @abstractmethod
+    def groups(self, last: Role = Role.UNSEEN) -> dict[str, list[int]]:
+        """Returns the columns of the scores that are evaluated together, by name.
+
+        Args:
+            last: Labels up to this role have been scored.
+        """
+
+    @abstractmethod
+    def training_step(self, batch: Batch) -> Tensor:
+        """Returns the loss."""
+
+    @property
+    @abstractmethod
+    def logged_names(self) -> list[str]:
+        """What a training on this data logs."""
+
+    @classmethod
+    @abstractmethod
+    def all_logged_names(cls, settings: Mapping[str, Any]) -> list[str]:
+        """What a training can log, given enough labels.
+
+        Args:
+            settings: Arguments of the task.
+        """
+
+    def forward(self, images: Tensor, queries: Tensor | None = None) -> Tensor:
+        """Returns logits (B, L) of images (B, 3, H, W) for queries (L, W)."""
+        return self.network(images, queries)
+
+    def setup(self, stage: str) -> None:
+        """Refuses tokens of another backbone.
+
+        Raises:
+            InputError: The data's feature store was not made with this frozen backbone.
+        """
+        # Loaders may also be given without a data module.
+        datamodule = getattr(self.trainer, "datamodule", None)
+        if datamodule is not None and (store := datamodule.feature_store):
+            require(
+                self.backbone.frozen,
+                "The feature store serves the tokens of a frozen backbone; set backbone.frozen "
+                "true, or train from the images.",
+            )
+            store.check("backbone", self.backbone_recipe)
+
+    @property
+    def backbone_recipe(self) -> dict[str, Any]:
+        """What the tokens of an image depend on, plain values."""
+        settings = describe_part(self.backbone.without_weights())
+        return {
+            "backbone": settings["class_path"],
+            **settings["init_args"],
+            "weights": weights_digest(self.network.backbone),
+            "image_size": self.image_size,
+        }
+
+    def score(self, batch: Batch, queries: Tensor | None) -> Tensor:
+        """Returns logits (B, L) of a batch of images, or of their stored tokens."""
+        if "tokens" in batch:
+            logits = self.network.score(batch["tokens"].float(), queries)
+        else:
+            logits = self.network(batch["image"], queries)
+        num_labels = len(self.vocabulary) if queries is None else len(queries)
+        expected = (len(batch["target"]), num_labels)
+        require(
+            logits.shape == expected,
+            f"{type(self.network.head).__name__} made logits of the shape {tuple(logits.shape)}; "
+            f"expected {expected}, images and labels.",
+        )
+        return logits
+
+    def on_validation_epoch_start(self) -> None:
+        """Forgets earlier scores."""
+        self.predictions.reset()
+
+    def validation_step(self, batch: Batch) -> None:
+        """Scores seen and held-out labels; the unseen ones have no part in selection."""
+        self._predict(batch, Role.HELD_OUT)
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs `val/...`, where the held-out labels stand for the unseen ones."""
+        logged = self._evaluate(Role.HELD_OUT).logged("val")
+        headline = f"val/{self.headline}"
+        self.log(headline, logged.pop(headline), prog_bar=True, sync_dist=True)
+        self.log_dict(logged, sync_dist=True)
+
+    on_test_epoch_start = on_validation_epoch_start
+
+    def test_step(self, batch: Batch) -> None:
+        """Scores all labels."""
+        self._predict(batch, Role.UNSEEN)
+
+    def on_test_epoch_end(self) -> None:
+        """Logs `test/...`; keeps `predictions` and `evaluation` for the report."""
+        self.evaluation = self._evaluate(Role.UNSEEN)
+        self.log_dict(self.evaluation.logged("test"), sync_dist=True)
+
+    def _predict(self, batch: Batch, last: Role) -> None:
+        """Collects the scores of the labels up to a role."""
+        targets = batch["target"][:, self.vocabulary.columns(Role.SEEN, last)]
+        scores = self.comparable(self.score(batch, self.queries(Role.SEEN, last)))
+        self.predictions.update(batch["index"], scores, targets)
+
+    def predict_step(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Scores all labels: logits float32 (B, L) and targets int8 (B, L)."""
+        scores = self.comparable(self.score(batch, self.queries(Role.SEEN, Role.UNSEEN)))
+        return scores.float().cpu(), batch["target"].cpu()
+
+    def comparable(self, logits: Tensor) -> Tensor:
+        """Returns logits (B, L) as they rank images too: those of a softmax can be shifted."""
+        return logits.float().log_softmax(dim=1) if self.scores_are_softmax else logits
+
+    def _evaluate(self, last: Role) -> Evaluation:
+        _, scores, targets = self.predictions.compute()
+        return self.evaluate(scores, targets, last)
+
+    def evaluate(self, scores: Tensor, targets: Tensor, last: Role = Role.UNSEEN) -> Evaluation:
+        """Computes the figures of scores (N, L) with targets (N, L) for labels up to a role."""
+        return evaluate(scores, targets, self.groups(last), protocol=self.protocol)
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Returns what a report shows of logits (N, L), from 0 to 1."""
+        return scores.softmax(dim=1) if self.scores_are_softmax else scores.sigmoid()
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Makes what `optimization` says.
+
+        Raises:
+            InputError: There is nothing to train, or the resumed run had another schedule.
+        """
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        require(
+            len(trained) > 0,
+            f"The head {self.hparams['head']['class_path']} on a frozen backbone has nothing to "
+            f"train, but the trainer's max_epochs is {self.trainer.max_epochs}; set it to 0.",
+        )
+        planned = self.trainer.estimated_stepping_batches
+        self.num_steps = schedule_steps(planned, self._resumed_steps)
+        timm_model = getattr(self.network.backbone, "model", None)
+        return self.optimization.configure(trained, self.num_steps, timm_model)
+
+    def configure_callbacks(self) -> list[Callback]:
+        """The callbacks of `optimization`, and the seeds of the steps."""
+        return [*self.optimization.callbacks(), StepSeeds()]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what makes the checkpoint self-contained."""
+        datamodule: MultiLabelDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        CheckpointContents(
+            task=class_path(type(self)),
+            names=self.vocabulary.names,
+            roles=[role.value for role in self.vocabulary.roles],
+            image_size=self.image_size,
+            scores_are_log_odds=self.scores_are_log_odds,
+            scores_are_softmax=self.scores_are_softmax,
+            encoder=self.encoder.recipe if self.encoder else None,
+            data=datamodule.recipe,
+            data_fingerprint=datamodule.fingerprint,
+            precision=str(self.trainer.precision),
+            resizing=asdict(datamodule.images.resizing),
+        ).add_to(checkpoint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses to resume with other labels."""
+        found = Vocabulary(checkpoint["zsl"]["names"], checkpoint["zsl"]["roles"])
+        if found != self.vocabulary:
+            raise InputError(
+                f"The checkpoint was trained with {found!r}, but the data has "
+                f"{self.vocabulary!r}, or other names; resume with the data it was trained on, and "
+                "with the same labels held out."
+            )
+        (schedule,) = checkpoint["lr_schedulers"]
+        # To compare now would make the loaders before the data module knows where to begin.
+        self._resumed_steps = steps_of(schedule)
+
+    @classmethod
+    def restore(cls, checkpoint: CheckpointFile, trust_code: bool = False) -> Self:
+        """Restores a task from its checkpoint alone; no encoder or pretrained weights are read.
+
+        Args:
+            checkpoint: From `zsl.files.checkpoints.read_checkpoint`.
+            trust_code: Whether classes outside of zsl that it names may be imported.
+
+        Raises:
+            InputError: Another version wrote it, or it names a class that is not trusted.
+        """
+        contents = checkpoint.contents
+        try:
+            vocabulary = Vocabulary.ordered(contents.names, contents.roles)
+            parts = {
+                name: restore_part(part, cls.parts[name], trust_code)
+                if isinstance(part, dict)
+                else part
+                for name, part in checkpoint.settings.items()
+            }
+            parts["backbone"] = parts["backbone"].without_weights()
+            task = cls._restored(checkpoint, vocabulary, parts, trust_code)
+            task.load_state_dict(checkpoint.tensors)
+        except LOAD_ERRORS as error:
+            source = f"The checkpoint {checkpoint.path}"
+            raise of_another_version(source, contents.version, error) from error
+        return task
+
+    @classmethod
+    def _restored(
+        cls,
+        checkpoint: CheckpointFile,
+        vocabulary: Vocabulary,
+        parts: dict[str, Any],
+        trust_code: bool,
+    ) -> Self:
+        """Makes the task of a checkpoint, whose weights are yet to be loaded."""
+        return cls(vocabulary, checkpoint.contents.image_size, **parts)
