@@ -8,6 +8,7 @@ from zsl.data.feature_store import FeatureStore, FeatureWriter
 from zsl.data.image_folder import ImageFolderDataModule
 from zsl.data.imagenet import ImageNetDataModule
 from zsl.data.nuswide import NUSWideDataModule
+from zsl.data.openimages import OpenImagesDataModule
 from zsl.data.shapes import ShapesDataModule
 from zsl.data.stanford_cars import StanfordCarsDataModule
 from zsl.data.table import TableDataModule
@@ -26,6 +27,7 @@ __all__ = [
     "MultiLabelDataModule",
     "MultiLabelDataset",
     "NUSWideDataModule",
+    "OpenImagesDataModule",
     "ShapesDataModule",
     "Split",
     "StanfordCarsDataModule",
