@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from zsl.errors import require
 
 if TYPE_CHECKING:
     from zsl.evaluation.assessment import Assessment
+    from zsl.metrics import Protocol
 
 _OF_FIT = ("config", "c", "task", "data", "model", "trainer")
 """Arguments of `zsl.fit` that `--published` takes."""
@@ -41,24 +43,26 @@ def parse(args: list[str]) -> Namespace:
     parser.add_argument(
         "--protocol",
         nargs="+",
-        default=["all_images"],
-        help="all_images, labelled_images (with a positive among the evaluated labels) or both.",
+        default=[],
+        help="all_images, labelled_images (with a positive among the evaluated labels) or both "
+        "(default of this and the next three: those of the task, all_images, zero, macro and "
+        "averaged unless its config says otherwise).",
     )
     parser.add_argument(
         "--empty",
-        default="zero",
+        type=str | None,
         help="A label without a positive: AP zero, or skip it in mAP; two_sided: skip one without "
         "a negative too, as published figures of OpenImages V6 do.",
     )
     parser.add_argument(
         "--average",
-        default="macro",
+        type=str | None,
         help="mAP: macro, the mean over labels, or weighted by their numbers of positives, as "
         "published figures of OpenImages' zero-shot split are.",
     )
     parser.add_argument(
         "--ties",
-        default="averaged",
+        type=str | None,
         help="Images of equal score: averaged as scikit-learn does, or sorted as published code.",
     )
     parser.add_argument(
@@ -130,10 +134,7 @@ def evaluate(args: list[str]) -> None:
     from zsl.metrics import KS, Protocol
     from zsl.metrics.bootstrap import Bootstrap
 
-    protocols = [
-        Protocol(name, options.empty, options.ties, options.average)
-        for name in dict.fromkeys(options.protocol)
-    ]
+    chosen_protocols(options, Protocol())  # Refused before the images are scored.
     ks = list(dict.fromkeys(options.k))
     for name in ("replicates", "seed"):
         value = options[name]
@@ -168,8 +169,18 @@ def evaluate(args: list[str]) -> None:
             num_images = len(scored.scores)
             if options.replicates and (not bootstrap or bootstrap.num_images != num_images):
                 bootstrap = Bootstrap(num_images, options.replicates, options.seed)
+            first = assessments[0].scored if assessments else scored
+            protocols = chosen_protocols(options, first.task.protocol)
             assessments.append(assess(scored, protocols, ks or KS, bootstrap))
         write_evaluation(assessments, output)
+
+
+def chosen_protocols(options: Namespace, default: Protocol) -> list[Protocol]:
+    """Returns the protocols that the options name; what they don't is as in the default one."""
+    names = ("empty", "ties", "average")
+    chosen = {name: options[name] for name in names if options[name] is not None}
+    images = list(dict.fromkeys(options.protocol)) or [default.images]
+    return [replace(default, images=name, **chosen) for name in images]
 
 
 def _default_output(paths: list[Path]) -> str:

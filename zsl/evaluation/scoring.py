@@ -72,7 +72,7 @@ class TaskScores:
     @property
     def single_label(self) -> bool:
         """Whether each image has one label."""
-        return getattr(self.task, "single_label", False)
+        return self.task.single_label
 
     @property
     def num_omitted(self) -> int:
