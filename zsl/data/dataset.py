@@ -9,11 +9,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 from torchvision.transforms.v2.functional import pil_to_tensor
+from tqdm import tqdm
 
 from zsl.data.seeds import Draw, generators_kept, seed_generators, split_draws
 from zsl.errors import InputError
@@ -77,6 +79,15 @@ class MultiLabelDataset(Dataset[Sample], ABC):
     @abstractmethod
     def images_fingerprint(self) -> str:
         """Returns a digest of which images these are, in which order; labels are not in it."""
+
+    def has_label(self, columns: slice) -> np.ndarray:
+        """Which images have one of some labels: bool (N,), by columns of the targets.
+
+        This looks at every target; a dataset with an index answers at once.
+        """
+        rows = tqdm(range(len(self)), "looking for images without a label", delay=3)
+        found = (bool((self.target(row)[columns] == 1).any()) for row in rows)
+        return np.fromiter(found, bool, len(self))
 
     def pixels(self, index: int, min_side: int) -> Tensor:
         """Returns uint8 (3, H, W); sides above `min_side` may be reduced to no less than that."""
