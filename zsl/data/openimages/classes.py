@@ -12,9 +12,9 @@ import numpy as np
 
 from zsl.data.openimages.source_files import SourceFiles
 from zsl.errors import InputError, listing, others, refuse_repeated, require
+from zsl.files.safe_pickle import read_pickled_arrays
 from zsl.files.text_files import read_text
 from zsl.labels import Role
-from zsl.labels.encoders.safe_pickle import read_pickled_arrays
 
 
 @dataclass(frozen=True)
