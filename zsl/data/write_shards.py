@@ -163,7 +163,7 @@ def _write_shard(
     targets = [np.concatenate(arrays) for arrays in zip(*blocks, strict=True)]
     part = zip(_PARTS, (size, offsets, sizes, *targets), strict=True)
     buffer = BytesIO()
-    np.savez(buffer, **{name: np.asarray(values) for name, values in part})
+    np.savez(buffer, **dict(part))  # type: ignore[arg-type]
     write_atomically(path.with_suffix(".npz"), buffer.getbuffer())
 
 
