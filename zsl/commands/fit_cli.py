@@ -301,6 +301,13 @@ def data_and_task(args: list[str]) -> tuple[MultiLabelDataModule, Task, str]:
     return made.data, made.model, str(config.trainer.precision or "32-true")
 
 
+def data_of(args: list[str]) -> MultiLabelDataModule:
+    """Makes the data that `zsl.fit` would have for these arguments, without model and trainer."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--data", type=MultiLabelDataModule)
+    return _instantiate(parser, Namespace(data=parse_config(args).data)).data
+
+
 def labels_of(args: list[str]) -> tuple[Vocabulary, LabelEncoder]:
     """Makes the vocabulary and the label encoder that `zsl.fit` would have for these arguments.
 

@@ -10,6 +10,7 @@ from zsl.data.imagenet import ImageNetDataModule
 from zsl.data.nuswide import NUSWideDataModule
 from zsl.data.openimages import OpenImagesDataModule
 from zsl.data.shapes import ShapesDataModule
+from zsl.data.shards import ShardsDataModule
 from zsl.data.stanford_cars import StanfordCarsDataModule
 from zsl.data.table import TableDataModule
 from zsl.data.transforms import ImageConfig
@@ -29,6 +30,7 @@ __all__ = [
     "NUSWideDataModule",
     "OpenImagesDataModule",
     "ShapesDataModule",
+    "ShardsDataModule",
     "Split",
     "StanfordCarsDataModule",
     "TableDataModule",

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import nullcontext
 from enum import StrEnum
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
@@ -20,7 +21,7 @@ from tqdm import tqdm
 from zsl.data.seeds import Draw, generators_kept, seed_generators, split_draws
 from zsl.errors import InputError
 from zsl.files.digests import text_digest
-from zsl.files.images import read_image, read_pixels
+from zsl.files.images import read_image, read_pixels, unreadable
 from zsl.preprocessing import ImageTransform
 
 
@@ -89,6 +90,12 @@ class MultiLabelDataset(Dataset[Sample], ABC):
         found = (bool((self.target(row)[columns] == 1).any()) for row in rows)
         return np.fromiter(found, bool, len(self))
 
+    def encoded(self, index: int) -> tuple[bytes, str]:
+        """Returns an image as the content of a file, and the file's suffix."""
+        buffer = BytesIO()
+        self.image(index).save(buffer, "PNG")
+        return buffer.getvalue(), ".png"
+
     def pixels(self, index: int, min_side: int) -> Tensor:
         """Returns uint8 (3, H, W); sides above `min_side` may be reduced to no less than that."""
         return pil_to_tensor(self.image(index))
@@ -135,6 +142,14 @@ class ImageFileDataset(MultiLabelDataset):
     def image(self, index: int) -> Image.Image:
         """Reads the image file; raises an `InputError` where it can't be read."""
         return read_image(self.path(index))
+
+    def encoded(self, index: int) -> tuple[bytes, str]:
+        """Returns the content of the image file, as it is, and its suffix."""
+        path = self.path(index)
+        try:
+            return path.read_bytes(), path.suffix.lower()
+        except OSError as error:
+            raise unreadable(path, error) from error
 
     def images_fingerprint(self) -> str:
         """Returns a digest of the files' names and sizes; raises an `InputError` if one is gone."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -96,7 +96,7 @@ class SparseTargets:
         target[self.columns[listed]] = self.values[listed]
         return torch.from_numpy(target)
 
-    def has_label(self, columns: np.ndarray) -> np.ndarray:
+    def has_label(self, columns: Sequence[int] | np.ndarray) -> np.ndarray:
         """Which images have one of some labels: bool (N,)."""
         wanted = np.zeros(self.num_labels, bool)
         wanted[columns] = True
