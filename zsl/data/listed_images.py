@@ -15,7 +15,7 @@ from torch import Tensor
 from zsl.data.datamodule import MultiLabelDataModule
 from zsl.data.dataset import ImageFileDataset, Split
 from zsl.data.held_out_images import split_off
-from zsl.data.lost_images import find_lost
+from zsl.data.lost_images import check_files
 from zsl.data.transforms import ImageConfig
 from zsl.errors import listing, require
 from zsl.files.digests import bytes_digest
@@ -161,27 +161,10 @@ class ListedDataModule(MultiLabelDataModule):
 
     def check_images(self, splits: Sequence[Split]) -> None:
         """Refuses missing files and files that are not images; checks each split once."""
-        unchecked = [split for split in splits if split not in self._checked_splits]
-        problems = [problem for split in unchecked for problem in self._problems(split)]
-        require(not problems, " ".join(problems))
-        self._checked_splits.update(unchecked)
-
-    def _problems(self, split: Split) -> list[str]:
-        paths = self.parts[split].paths
-        missing, unreadable = find_lost(paths, split)
-        problems = []
-        if missing:
-            problems.append(
-                f"{len(missing):,} of {len(paths):,} {split} images are missing, the first is "
-                f"{paths[missing[0]]}; unpack {self._source} again."
-            )
-        if unreadable:
-            first, problem = next(iter(unreadable.items()))
-            problems.append(
-                f"{len(unreadable):,} of {len(paths):,} {split} images can't be read, the first is "
-                f"{paths[first]} ({problem}); unpack {self._source} again."
-            )
-        return problems
+        for split in set(splits) - self._checked_splits:
+            images = self.dataset(split, self.evaluation_transform)
+            check_files(images, split, f"unpack {self._source} again")
+            self._checked_splits.add(split)
 
     def dataset(self, split: Split, transform: ImageTransform) -> ListedDataset:
         """Returns the images of a split."""

@@ -8,7 +8,8 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from zsl.errors import reason_of
+from zsl.data.dataset import ImageFileDataset
+from zsl.errors import InputError, others, reason_of
 from zsl.files.images import check_ends
 
 
@@ -31,3 +32,30 @@ def find_lost(paths: Sequence[Path], what: str) -> tuple[list[int], dict[int, st
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             unreadable[position] = reason_of(error)
     return missing, unreadable
+
+
+def check_files(
+    images: ImageFileDataset,
+    what: str,
+    remedy: str = "replace them, or take them out of the data",
+) -> None:
+    """Refuses missing files and files that are not images, by their ends.
+
+    Args:
+        images: The images of a split.
+        what: The split's name.
+        remedy: What to do, for the message.
+
+    Raises:
+        InputError: There are such files; the message says how many, and why the first is one.
+    """
+    paths = [images.path(index) for index in range(len(images))]
+    missing, unreadable = find_lost(paths, what)
+    wrong = dict.fromkeys(missing, "it does not exist") | unreadable
+    if wrong:
+        first = min(wrong)
+        raise InputError(
+            f"{len(wrong):,} of {len(paths):,} {what} images can't be read, the first is "
+            f"{paths[first]} ({wrong[first]}); {remedy}."
+            + others([str(paths[position]) for position in sorted(wrong)])
+        )
