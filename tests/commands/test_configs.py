@@ -1,22 +1,29 @@
 """Every shipped config: fitted on miniature data, stopped in mid-epoch, resumed, evaluated."""
 
 import json
+import os
+from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import torch
+from PIL import Image
 
+from tests.fakes.coco import write_coco
 from tests.fakes.encoders import write_clip, write_glove
 from tests.fakes.nuswide import NAMES, FakeNUSWide
 from tests.fakes.table import write_table_dataset
+from tests.fakes.voc import write_voc
 from tests.fakes.weights import write_weights
 from tests.tasks.test_callbacks import Interrupt, interrupt
 from zsl.commands.configs import shipped_names
 from zsl.commands.evaluate import main as evaluate
 from zsl.commands.fit import main as fit
 from zsl.commands.fit_cli import parse_config
+from zsl.commands.predict import main as predict
+from zsl.data import coco_classes, voc
 from zsl.labels import QueryAugmentationConfig
 
 CONFIGS = [name for name in shipped_names() if "/" not in name]
@@ -38,6 +45,13 @@ def miniature(config: str, folder: Path) -> list[str]:
         return [*convolutional, *sizes]
     if config == "table.yaml":
         return [*convolutional, f"--data.root={write_table_dataset(folder / 'photos')}"]
+    if config.startswith("coco"):
+        return [*convolutional, *miniature_coco(config, folder)]
+    if config.startswith("voc"):
+        data = [f"--data.root={write_voc(folder / 'voc')}", "--data.val_fraction=0.4"]
+        glove = f"--model.encoder.source={write_words(folder, [*voc.CLASSES.values()])}"
+        zero_shot = [glove] if "zero_shot" in config else []
+        return [*convolutional, *data, *zero_shot]
     root = FakeNUSWide(folder / "nuswide").write_official().root
     split = ["--data.val_fraction=0.2", "--data.held_out_fraction=0.2", f"--data.root={root}"]
     if config == "nuswide_clip.yaml":
@@ -46,6 +60,25 @@ def miniature(config: str, folder: Path) -> list[str]:
         return [*transformer, *split, f"--model.encoder.model={write_clip(folder / 'clip')}"]
     glove = write_glove(folder / "glove.txt", NAMES)
     return [*convolutional, *split, f"--model.encoder.source={glove}"]
+
+
+def miniature_coco(config: str, folder: Path) -> list[str]:
+    """Real images where they are at hand."""
+    shared = os.environ.get("ZSL_SHARED")
+    root, year = Path(shared or "") / "data" / "coco_mini", 2017
+    if not shared:
+        root, year = write_coco(folder / "coco"), 2014
+    data = [f"--data.root={root}", f"--data.year={year}", "--data.val_fraction=0.4"]
+    if "zero_shot" in config:
+        return [*data, f"--model.encoder.source={write_words(folder, coco_classes.CLASSES)}"]
+    layers = "--model.backbone.options={layers: [1, 1, 1, 1]}"
+    return [*data, layers] if "xl" in config else data
+
+
+def write_words(folder: Path, names: list[str]) -> Path:
+    """Vectors of the words of names."""
+    words = sorted({word for name in names for word in name.split()})
+    return write_glove(folder / "glove.txt", words)
 
 
 @pytest.mark.parametrize("config", CONFIGS)
@@ -63,24 +96,30 @@ def test_a_config_fits_stops_resumes_and_evaluates(
         assert len(images) == len(set(images)) >= 16
     fitted = json.loads((run / "results.json").read_text())
     text = capsys.readouterr().out
-    assert "\nZSL " in text
-    assert "\nGZSL " in text
+    is_zero_shot = settings_of(config)["task"].endswith("ZeroShotTask")
+    assert all((group in text) == is_zero_shot for group in ("\nZSL ", "\nGZSL "))
     assert evaluate([f"--checkpoint={run}/checkpoints/best.ckpt"]) == 0
     found = json.loads((run / "checkpoints" / "best_evaluation" / "results.json").read_text())
     assert {name: found[name] for name in fitted} == fitted
     for picture in ("per_class_ap.png", "predictions.png"):
         assert (run / "report" / picture).is_file()
+    Image.new("RGB", (40, 30), "red").save("red.png")
+    assert predict([f"--checkpoint={run}/checkpoints/best.ckpt", "--format=jsonl", "red.png"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["labels"]
 
 
-PUBLISHED = {
+PUBLISHED: dict[str, Any] = {
     "data": {
         "batch_size": 56,
         "images": {
             "size": 224,
+            "interpolation": "bilinear",
+            "center_crop": None,
             "min_crop": 1.0,
             "horizontal_flip": False,
             "cutout": 0.5,
             "rand_augment": "published",
+            "auto_augment": None,
         },
         "unlabelled": "drop",
     },
@@ -146,6 +185,99 @@ def test_the_published_recipe_has_the_published_settings() -> None:
     assert model["encoder"]["scale"] is None
     del model["encoder"], model["backbone"]["weights"]
     assert model == PUBLISHED["model"]
+
+
+COCO: dict[str, Any] = {
+    "task": "zsl.tasks.ClassificationTask",
+    "data": {
+        "year": 2014,
+        "zero_shot": None,
+        "unannotated": "drop",
+        "test_list": None,
+        "unlabelled": "keep",
+        "batch_size": 56,
+        "images": PUBLISHED["data"]["images"] | {"size": 448},
+    },
+    "model": {
+        "single_label": False,
+        "backbone": PUBLISHED["model"]["backbone"],
+        "head": {
+            "num_groups": None,
+            "embed_dim": 768,
+            "num_heads": 8,
+            "feedforward_dim": 2048,
+            "dropout": 0.1,
+        },
+        "mixing": {"mixup": 0.0, "cutmix": 0.0},
+        "loss": PUBLISHED["model"]["loss"],
+        "optimization": PUBLISHED["model"]["optimization"] | {"weight_decay": 1e-4},
+    },
+    "trainer": PUBLISHED["trainer"],
+    "checkpoint": {"monitor": "val/all/mAP"},
+}
+"""As in train.py of the official code."""
+
+
+def changed(settings: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """Returns settings with others at the dotted names, `.` written as `__`."""
+    settings = deepcopy(settings)
+    for name, value in changes.items():
+        *groups, last = name.split("__")
+        part = settings
+        for group in groups:
+            part = part[group]
+        part[last] = value
+    return settings
+
+
+VOC = changed(COCO, data={**COCO["data"], "year": 2007, "difficult": "unknown", "download": True})
+for name in ("zero_shot", "unannotated", "test_list"):
+    del VOC["data"][name]
+ZERO_SHOT: dict[str, Any] = {
+    "task": "zsl.tasks.ZeroShotTask",
+    "model": PUBLISHED["model"],
+    "checkpoint": {"monitor": "val/harmonic_mAP"},
+}
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ("coco_tresnet_l_448.yaml", COCO),
+        (
+            "coco_tresnet_xl_640.yaml",
+            changed(
+                COCO,
+                data__images__size=640,
+                model__backbone__options={"layers": [3, 8, 34, 5]},
+            ),
+        ),
+        (
+            "coco_zero_shot.yaml",
+            changed(COCO | ZERO_SHOT, data__zero_shot="48_17", data__unlabelled="drop"),
+        ),
+        ("voc2007.yaml", changed(VOC, data__zero_shot=False)),
+        (
+            "voc_zero_shot.yaml",
+            changed(VOC | ZERO_SHOT, data__zero_shot=True, data__unlabelled="drop"),
+        ),
+    ],
+)
+def test_recipes_on_coco_and_voc_have_the_published_settings(
+    config: str, expected: dict[str, Any]
+) -> None:
+    found = settings_of(config)
+    assert found["trainer"]["logger"][0]["init_args"]["name"] == config.removesuffix(".yaml")
+    weights = "tresnet_xl.pth" if "xl" in config else "pretrained"
+    assert found["model"]["backbone"].pop("weights") == weights
+    assert holds(found, expected)
+
+
+def holds(found: Any, expected: Any) -> bool:
+    """Whether settings have all that is expected, whatever they have besides."""
+    if not isinstance(expected, dict) or not expected:
+        return bool(found == expected)
+    return all(holds(found[name], value) for name, value in expected.items())
 
 
 @pytest.mark.parametrize("variant", ["nuswide_augmented.yaml", "nuswide_tresnet_m.yaml"])
