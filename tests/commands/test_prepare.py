@@ -1,5 +1,6 @@
 """`zsl.prepare` as users run it, on miniature copies."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -9,9 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from tests.commands.test_fit import QUICK, TINY_MODEL, TINY_SHAPES
 from tests.fakes.nuswide import CONCEPTS, NAMES, FakeNUSWide
+from tests.tasks.test_callbacks import Interrupt, interrupt, trained
 from zsl.commands.fit import main as fit
 from zsl.commands.fit_cli import parse_config
 from zsl.commands.prepare import main as prepare
@@ -307,3 +311,55 @@ def test_mistakes_are_one_sentence(
     # What is there is told before what is not.
     assert "Labels_*_Test.txt   3 of 4" in capsys.readouterr().out
     assert prepare(["imagenet", "--root=x"]) == 2
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+def test_a_run_with_files_goes_on_with_shards(capsys: pytest.CaptureFixture[str]) -> None:
+    """To the same digits: order, variation, targets and results are those of the files."""
+    images = "--data.images={size: 32, min_crop: 0.3, horizontal_flip: true}"
+    model = [*TINY_MODEL, *QUICK, "--trainer.max_epochs=2", "--trainer.log_every_n_steps=1"]
+    files = ["--config=shapes.yaml", *TINY_SHAPES, "--data.num_train=40", images]
+    assert fit([*files, *model]) == 0
+    Interrupt.trained = []
+    with pytest.raises(SystemExit):
+        fit([*files, *model, *interrupt(7, "before")])
+    assert prepare(["shards", *files, "--output=shards", "--images_per_shard=7"]) == 0
+    text = capsys.readouterr().out
+    assert f"Written to {Path('shards').resolve()}: 11 shards, 0.00 GB." in text
+    own = next(line for line in text.splitlines() if line.startswith("Next: "))
+    own = own.removeprefix("Next: python -m zsl.fit --config shapes.yaml ")
+    assert own == f"--data zsl.data.ShardsDataModule --data.root {Path('shards').resolve()} ..."
+    shards = ["--config=shapes.yaml", *own.removesuffix(" ...").split(), "--data.batch_size=8"]
+    last = "--ckpt_path=runs/shapes/version_1/checkpoints/last.ckpt"
+    assert fit([*shards, images, *model, "--data.num_workers=2", last]) == 0
+    (losses, whole), (first, _), (rest, resumed) = map(
+        trained, ("version_0", "version_1", "latest")
+    )
+    assert len(losses) == 10
+    assert losses == first + rest
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+    results = [
+        json.loads(Path(f"runs/shapes/{run}/results.json").read_text())["metrics"]
+        for run in ("version_0", "latest")
+    ]
+    assert results[0] == results[1]
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+def test_mistakes_with_shards_are_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    config = ["shards", "--config=shapes.yaml"]
+    for arguments, message in (
+        (config, "--output is not set"),
+        ([*config, "--output=a", "--images_per_shard=0"], "images_per_shard is 0; expected 1"),
+        ([*config, "--output=a", "--images_per_shard=x"], "images_per_shard"),
+        ([*config, "--output=a", "--data.sead=1"], "Did you mean"),
+        ([*config, "--output=/dev/null"], "exists and holds no shards"),
+    ):
+        assert prepare(arguments) == 2
+        error = capsys.readouterr().err.strip().splitlines()
+        assert len(error) == 1
+        assert message in error[0]
+    assert not Path("a").exists()
+    assert prepare(["shards", "--help"]) == 0
+    assert prepare(["shard"]) == 2
+    assert "expected nuswide, features, shards. Did you mean 'shards'?" in capsys.readouterr().err

@@ -99,6 +99,7 @@ def test_batches_and_recipe() -> None:
         "features": None,
         "views": 1,
         "unlabelled": "keep",
+        "repeats": 1,
     }
 
 

@@ -262,23 +262,3 @@ def test_a_signal_in_the_validation_leaves_the_last_saved_state(
 def test_a_trial_run_leaves_nothing(in_tmp_path: Path) -> None:
     assert fit_shapes("--trainer.fast_dev_run=true") == 0
     assert not [path for path in in_tmp_path.rglob("*") if path.is_file()]
-
-
-def test_orders_depend_on_seed_and_epoch_and_are_shared_out() -> None:
-    rows = range(11)
-    whole = [list(ResumableSampler(rows, 1, 0, seed, 0, 0)) for seed in (1, 1, 2)]
-    assert whole[0] == whole[1] != whole[2]
-    assert sorted(draw.position for draw in whole[0]) == list(range(11))
-
-    sampler = ResumableSampler(rows, 1, 0, seed=1, epoch=0, start=4)
-    assert list(sampler) == whole[0][4:]
-    # Only the first epoch is begun in its middle.
-    assert list(sampler) == whole[0]
-    sampler.set_epoch(1)
-    assert list(sampler) == list(ResumableSampler(rows, 1, 0, seed=1, epoch=1, start=0))
-    assert list(sampler) != whole[0]
-
-    shares = [list(ResumableSampler(rows, 2, rank, 1, 0, 0)) for rank in (0, 1)]
-    assert len(shares[0]) == len(shares[1]) == 6  # One image is repeated.
-    # Whichever process has an image varies it alike.
-    assert {*shares[0], *shares[1]} == set(whole[0])

@@ -1,4 +1,4 @@
-"""`python -m zsl.prepare nuswide|features ...`: work that is done once, before training."""
+"""`python -m zsl.prepare nuswide|features|shards ...`: work that is done once, before training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser, Namespace
 
 from zsl.commands.exit_codes import exit_code
-from zsl.errors import InputError, did_you_mean, require
+from zsl.errors import did_you_mean, require
 from zsl.files.atomic import atomic_path, write_atomically
 
 if TYPE_CHECKING:
@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 
 _USAGE = """usage: python -m zsl.prepare nuswide  --root FOLDER ...
        python -m zsl.prepare features --config NAME.yaml --data.features FOLDER ...
+       python -m zsl.prepare shards   --config NAME.yaml --output FOLDER [--images_per_shard N] ...
 
 nuswide    Checks a copy of NUS-WIDE, reports on it, writes the index that zsl.fit uses
            (python -m zsl.prepare nuswide --help).
 features   Runs the frozen backbone of a config once and keeps its tokens in data.features; takes
-           the arguments of zsl.fit, which then trains the head from there."""
+           the arguments of zsl.fit, which then trains the head from there.
+shards     Writes the images and labels of a config's data to tar files of N (10,000) images each,
+           which zsl.data.ShardsDataModule reads; takes the arguments of zsl.fit too. After a stop
+           it goes on where it was."""
+_COMMANDS = ("nuswide", "features", "shards")
 _SHARED = ("image_folder", "table", "prepared")
 """Arguments that `zsl.fit` has too."""
 
@@ -35,20 +40,24 @@ def prepare(args: list[str]) -> None:
         print(_USAGE)
         return
     what, *rest = args
-    if what == "features" and {"-h", "--help"} & set(rest):
-        print(_USAGE)
-    elif what == "nuswide":
+    require(
+        what in _COMMANDS,
+        f"zsl.prepare knows no {what!r}; expected {', '.join(_COMMANDS)}."
+        + did_you_mean(what, _COMMANDS),
+    )
+    if what == "nuswide":
         prepare_nuswide(rest)
+    elif {"-h", "--help"} & set(rest):
+        print(_USAGE)
     elif what == "features":
         # Imported here, so that the help comes at once.
         from zsl.commands.prepare_features import prepare_features
 
         prepare_features(rest)
     else:
-        raise InputError(
-            f"zsl.prepare knows no {what!r}; expected nuswide or features."
-            + did_you_mean(what, ("nuswide", "features"))
-        )
+        from zsl.commands.prepare_shards import prepare_shards
+
+        prepare_shards(rest)
 
 
 def prepare_nuswide(args: list[str]) -> None:

@@ -8,7 +8,9 @@ from zsl.data.feature_store import FeatureStore, FeatureWriter
 from zsl.data.image_folder import ImageFolderDataModule
 from zsl.data.imagenet import ImageNetDataModule
 from zsl.data.nuswide import NUSWideDataModule
+from zsl.data.openimages import OpenImagesDataModule
 from zsl.data.shapes import ShapesDataModule
+from zsl.data.shards import ShardsDataModule
 from zsl.data.stanford_cars import StanfordCarsDataModule
 from zsl.data.table import TableDataModule
 from zsl.data.transforms import ImageConfig
@@ -26,7 +28,9 @@ __all__ = [
     "MultiLabelDataModule",
     "MultiLabelDataset",
     "NUSWideDataModule",
+    "OpenImagesDataModule",
     "ShapesDataModule",
+    "ShardsDataModule",
     "Split",
     "StanfordCarsDataModule",
     "TableDataModule",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import sys
 from abc import ABC, abstractmethod
@@ -13,11 +12,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.parsing import collect_init_args
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from zsl.data.dataset import MultiLabelDataset, Sample, Split
 from zsl.data.feature_store import FeatureDataset, FeatureStore
@@ -51,6 +50,8 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
             each varied as `images` says, one is drawn in each epoch.
         unlabelled: What to do about training images without a seen label: `keep`, or `drop`, as the
             published code of ML-Decoder does.
+        repeats: Repeated augmentation: how often a training image follows upon itself, varied in
+            another way each time; an epoch has as many images as without.
 
     Raises:
         InputError: A setting is out of range.
@@ -66,11 +67,13 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         features: str | None = None,
         views: int = 1,
         unlabelled: Literal["keep", "drop"] = "keep",
+        repeats: int = 1,
     ) -> None:
         super().__init__()
         require(batch_size >= 1, f"batch_size is {batch_size}; expected 1 or more.")
         require((num_workers or 0) >= 0, f"num_workers is {num_workers}; expected 0 or more.")
         require(views >= 1, f"views is {views}; expected 1 or more.")
+        require(repeats >= 1, f"repeats is {repeats}; expected 1 or more.")
         require(
             unlabelled in ("keep", "drop"), f"unlabelled is {unlabelled!r}; expected keep or drop."
         )
@@ -90,6 +93,7 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         self.views = {"views": views, **images.variation, **asdict(images.resizing)}
         self.features = features
         self.unlabelled = unlabelled
+        self.repeats = repeats
         self.batch_size = batch_size
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         self.num_workers = min(8, (cores or 1) - 1) if num_workers is None else num_workers
@@ -155,15 +159,14 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         images = self.dataset(split, transform)
         return self.feature_store.serve(split, images) if self.feature_store else images
 
-    def _rows_to_train(self) -> Sequence[int]:
-        """Which images of the training split are trained on, by their position."""
-        rows, seen = range(len(self.train_dataset)), self.vocabulary.columns(Role.SEEN)
+    def _rows_to_train(self) -> np.ndarray:
+        """Which images of the training split are trained on, by their position: int64."""
+        size = len(self.train_dataset)
         if self.unlabelled == "keep":
-            return rows
-        looked_at = tqdm(rows, "looking for images without a seen label", delay=3)
-        kept = [row for row in looked_at if (self.train_dataset.target(row)[seen] == 1).any()]
-        require(len(kept) > 0, f"None of the {len(rows):,} training images has a seen label.")
-        dropped = len(rows) - len(kept)
+            return np.arange(size)
+        kept = np.flatnonzero(self.train_dataset.has_label(self.vocabulary.columns(Role.SEEN)))
+        require(len(kept) > 0, f"None of the {size:,} training images has a seen label.")
+        dropped = size - len(kept)
         if dropped:
             _log.info("Dropped %s training images, which have no seen label.", f"{dropped:,}")
         return kept
@@ -175,12 +178,12 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         """
         trainer = self.trainer
         processes, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
-        # Each process has its part, one image more where they don't divide evenly.
-        num_batches = math.ceil(len(self.trained_rows) / processes) // self.batch_size
-        epoch, batch = divmod(self._num_batches_done, self._limited(max(1, num_batches)))
         sampler = ResumableSampler(
-            self.trained_rows, processes, rank, self._order["seed"], epoch, batch * self.batch_size
+            self.trained_rows, processes, rank, self._order["seed"], self.repeats
         )
+        num_batches = len(sampler) // self.batch_size
+        epoch, batch = divmod(self._num_batches_done, self._limited(max(1, num_batches)))
+        sampler.begin(epoch, batch * self.batch_size)
         return self.loader(self.train_dataset, sampler=sampler, drop_last=num_batches > 0)
 
     def _limited(self, num_batches: int) -> int:
@@ -199,6 +202,7 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
             "processes": self.trainer.world_size if self.trainer else 1,
             "data": self.fingerprint,
             "unlabelled": self.unlabelled,
+            "repeats": self.repeats,
         }
 
     def state_dict(self) -> dict[str, Any]:

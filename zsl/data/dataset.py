@@ -6,19 +6,22 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import nullcontext
 from enum import StrEnum
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 from torchvision.transforms.v2.functional import pil_to_tensor
+from tqdm import tqdm
 
 from zsl.data.seeds import Draw, generators_kept, seed_generators, split_draws
 from zsl.errors import InputError
 from zsl.files.digests import text_digest
-from zsl.files.images import read_image, read_pixels
+from zsl.files.images import read_image, read_pixels, unreadable
 from zsl.preprocessing import ImageTransform
 
 
@@ -78,6 +81,21 @@ class MultiLabelDataset(Dataset[Sample], ABC):
     def images_fingerprint(self) -> str:
         """Returns a digest of which images these are, in which order; labels are not in it."""
 
+    def has_label(self, columns: slice) -> np.ndarray:
+        """Which images have one of some labels: bool (N,), by columns of the targets.
+
+        This looks at every target; a dataset with an index answers at once.
+        """
+        rows = tqdm(range(len(self)), "looking for images without a label", delay=3)
+        found = (bool((self.target(row)[columns] == 1).any()) for row in rows)
+        return np.fromiter(found, bool, len(self))
+
+    def encoded(self, index: int) -> tuple[bytes, str]:
+        """Returns an image as the content of a file, and the file's suffix."""
+        buffer = BytesIO()
+        self.image(index).save(buffer, "PNG")
+        return buffer.getvalue(), ".png"
+
     def pixels(self, index: int, min_side: int) -> Tensor:
         """Returns uint8 (3, H, W); sides above `min_side` may be reduced to no less than that."""
         return pil_to_tensor(self.image(index))
@@ -124,6 +142,14 @@ class ImageFileDataset(MultiLabelDataset):
     def image(self, index: int) -> Image.Image:
         """Reads the image file; raises an `InputError` where it can't be read."""
         return read_image(self.path(index))
+
+    def encoded(self, index: int) -> tuple[bytes, str]:
+        """Returns the content of the image file, as it is, and its suffix."""
+        path = self.path(index)
+        try:
+            return path.read_bytes(), path.suffix.lower()
+        except OSError as error:
+            raise unreadable(path, error) from error
 
     def images_fingerprint(self) -> str:
         """Returns a digest of the files' names and sizes; raises an `InputError` if one is gone."""

@@ -130,6 +130,10 @@ class FeatureDataset(MultiLabelDataset):
         """Returns the int8 (L,) target."""
         return self.images.target(index)
 
+    def has_label(self, columns: slice) -> np.ndarray:
+        """Which images have one of some labels: bool (N,)."""
+        return self.images.has_label(columns)
+
     def images_fingerprint(self) -> str:
         """Returns a digest of the images."""
         return self.images.images_fingerprint()

@@ -3,39 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from typing import Any
 
+import numpy as np
+import torch
 from torch.utils.data.distributed import DistributedSampler
 
 from zsl.data.seeds import Draw, seeds
+
+_CHUNK = 65_536
 
 
 class ResumableSampler(DistributedSampler):
     """A random order for each epoch that depends on seed and epoch alone.
 
-    Each image comes with a seed of its own, which depends on these and its position alone.
-    Lightning sets the epoch, in a single process too.
+    The order is that of torch's `DistributedSampler`, or of timm's `RepeatAugSampler`. Each image
+    comes with a seed of its own, which depends on these, its position and the number of the repeat
+    alone. Lightning sets the epoch, in a single process too.
+
+    torch's own iterator makes lists of Python's numbers; here an epoch is arrays.
 
     Args:
         rows: What is sampled.
         num_processes: Processes that share each epoch.
         rank: Which of them this is.
         seed: Seed of all orders.
-        epoch: The epoch to begin with.
-        start: Images of that epoch, of this process, that were used before the stop.
+        repeats: How often an image follows upon itself, varied in another way each time (Hoffer et
+            al., arXiv 1901.09335). An epoch has as many images as without, rounded down to 256, but
+            only so small a part of all different ones.
     """
 
     def __init__(
-        self, rows: Sequence[int], num_processes: int, rank: int, seed: int, epoch: int, start: int
+        self,
+        rows: Sequence[int] | np.ndarray,
+        num_processes: int,
+        rank: int,
+        seed: int,
+        repeats: int = 1,
     ) -> None:
         super().__init__(rows, num_processes, rank, seed=seed)  # type: ignore[arg-type]
-        self.rows = rows
+        self.rows = np.asarray(rows, np.int64)
+        self.repeats = repeats
+        self.start = 0
+        if repeats > 1:
+            self.num_samples = len(self._repeating())
+
+    def begin(self, epoch: int, start: int) -> None:
+        """Sets the epoch to begin with, and how many of its images were used before the stop."""
         self.set_epoch(epoch)
         self.start = start
 
     def __iter__(self) -> Iterator[Draw]:
         """Yields the rows of an epoch, from `start` on in the first one."""
         start, self.start = self.start, 0
-        of_image = seeds(len(self.rows), self.seed, self.epoch)
-        indices = islice(super().__iter__(), start, None)
-        return (Draw(self.rows[index], int(of_image[index])) for index in indices)
+        order = self._order()
+        of_draw = seeds(self.repeats * len(self.rows), self.seed, self.epoch)
+        for begin in range(start, len(order), _CHUNK):
+            chunk = order[begin : begin + _CHUNK]
+            # As a part of all processes' draws, so that their number does not change it.
+            repeat = (
+                self.rank + self.num_replicas * np.arange(begin, begin + len(chunk))
+            ) % self.repeats
+            chosen = of_draw[chunk + len(self.rows) * repeat]
+            yield from map(Draw, self.rows[chunk].tolist(), chosen.tolist())
+
+    def _order(self) -> np.ndarray:
+        """Indices of the rows of this process's part of the epoch."""
+        if self.repeats > 1:
+            return np.fromiter(self._repeating(), np.int64)
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        order = torch.randperm(len(self.rows), generator=generator).numpy()
+        # Each process has equally many: the first ones come again at the end.
+        return np.resize(order, self.total_size)[self.rank :: self.num_replicas]
+
+    def _repeating(self) -> Any:
+        # Imported here: few need it, and timm takes a second.
+        from timm.data.distributed_sampler import RepeatAugSampler
+
+        sampler = RepeatAugSampler(
+            self.rows, self.num_replicas, self.rank, num_repeats=self.repeats
+        )
+        sampler.set_epoch(self.seed + self.epoch)
+        return sampler

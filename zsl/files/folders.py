@@ -1,8 +1,12 @@
-"""Folders for results, of which nothing is left where there are none."""
+"""Folders for results, of which nothing is left where there are none, and for prepared data."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock
+
+from zsl.errors import InputError
 
 
 @contextmanager
@@ -21,3 +25,28 @@ def folder_for_results(path: Path) -> Iterator[Path]:
             with suppress(OSError):  # It is not empty.
                 folder.rmdir()
         raise
+
+
+@contextmanager
+def locked_folder(folder: Path, what: str) -> Iterator[None]:
+    """Makes a folder, and keeps other processes from the same work in it.
+
+    Args:
+        folder: Of things made from the data, which the setting `prepared` names.
+        what: The work.
+
+    Raises:
+        InputError: It can't be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f"{what}.lock")
+        lock.acquire()
+    except OSError as error:
+        raise InputError(
+            f"{folder} can't be written ({error.strerror}); set prepared to a folder that can."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

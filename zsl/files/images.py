@@ -72,11 +72,7 @@ def read_image(path: Path) -> Image.Image:
     Raises:
         InputError: Pillow can't read it.
     """
-    try:
-        with open_image(path) as image:
-            return to_rgb(image)
-    except _UNREADABLE as error:
-        raise unreadable(path, error) from error
+    return decode_image(_read(path), path)
 
 
 def read_pixels(path: Path, min_side: int) -> np.ndarray:
@@ -92,15 +88,35 @@ def read_pixels(path: Path, min_side: int) -> np.ndarray:
     Raises:
         InputError: Pillow can't read it.
     """
+    return decode_pixels(_read(path), path, min_side)
+
+
+def decode_image(data: bytes, path: Path) -> Image.Image:
+    """Decodes the bytes of an image file, as `read_image`; `path` is for the error message."""
     try:
-        data = path.read_bytes()
+        with open_image(BytesIO(data)) as image:
+            return to_rgb(image)
+    except _UNREADABLE as error:
+        raise unreadable(path, error) from error
+
+
+def decode_pixels(data: bytes, path: Path, min_side: int) -> np.ndarray:
+    """Decodes the bytes of an image file, as `read_pixels`; `path` is for the error message."""
+    try:
         if simplejpeg.is_jpeg(data) and _is_upright(data):
             return _decode_reduced(data, min_side)
     except OSError as error:
         raise unreadable(path, error) from error
     except ValueError:
         pass  # Pillow knows more kinds of JPEG, and says what is wrong with a damaged one.
-    return np.array(read_image(path))
+    return np.array(decode_image(data, path))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def _decode_reduced(jpeg: bytes, min_side: int) -> np.ndarray:

@@ -56,6 +56,7 @@ class Task(pl.LightningModule, ABC):
     encoder: LabelEncoder | None = None
     scores_are_log_odds: bool
     scores_are_softmax = False
+    single_label = False
     evaluation: Evaluation
     protocol = Protocol()
 
@@ -257,6 +258,13 @@ class Task(pl.LightningModule, ABC):
         (schedule,) = checkpoint["lr_schedulers"]
         # To compare now would make the loaders before the data module knows where to begin.
         self._resumed_steps = steps_of(schedule)
+        # Lightning keys the data's state by its class, and leaves it out for another one; the same
+        # data may come from files or from shards.
+        states = (part for part in checkpoint.values() if isinstance(part, dict))
+        state = next((part for part in states if "num_batches_done" in part), None)
+        if state is not None:
+            datamodule: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+            checkpoint[type(datamodule).__qualname__] = state
 
     @classmethod
     def restore(cls, checkpoint: CheckpointFile, trust_code: bool = False) -> Self:

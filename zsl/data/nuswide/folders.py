@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from zsl.errors import InputError
+from zsl.files.folders import locked_folder
 
 
 @dataclass(frozen=True)
@@ -57,19 +56,8 @@ class Folders:
         Raises:
             InputError: It can't be written.
         """
-        try:
-            self.prepared.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.prepared / f"{what}.lock")
-            lock.acquire()
-        except OSError as error:
-            raise InputError(
-                f"{self.prepared} can't be written ({error.strerror}); set prepared to a "
-                "folder that can."
-            ) from error
-        try:
+        with locked_folder(self.prepared, what):
             yield
-        finally:
-            lock.release()
 
     def shrunken(self, side: int) -> Path:
         """The copies of the images that are `side` pixels wide and high."""

@@ -1,0 +1,39 @@
+"""`python -m zsl.prepare shards --config ... --output FOLDER`: a data set as a few tar files."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+from zsl.commands.fit_cli import data_of
+from zsl.data import Split
+from zsl.data.write_shards import write_shards
+from zsl.errors import require
+
+
+def prepare_shards(args: list[str]) -> None:
+    """Writes the data of these arguments of `zsl.fit` as shards."""
+    parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--images_per_shard", type=int, default=10_000)
+    options, rest = parser.parse_known_args(args)
+    require(options.output is not None, "--output is not set; name a folder for the shards.")
+    data = data_of(rest)
+    data.check_images(list(Split))
+    folder = options.output.expanduser().resolve()
+    write_shards(data, folder, options.images_per_shard)
+    shards = list(folder.glob("*.tar"))
+    size = sum(path.stat().st_size for path in shards) / 1e9
+    next_command = ["python -m zsl.fit", *_configs(rest), "--data zsl.data.ShardsDataModule"]
+    print(
+        f"Written to {folder}: {len(shards):,} shards, {size:.2f} GB.\n"
+        f"With images, batch_size and so on as they were, the shards train to the same digits.\n"
+        f"Next: {' '.join(next_command)} --data.root {folder} ..."
+    )
+
+
+def _configs(args: list[str]) -> list[str]:
+    """The arguments among them that name a config."""
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-c", "--config", action="append", default=[])
+    return [f"--config {name}" for name in parser.parse_known_args(args)[0].config]
