@@ -1,14 +1,20 @@
 """Every shipped config: fitted on miniature data, stopped in mid-epoch, resumed, evaluated."""
 
 import json
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import torch
+from PIL import Image
 
+from tests.fakes.cars import write_cars
+from tests.fakes.cifar import write_cifar
 from tests.fakes.encoders import write_clip, write_glove
+from tests.fakes.image_folder import write_imagenet
 from tests.fakes.nuswide import NAMES, FakeNUSWide
 from tests.fakes.table import write_table_dataset
 from tests.fakes.weights import write_weights
@@ -17,12 +23,19 @@ from zsl.commands.configs import shipped_names
 from zsl.commands.evaluate import main as evaluate
 from zsl.commands.fit import main as fit
 from zsl.commands.fit_cli import parse_config
+from zsl.commands.predict import main as predict
 from zsl.labels import QueryAugmentationConfig
 
 CONFIGS = [name for name in shipped_names() if "/" not in name]
 TINY = ["--model.head.embed_dim=16", "--model.head.feedforward_dim=16"]
 TINY += ["--data.batch_size=4", "--data.num_workers=0", "--trainer.accelerator=cpu"]
 TINY += ["--trainer.max_epochs=2"]
+SINGLE_LABEL: dict[str, Callable[[Path], Any]] = {
+    "cifar100.yaml": write_cifar,
+    "imagenet_resnet50.yaml": write_imagenet,
+    "stanford_cars.yaml": write_cars,
+}
+"""Writers of their data."""
 
 
 def miniature(config: str, folder: Path) -> list[str]:
@@ -38,6 +51,10 @@ def miniature(config: str, folder: Path) -> list[str]:
         return [*convolutional, *sizes]
     if config == "table.yaml":
         return [*convolutional, f"--data.root={write_table_dataset(folder / 'photos')}"]
+    if config in SINGLE_LABEL:
+        SINGLE_LABEL[config](folder / "data")
+        one_process = ["--data.val_fraction=0.2", "--trainer.devices=1"]
+        return [*convolutional, *one_process, f"--data.root={folder / 'data'}"]
     root = FakeNUSWide(folder / "nuswide").write_official().root
     split = ["--data.val_fraction=0.2", "--data.held_out_fraction=0.2", f"--data.root={root}"]
     if config == "nuswide_clip.yaml":
@@ -49,7 +66,7 @@ def miniature(config: str, folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_a_config_fits_stops_resumes_and_evaluates(
+def test_a_config_fits_stops_resumes_evaluates_and_predicts(
     config: str, in_tmp_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [f"--config={config}", *miniature(config, tmp_path), *TINY]
@@ -58,29 +75,37 @@ def test_a_config_fits_stops_resumes_and_evaluates(
         fit([*arguments, *interrupt(3, "after")])
     run = in_tmp_path / "runs" / config.removesuffix(".yaml") / "latest"
     assert fit([*arguments, *interrupt(-1, "never"), "--ckpt_path=last"]) == 0
-    for epoch in range(2):  # No image twice; an incomplete batch is dropped.
+    times = parse_config(arguments).data.init_args.repeats
+    for epoch in range(2):  # No image too often; an incomplete batch is dropped.
         images = [image for at, image in Interrupt.trained if at == epoch]
-        assert len(images) == len(set(images)) >= 16
+        assert len(images) >= 16
+        assert max(Counter(images).values()) == times
     fitted = json.loads((run / "results.json").read_text())
     text = capsys.readouterr().out
-    assert "\nZSL " in text
-    assert "\nGZSL " in text
+    for group in ("all labels",) if config in SINGLE_LABEL else ("ZSL", "GZSL"):
+        assert f"\n{group} " in text
     assert evaluate([f"--checkpoint={run}/checkpoints/best.ckpt"]) == 0
     found = json.loads((run / "checkpoints" / "best_evaluation" / "results.json").read_text())
     assert {name: found[name] for name in fitted} == fitted
     for picture in ("per_class_ap.png", "predictions.png"):
         assert (run / "report" / picture).is_file()
+    Image.new("RGB", (40, 30), "red").save("photo.png")
+    assert predict([f"--checkpoint={run}/checkpoints/best.ckpt", "photo.png"]) == 0
+    assert "photo.png" in capsys.readouterr().out
 
 
-PUBLISHED = {
+PUBLISHED: dict[str, Any] = {
     "data": {
         "batch_size": 56,
         "images": {
             "size": 224,
+            "interpolation": "bilinear",
+            "center_crop": None,
             "min_crop": 1.0,
             "horizontal_flip": False,
             "cutout": 0.5,
             "rand_augment": "published",
+            "auto_augment": None,
         },
         "unlabelled": "drop",
     },
@@ -146,6 +171,101 @@ def test_the_published_recipe_has_the_published_settings() -> None:
     assert model["encoder"]["scale"] is None
     del model["encoder"], model["backbone"]["weights"]
     assert model == PUBLISHED["model"]
+
+
+SINGLE: dict[str, dict[str, Any]] = {
+    "cifar100.yaml": {
+        "data": {
+            "classes": 100,
+            "zero_shot": False,
+            "batch_size": 128,
+            "images": PUBLISHED["data"]["images"] | {"interpolation": "bicubic"},
+        },
+        "model": {
+            "backbone": {"name": "swin_large_patch4_window7_224.ms_in22k", "weights": "pretrained"},
+            "head": {"num_groups": None},
+            "mixing": {"mixup": 0.0, "cutmix": 0.0},
+            "loss": {"label_smoothing": 0.0},
+            "optimization": PUBLISHED["model"]["optimization"]
+            | {"optimizer": "sgd", "learning_rate": 1e-2, "weight_decay": 1e-4},
+        },
+        "trainer": {"max_epochs": 40, "precision": "16-mixed"},
+    },
+    "stanford_cars.yaml": {
+        "data": {
+            "batch_size": 56,
+            "images": PUBLISHED["data"]["images"] | {"size": 384},
+        },
+        "model": {
+            "backbone": {"name": "tresnet_v2_l", "weights": "pretrained"},
+            "head": {"num_groups": 100},
+            "mixing": {"mixup": 0.0, "cutmix": 0.0},
+            "loss": {"label_smoothing": 0.0},
+            "optimization": PUBLISHED["model"]["optimization"] | {"weight_decay": 1e-4},
+        },
+        "trainer": {"max_epochs": 40, "precision": "16-mixed"},
+    },
+    "imagenet_resnet50.yaml": {
+        "data": {
+            "val_fraction": 0.01,
+            "batch_size": 256,
+            "repeats": 3,
+            "images": {
+                "size": 224,
+                "interpolation": "bicubic",
+                "center_crop": 0.95,
+                "min_crop": 0.08,
+                "horizontal_flip": True,
+                "cutout": 0.0,
+                "rand_augment": False,
+                "auto_augment": "rand-m7-mstd0.5-inc1",
+            },
+        },
+        "model": {
+            "backbone": {
+                "name": "resnet50",
+                "weights": None,
+                "stride": None,
+                "frozen": False,
+                "options": {"drop_path_rate": 0.05},
+            },
+            "head": {"num_groups": 100},
+            "mixing": {"mixup": 0.1, "cutmix": 1.0},
+            "loss": {"target_threshold": 0.2, "label_smoothing": 0.0, "reduction": "mean"},
+            "optimization": {
+                "optimizer": "lamb",
+                "learning_rate": 4e-3,
+                "weight_decay": 0.02,
+                "schedule": "cosine",
+                "warmup": pytest.approx(5 / 300, rel=1e-4),
+                "layer_decay": None,
+                "ema_decay": None,
+                "ema_warmup": True,
+            },
+        },
+        "trainer": {"max_epochs": 300, "devices": 8, "precision": "16-mixed"},
+    },
+}
+"""Their comments say which are published."""
+
+
+def selected(found: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """The part of nested settings that `wanted` names."""
+    return {
+        name: selected(found[name], value) if isinstance(value, dict) and value else found[name]
+        for name, value in wanted.items()
+    }
+
+
+@pytest.mark.parametrize("config", SINGLE)
+def test_recipes_of_single_labels_are_held_to_the_last_setting(config: str) -> None:
+    found = settings_of(config)
+    assert selected(found, SINGLE[config]) == SINGLE[config]
+    head = {"embed_dim": 768, "num_heads": 8, "feedforward_dim": 2048, "dropout": 0.1}
+    assert selected(found["model"]["head"], head) == head
+    assert found["model"]["single_label"] is True
+    assert found["checkpoint"]["monitor"] == "val/all/Acc@1"
+    assert found["trainer"]["logger"][0]["init_args"]["name"] == config.removesuffix(".yaml")
 
 
 @pytest.mark.parametrize("variant", ["nuswide_augmented.yaml", "nuswide_tresnet_m.yaml"])

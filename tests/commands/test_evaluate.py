@@ -41,8 +41,8 @@ def test_each_line_has_protocol_numbers_and_interval(
     assert "Protocol labelled_images, skip, sorted: images with a positive" in output
     frame = pd.read_csv("out/results.csv", keep_default_na=False)
     assert list(frame.columns) == [
-        *("checkpoint", "protocol", "empty", "ties", "calibration", "group", "images", "labels"),
-        *("empty_labels", "metric", "value", "low", "high", "chance"),
+        *("checkpoint", "protocol", "empty", "ties", "average", "calibration", "group"),
+        *("images", "labels", "empty_labels", "metric", "value", "low", "high", "chance"),
     ]
     assert set(frame["protocol"]) == {"all_images", "labelled_images"}
     raw = frame[(frame["protocol"] == "all_images") & (frame["calibration"] == "")]
@@ -99,6 +99,7 @@ def test_a_checkpoint_does_not_differ_from_itself(runs: Path, in_tmp_path: Path)
     [
         (["--protocol=labeled_images"], "no protocol 'labeled_images'; choose one of all_images"),
         (["--ties=none"], "no choice for ties 'none'; choose one of averaged, sorted"),
+        (["--average=mean"], "no choice for average 'mean'; choose one of macro, weighted"),
         (["--k=9"], "K is 9, but there are 8 labels; choose a K from 1 to 8"),
         (["--k=0"], "K is 0, but there are 8 labels"),
         (["--k=two"], "--k is 'two'; expected int"),

@@ -24,6 +24,7 @@ def make_scored(
     groups: dict[str, list[int]] | None = None,
     image: Callable[[int], Image.Image] = lambda row: Image.new("RGBA", (500, 20 + row)),
     validation: tuple[Tensor, Tensor] | None = None,
+    single_label: bool = False,
 ) -> TaskScores:
     """Random scores of labels in the order of their roles; the first has no positive."""
     generator = torch.Generator().manual_seed(len(name))
@@ -33,11 +34,15 @@ def make_scored(
     scores = torch.randn(num_images, len(roles), generator=generator)
     targets = torch.randint(-1, 2, scores.shape, generator=generator).to(torch.int8)
     targets[:, 0].clamp_(max=0)
+    if single_label:
+        classes = torch.randint(1, len(roles), (num_images,), generator=generator)
+        targets = torch.nn.functional.one_hot(classes, len(roles)).to(torch.int8)
     num_seen, num_unseen = (len(vocabulary.select(role)) for role in (Role.SEEN, Role.UNSEEN))
     columns = list(range(len(roles)))
     default = {"zsl": columns[len(roles) - num_unseen :], "gzsl": columns}
     default |= {"seen": columns[:num_seen]}
-    task = SimpleNamespace(
+    task: Any = SimpleNamespace(
+        single_label=single_label,
         vocabulary=vocabulary,
         groups=lambda *roles: groups or default,
         protocol=Protocol(),

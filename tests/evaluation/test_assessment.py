@@ -1,5 +1,7 @@
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -13,6 +15,7 @@ from zsl.metrics import Protocol
 from zsl.metrics.bootstrap import Bootstrap
 
 ROLES = ["seen"] * 6 + ["held_out"] * 2 + ["unseen"] * 6
+GROUPS = {"all": list(range(8))}
 
 
 def test_labels_of_a_fixed_set_of_classes_are_reported(
@@ -29,6 +32,45 @@ def test_labels_of_a_fixed_set_of_classes_are_reported(
     assert "test/harmonic_mAP" not in results["metrics"]
     assert set(pd.read_csv(tmp_path / "results.csv")["group"]) == {"classes", "rare"}
     assert "harmonic" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+FIXED_HEADLINE = ["mAP", "OF1", "CF1", "OF1@3", "CF1@3"]
+
+
+@pytest.mark.parametrize(
+    ("single_label", "headline"), [(False, FIXED_HEADLINE), (True, ["mAP", "Acc@1", "Acc@5"])]
+)
+def test_fixed_classes_are_tabled_and_compared_by_what_is_published_of_them(
+    single_label: bool, headline: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    protocol = Protocol("all_images", "two_sided", average="weighted")
+    options: dict[str, Any] = {"groups": GROUPS, "single_label": single_label}
+    assessments = [
+        assess(
+            replace(make_scored(["seen"] * 8, 60, name, **options), path=Path("best.ckpt")),
+            [protocol],
+            (3, 5),
+            Bootstrap(60, 5),
+        )
+        for name in ("one", "two")  # Names of one length have the same targets.
+    ]
+    write_evaluation(assessments, tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    table = next(line for line in lines if line.lstrip().startswith("protocol"))
+    assert table.split() == ["protocol", "images", "labels", "empty", *headline]
+    assert "all labels all_images, two_sided, weighted 60 8 1" in [
+        " ".join(line.split()[:8]) for line in lines
+    ]
+    interval = next(line for line in lines if line.startswith("  95 % interval"))
+    assert interval.count("±") == len(headline)
+    compared = pd.read_csv(tmp_path / "comparison.csv")["metric"].tolist()
+    assert sorted(compared) == sorted(f"all/{name}" for name in headline)
+    frame = pd.read_csv(tmp_path / "results.csv")
+    assert set(frame["average"]) == {"weighted"}
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "weighs each label by its number of positives" in page
+    results = json.loads((tmp_path / "one" / "results.json").read_text())
+    assert results["protocol"]["num_labels_empty"] == {"all": 1}
 
 
 def test_calibration_ranks_labels_anew_and_no_image_within_a_label() -> None:

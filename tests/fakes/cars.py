@@ -9,11 +9,18 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-NAMES = ["AM General Hummer SUV 2000", "Acura RL Sedan 2012", "Ram C/V Cargo Van Minivan 2012"]
+NAMES = [
+    "AM General Hummer SUV 2000",
+    "Acura RL Sedan 2012",
+    "Acura TL Sedan 2012",
+    "Fisker Karma Sedan 2012",
+    "Ram C/V Cargo Van Minivan 2012",
+    "smart fortwo Convertible 2012",
+]
 FIELDS = ["bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "fname"]
 
 
-def write_cars(root: Path, num_train: int = 30, num_test: int = 9) -> Path:
+def write_cars(root: Path, num_train: int = 30, num_test: int = 12) -> Path:
     """Writes images and annotations; returns the folder `stanford_cars`."""
     folder = root / "stanford_cars"
     (folder / "devkit").mkdir(parents=True)

@@ -1,5 +1,6 @@
 import itertools
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -167,9 +168,7 @@ def test_choices_that_there_are_not_are_refused() -> None:
 def test_no_image_and_no_positive_give_zeros() -> None:
     scores, targets = torch.randn(4, 7), torch.zeros(4, 7, dtype=torch.int8)
     for images in ("all_images", "labelled_images"):
-        for empty, average in itertools.product(
-            ("zero", "skip", "two_sided"), ("macro", "weighted")
-        ):
+        for empty, average in itertools.product(get_args(Empty), get_args(Average)):
             protocol = Protocol(images, empty, average=average)
             result = evaluate(scores, targets, GROUPS, protocol=protocol).groups["gzsl"]
             assert result.num_images == (4 if images == "all_images" else 0)

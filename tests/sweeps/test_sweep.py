@@ -31,7 +31,7 @@ def test_a_grid_on_two_processes(
     monkeypatch.chdir(swept)
     output = Path("output.txt").read_text()
     assert "Sweep tiny: 2 complete trials." in output
-    assert "selected on held-out seen labels" in output
+    assert "is selected in validation" in output
     rows = read_csv(FOLDER / "trials.csv")
     assert [
         (row["model.augmentation.noise"], row["model.augmentation.dropout"]) for row in rows

@@ -1,9 +1,13 @@
-"""`python -m zsl.evaluate --checkpoint runs/.../best.ckpt`: the test, from checkpoints alone."""
+"""`python -m zsl.evaluate --checkpoint runs/.../best.ckpt`: the test, from checkpoints alone.
+
+`--published FILE --config NAME.yaml` tests a checkpoint of the official ML-Decoder code in place.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,33 +19,59 @@ from zsl.errors import require
 
 if TYPE_CHECKING:
     from zsl.evaluation.assessment import Assessment
+    from zsl.metrics import Protocol
+
+_OF_FIT = ("config", "c", "task", "data", "model", "trainer")
+"""Arguments of `zsl.fit` that `--published` takes."""
 
 
 def parse(args: list[str]) -> Namespace:
     """Reads the command line."""
     parser = ArgumentParser(
         prog="python -m zsl.evaluate",
-        description="Test checkpoints of zsl.fit; compare several, image by image.",
+        description="Test checkpoints of zsl.fit; compare several, image by image. Or test a "
+        "published checkpoint: with --published FILE and the arguments of zsl.fit (--config, "
+        "--data..., --model...) in place of --checkpoint.",
         exit_on_error=False,
     )
     parser.add_argument(
-        "--checkpoint", nargs="+", required=True, help="One or several .ckpt files of zsl.fit."
+        "--checkpoint", nargs="+", default=[], help="One or several .ckpt files of zsl.fit."
+    )
+    parser.add_argument(
+        "--published", type=str | None, help="A checkpoint of the official ML-Decoder code."
     )
     parser.add_argument(
         "--protocol",
         nargs="+",
-        default=["all_images"],
-        help="all_images, labelled_images (with a positive among the evaluated labels) or both.",
+        default=[],
+        help="all_images, labelled_images (with a positive among the evaluated labels) or both "
+        "(default of this and the next three: those of the task, all_images, zero, macro and "
+        "averaged unless its config says otherwise).",
     )
     parser.add_argument(
-        "--empty", default="zero", help="A label without a positive: AP zero, or skip it in mAP."
+        "--empty",
+        type=str | None,
+        help="A label without a positive: AP zero, or skip it in mAP; two_sided: skip one without "
+        "a negative too, as published figures of OpenImages V6 do.",
+    )
+    parser.add_argument(
+        "--average",
+        type=str | None,
+        help="mAP: macro, the mean over labels, or weighted by their numbers of positives, as "
+        "published figures of OpenImages' zero-shot split are.",
     )
     parser.add_argument(
         "--ties",
-        default="averaged",
+        type=str | None,
         help="Images of equal score: averaged as scikit-learn does, or sorted as published code.",
     )
-    parser.add_argument("--k", type=int, nargs="+", default=[3, 5], help="The K of P/R/F1@K.")
+    parser.add_argument(
+        "--k",
+        type=int,
+        nargs="+",
+        default=[],
+        help="The K of P/R/F1@K (default: 3 and 5, as far as there are labels).",
+    )
     parser.add_argument(
         "--replicates",
         type=int,
@@ -71,27 +101,51 @@ def parse(args: list[str]) -> Namespace:
     return parser.parse_args([yaml_value(argument) for argument in args])
 
 
+def split_arguments(args: list[str]) -> tuple[list[str], list[str]]:
+    """Returns this command's own arguments and, beside `--published`, those of `zsl.fit`.
+
+    >>> split_arguments(["--published", "a.pth", "--config=coco.yaml", "--data.root", "coco"])
+    (['--published', 'a.pth'], ['--config=coco.yaml', '--data.root', 'coco'])
+    """
+    if not any(argument.partition("=")[0] == "--published" for argument in args):
+        return args, []
+    parts: tuple[list[str], list[str]] = ([], [])
+    is_of_fit = False
+    for argument in args:
+        if argument.startswith("-"):
+            name = argument.lstrip("-").partition("=")[0].partition(".")[0]
+            is_of_fit = name in _OF_FIT
+        parts[is_of_fit].append(argument)
+    return parts
+
+
 def evaluate(args: list[str]) -> None:
     """Tests checkpoints on the data they were trained with; prints, compares and reports."""
-    options = parse(args)
+    own, fit_args = split_arguments(args)
+    options = parse(own)
     # Imported late: the help should not wait for torch.
+    from zsl.commands.fit_cli import data_and_task
     from zsl.evaluation.assessment import assess
+    from zsl.evaluation.published import score_published
     from zsl.evaluation.report import write_evaluation
     from zsl.evaluation.scoring import score_checkpoint
     from zsl.files.checkpoints import check_are_checkpoints
     from zsl.files.folders import folder_for_results
-    from zsl.metrics import Protocol
+    from zsl.metrics import KS, Protocol
     from zsl.metrics.bootstrap import Bootstrap
 
-    protocols = [
-        Protocol(name, options.empty, options.ties) for name in dict.fromkeys(options.protocol)
-    ]
+    chosen_protocols(options, Protocol())  # Refused before the images are scored.
     ks = list(dict.fromkeys(options.k))
     for name in ("replicates", "seed"):
         value = options[name]
         require(value >= 0, f"--{name} is {value}; expected 0 or more.")
-    paths = [Path(path) for path in options.checkpoint]
-    check_are_checkpoints(paths)
+    require(
+        bool(options.checkpoint) != bool(options.published),
+        "Expected either --checkpoint FILE of zsl.fit, or --published FILE with --config.",
+    )
+    paths = [Path(path) for path in options.checkpoint or [options.published]]
+    if options.checkpoint:
+        check_are_checkpoints(paths)
     names = short_names(paths)
     output = Path(options.output or _default_output(paths))
     bootstrap: Bootstrap | None = None
@@ -101,19 +155,32 @@ def evaluate(args: list[str]) -> None:
         is_writable = os.access(output, os.W_OK)
         require(is_writable, f"--output {output} can't be written; name another folder.")
         for path, name in zip(paths, names, strict=True):
-            scored = score_checkpoint(
-                path,
-                options.data,
-                name=name,
-                ks=ks,
-                with_validation=options.calibrate,
-                trust_code=options.trust_code,
-            )
+            if options.published:
+                scored = score_published(path, *data_and_task(fit_args))
+            else:
+                scored = score_checkpoint(
+                    path,
+                    options.data,
+                    name=name,
+                    ks=ks,
+                    with_validation=options.calibrate,
+                    trust_code=options.trust_code,
+                )
             num_images = len(scored.scores)
             if options.replicates and (not bootstrap or bootstrap.num_images != num_images):
                 bootstrap = Bootstrap(num_images, options.replicates, options.seed)
-            assessments.append(assess(scored, protocols, ks, bootstrap))
+            first = assessments[0].scored if assessments else scored
+            protocols = chosen_protocols(options, first.task.protocol)
+            assessments.append(assess(scored, protocols, ks or KS, bootstrap))
         write_evaluation(assessments, output)
+
+
+def chosen_protocols(options: Namespace, default: Protocol) -> list[Protocol]:
+    """Returns the protocols that the options name; what they don't is as in the default one."""
+    names = ("empty", "ties", "average")
+    chosen = {name: options[name] for name in names if options[name] is not None}
+    images = list(dict.fromkeys(options.protocol)) or [default.images]
+    return [replace(default, images=name, **chosen) for name in images]
 
 
 def _default_output(paths: list[Path]) -> str:

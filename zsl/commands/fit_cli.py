@@ -286,6 +286,21 @@ def _check_monitors(callbacks: list[Any], logged: list[str]) -> None:
         )
 
 
+def data_and_task(args: list[str]) -> tuple[MultiLabelDataModule, Task, str]:
+    """Makes what `zsl.fit` would train for these arguments, with random weights.
+
+    Returns:
+        The data, the task and the trainer's precision.
+    """
+    parser, config = _parse([*args, "--model.backbone.weights=null"])
+    require(
+        config.ckpt_path is None,
+        "--ckpt_path resumes a training; leave it out.",
+    )
+    made = _instantiate(parser, config)
+    return made.data, made.model, str(config.trainer.precision or "32-true")
+
+
 def data_of(args: list[str]) -> MultiLabelDataModule:
     """Makes the data that `zsl.fit` would have for these arguments, without model and trainer."""
     parser = ArgumentParser(exit_on_error=False)

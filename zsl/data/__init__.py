@@ -1,6 +1,7 @@
 """Images with multi-label targets, split into train, val and test."""
 
 from zsl.data.cifar import CIFARDataModule
+from zsl.data.coco import COCODataModule
 from zsl.data.datamodule import MultiLabelDataModule
 from zsl.data.dataset import Batch, MultiLabelDataset, Split
 from zsl.data.feature_store import FeatureStore, FeatureWriter
@@ -13,10 +14,12 @@ from zsl.data.shards import ShardsDataModule
 from zsl.data.stanford_cars import StanfordCarsDataModule
 from zsl.data.table import TableDataModule
 from zsl.data.transforms import ImageConfig
+from zsl.data.voc import VOCDataModule
 
 __all__ = [
     "Batch",
     "CIFARDataModule",
+    "COCODataModule",
     "FeatureStore",
     "FeatureWriter",
     "ImageConfig",
@@ -31,4 +34,5 @@ __all__ = [
     "Split",
     "StanfordCarsDataModule",
     "TableDataModule",
+    "VOCDataModule",
 ]

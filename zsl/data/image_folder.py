@@ -13,7 +13,8 @@ from torchvision.datasets.folder import find_classes, make_dataset
 
 from zsl.data.datamodule import MultiLabelDataModule
 from zsl.data.dataset import Split
-from zsl.data.single_label import SingleLabelFiles, check_files, split_classes
+from zsl.data.lost_images import check_files
+from zsl.data.single_label import SingleLabelFiles, split_classes
 from zsl.data.transforms import ImageConfig
 from zsl.errors import InputError, did_you_mean, others, require
 from zsl.files.digests import text_digest

@@ -8,14 +8,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import torch
-from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from zsl.data.dataset import ImageFileDataset
 from zsl.data.held_out_images import split_off
-from zsl.errors import InputError, listing, others, reason_of, require
-from zsl.files.images import check_ends
+from zsl.errors import listing, require
 from zsl.preprocessing import ImageTransform
 
 
@@ -63,33 +60,6 @@ def one_hot(column: int, num_labels: int) -> Tensor:
     target = torch.zeros(num_labels, dtype=torch.int8)
     target[int(column)] = 1
     return target
-
-
-def check_files(images: ImageFileDataset, what: str) -> None:
-    """Refuses missing files and files that are not images, by their ends.
-
-    Args:
-        images: The images of a split.
-        what: The split's name.
-
-    Raises:
-        InputError: There are such files; the message says how many, and why the first is one.
-    """
-    wrong: dict[str, str] = {}
-    for index in tqdm(range(len(images)), f"checking {what} images", delay=3):
-        path = images.path(index)
-        try:
-            check_ends(path)
-        except FileNotFoundError:
-            wrong[str(path)] = "it does not exist"
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            wrong[str(path)] = reason_of(error)
-    if wrong:
-        first, reason = next(iter(wrong.items()))
-        raise InputError(
-            f"{len(wrong):,} of {len(images):,} {what} images can't be read, the first is {first} "
-            f"({reason}); replace them, or take them out of the data." + others(wrong)
-        )
 
 
 def split_classes(

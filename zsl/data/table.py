@@ -11,24 +11,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from zsl.data.datamodule import MultiLabelDataModule
 from zsl.data.dataset import ImageFileDataset, Split
+from zsl.data.lost_images import find_lost
 from zsl.data.transforms import ImageConfig
 from zsl.errors import (
     InputError,
     did_you_mean,
     listing,
     others,
-    reason_of,
     refuse_repeated,
     require,
 )
 from zsl.files.digests import text_digest
-from zsl.files.images import check_ends
 from zsl.files.label_lists import report_look_alikes
 from zsl.files.tables import other_rows, read_table, row_name
 from zsl.labels import Role, Vocabulary
@@ -198,31 +195,24 @@ class TableDataModule(MultiLabelDataModule):
 
     def _problems(self, split: Split) -> list[str]:
         """Finds missing and unreadable files before hours of training, by their ends."""
-        missing, unreadable = [], {}
         rows = self._rows(split)
-        for row in tqdm(rows, f"checking {split} images", delay=3):
-            path = self.root / self.image_paths[row]
-            try:
-                check_ends(path)
-            except (FileNotFoundError, NotADirectoryError):
-                missing.append(row)
-            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-                unreadable[row] = reason_of(error)
+        paths = [self.root / self.image_paths[row] for row in rows]
+        missing, unreadable = find_lost(paths, split)
         problems = []
         if missing:
-            path = self.root / self.image_paths[missing[0]]
+            path = paths[missing[0]]
             folder = "" if path.parent.is_dir() else f"; the folder {path.parent} does not exist"
             problems.append(
                 f"{len(missing)} of {len(rows)} {split} images are missing, the first in "
-                f"{row_name(self.table_path, missing[0])}{folder}; paths in the table are relative "
-                f"to {self.root}: {self._listing(missing)}."
+                f"{row_name(self.table_path, rows[missing[0]])}{folder}; paths in the table are "
+                f"relative to {self.root}: {self._listing(rows[lost] for lost in missing)}."
             )
         if unreadable:
-            row, problem = next(iter(unreadable.items()))
+            first, problem = next(iter(unreadable.items()))
             problems.append(
                 f"{len(unreadable)} of {len(rows)} {split} images can't be read, the first in "
-                f"{row_name(self.table_path, row)} ({problem}); replace them, or take them out of "
-                f"the table: {self._listing(unreadable)}."
+                f"{row_name(self.table_path, rows[first])} ({problem}); replace them, or take them "
+                f"out of the table: {self._listing(rows[lost] for lost in unreadable)}."
             )
         return problems
 

@@ -15,9 +15,10 @@ from zsl.errors import InputError
 from zsl.evaluation.label_table import label_table
 from zsl.evaluation.scoring import TaskScores
 from zsl.labels import Role
-from zsl.metrics import Evaluation, evaluate
+from zsl.metrics import Evaluation, evaluate, label_group
 from zsl.metrics.bootstrap import Bootstrap, interval
 from zsl.metrics.calibration import LabelCalibration, calibrated_stacking
+from zsl.metrics.groups import FIXED
 from zsl.metrics.per_image import THRESHOLD_NAMES
 from zsl.metrics.protocol import Protocol
 
@@ -65,7 +66,7 @@ def assess(
     evaluations: list[Evaluation] = []
     first_replicates: dict[str, Tensor] = {}
     for protocol in protocols:
-        raw = scored.scores, scored.targets, scored.groups, ks, protocol
+        raw = scored.scores, scored.targets, scored.groups, ks, protocol, scored.single_label
         replicates = bootstrap.figures(*raw) if bootstrap else {}
         first_replicates = first_replicates or replicates
         evaluations.append(_with_intervals(evaluate(*raw), replicates))
@@ -168,6 +169,8 @@ def _have_the_same_targets(one: TaskScores, other: TaskScores) -> bool:
 
 
 def _is_compared(figure: str) -> bool:
-    """Every mAP, and F1@K of all groups but the seen labels."""
+    """Every mAP; of fixed classes their headline; F1@K of all other groups but the seen labels."""
     group, _, metric = figure.rpartition("/")
-    return metric in ("mAP", "harmonic_mAP") or (metric.startswith("F1@") and group != "seen")
+    if metric in ("mAP", "harmonic_mAP") or group == FIXED:
+        return metric == "harmonic_mAP" or label_group(group).has_in_headline(metric)
+    return metric.startswith("F1@") and group != "seen"

@@ -37,7 +37,7 @@ def per_class_ap(labels: pd.DataFrame) -> Figure:
     """Bars of the AP of each label: unseen ones left, if there are any, the others right.
 
     Args:
-        labels: Columns `label`, `role`, `AP` (NaN without a positive), `chance`.
+        labels: Columns `label`, `role`, `AP` (NaN where it is empty), `chance`.
     """
     labels = labels.assign(label=labels["label"].map(printable))
     is_unseen = labels["role"] == Role.UNSEEN
@@ -69,8 +69,8 @@ def _draw_bars(axes: Any, labels: pd.DataFrame) -> None:
     axes.barh(rows, labels["AP"].fillna(0), color=colours, height=0.75)
     axes.plot(labels["chance"], rows, "|", color="black", markersize=6)
     names = [
-        f"{name} (no positive)" if np.isnan(ap) else name
-        for name, ap in zip(labels["label"], labels["AP"], strict=True)
+        f"{name} (no {'negative' if chance else 'positive'})" if np.isnan(ap) else name
+        for name, ap, chance in zip(labels["label"], labels["AP"], labels["chance"], strict=True)
     ]
     axes.set_yticks(rows, names, fontsize=8, parse_math=False)
     axes.set_ylim(-0.7, len(labels) - 0.3)

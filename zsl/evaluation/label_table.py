@@ -10,6 +10,7 @@ from torch import Tensor
 from zsl.labels import Role
 from zsl.labels.neighbours import nearest_seen
 from zsl.metrics import prevalence
+from zsl.metrics.protocol import label_counts
 
 
 def label_table(task: Any, average_precision: Tensor, targets: Tensor) -> pd.DataFrame:
@@ -17,7 +18,7 @@ def label_table(task: Any, average_precision: Tensor, targets: Tensor) -> pd.Dat
 
     Args:
         task: A `Task`.
-        average_precision: (L,), NaN without a positive.
+        average_precision: (L,), NaN where a label is empty.
         targets: int8 (N, L).
 
     Returns:
@@ -31,7 +32,7 @@ def label_table(task: Any, average_precision: Tensor, targets: Tensor) -> pd.Dat
             "label": names,
             "role": [role.value for role in task.vocabulary.roles],
             "AP": average_precision.numpy(),
-            "positives": (targets == 1).sum(dim=0).numpy(),
+            "positives": label_counts(targets)[0].numpy(),
             "chance": prevalence(targets).numpy(),
         }
     )

@@ -20,10 +20,14 @@ def rows(evaluations: Sequence[Evaluation]) -> list[tuple[str, Evaluation]]:
 
 
 def metric_names(evaluations: Sequence[Evaluation]) -> tuple[list[str], list[str]]:
-    """The names of the headline metrics (mAP, P/R/F1@K), and those of the others."""
-    results = [result for evaluation in evaluations for result in evaluation.groups.values()]
-    names = max((list(result.metrics) for result in results), key=len)
-    headline = [name for name in names if name == "mAP" or "@" in name]
+    """The names of the headline metrics (mAP, P/R/F1@K, of fixed classes others), and the rest."""
+    groups = [pair for evaluation in evaluations for pair in evaluation.groups.items()]
+    names = max((list(result.metrics) for _, result in groups), key=len)
+    headline = [
+        name
+        for name in names
+        if any(label_group(group).has_in_headline(name) for group, _ in groups)
+    ]
     return headline, [name for name in names if name not in headline]
 
 
@@ -131,8 +135,8 @@ def figures_frame(name: str, evaluations: Sequence[Evaluation]) -> pd.DataFrame:
         for evaluation in evaluations
         if evaluation.harmonic_map is not None and not evaluation.calibration
     ]
-    columns = ["checkpoint", "protocol", "empty", "ties", "calibration", "group", "images"]
-    columns += ["labels", "empty_labels", "metric", "value", "low", "high", "chance"]
+    columns = ["checkpoint", "protocol", "empty", "ties", "average", "calibration", "group"]
+    columns += ["images", "labels", "empty_labels", "metric", "value", "low", "high", "chance"]
     return pd.DataFrame(records).assign(checkpoint=name)[columns]
 
 
@@ -143,6 +147,7 @@ def _circumstances(evaluation: Evaluation, figure: str) -> dict[str, Any]:
         "protocol": protocol.images,
         "empty": protocol.empty,
         "ties": protocol.ties,
+        "average": protocol.average,
         "calibration": evaluation.calibration,
         "low": low,
         "high": high,
@@ -165,9 +170,7 @@ def results_record(evaluation: Evaluation, num_omitted: int) -> dict[str, Any]:
             "num_images_left_out": num_omitted,
             "num_images_counted": {name: result.num_images for name, result in groups.items()},
             "num_labels": {name: result.num_labels for name, result in groups.items()},
-            "num_labels_without_positive": {
-                name: result.num_empty for name, result in groups.items()
-            },
+            "num_labels_empty": {name: result.num_empty for name, result in groups.items()},
         },
         "metrics": evaluation.logged("test"),
         "chance": {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from zsl.labels import Role, Vocabulary
 from zsl.metrics.evaluation import check_finite
 from zsl.metrics.per_image import check_k
 from zsl.preprocessing import Resizing
+from zsl.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,7 @@ class TaskScores:
     Columns are seen, held-out, then unseen labels; rows are in the order of the test split.
     """
 
-    task: Any
-    """The task that scored them, a `zsl.tasks.Task`."""
+    task: Task
     data: MultiLabelDataModule
     precision: str
     """The trainer's precision."""
@@ -70,6 +70,11 @@ class TaskScores:
         return self.task.groups()
 
     @property
+    def single_label(self) -> bool:
+        """Whether each image has one label."""
+        return self.task.single_label
+
+    @property
     def num_omitted(self) -> int:
         """Test images that are listed, but missing or unreadable."""
         return self.data.omitted(Split.TEST)
@@ -91,7 +96,7 @@ def score_checkpoint(
         changes: Changes to the data's arguments.
         name: Name of the checkpoint in reports.
         ks: The K of P/R/F1@K that will be computed; checked before the images are scored.
-        with_validation: Scores the validation images too.
+        with_validation: Scores the validation images too, unless all labels are trained ones.
         trust_code: Whether classes outside of zsl that the checkpoint names may be imported.
 
     Raises:
@@ -100,7 +105,7 @@ def score_checkpoint(
     checkpoint = read_checkpoint(path)
     contents = checkpoint.contents
     data = make_datamodule(contents.data, changes, trust_code)
-    kind = load_class(contents.task, pl.LightningModule, trust_code)
+    kind = load_class(contents.task, Task, trust_code)
     task = kind.restore(checkpoint, trust_code)
     if data.vocabulary != task.vocabulary:
         raise InputError(
@@ -122,7 +127,26 @@ def score_checkpoint(
     )
     if data.fingerprint != contents.data_fingerprint:
         print(f"note: the data's labels or splits have changed since the training of {path}.")
-    precision: Any = contents.precision if torch.cuda.is_available() else "32-true"
+    scored = score_task(task, data, contents.precision, with_validation)
+    return replace(scored, name=name, path=path)
+
+
+def score_task(
+    task: Task, data: MultiLabelDataModule, trained_in: str, with_validation: bool = False
+) -> TaskScores:
+    """Scores the test images of a task's data.
+
+    Args:
+        task: Whole, with its weights.
+        data: Of the same labels.
+        trained_in: The trainer's precision, which is taken where there is a GPU.
+        with_validation: Scores the validation images too, where there are held-out labels, on which
+            calibration is fitted.
+
+    Raises:
+        InputError: A score is not finite, or no label has a positive.
+    """
+    precision: Any = trained_in if torch.cuda.is_available() else "32-true"
     trainer: Any = pl.Trainer(
         logger=False,
         enable_checkpointing=False,
@@ -141,11 +165,11 @@ def score_checkpoint(
         "images, so there is nothing to measure; check the labels of the test split.",
     )
     validation = None
-    if with_validation and task.vocabulary.select(Role.HELD_OUT):  # What calibration is fitted on.
+    if with_validation and task.vocabulary.select(Role.HELD_OUT):
         data.setup("validate")
         validation = _scores(trainer, task, data.val_dataloader())
-    precision, index = str(trainer.precision), range(len(scores))
-    return TaskScores(task, data, precision, index, scores, targets, validation, name, path)
+    index = range(len(scores))
+    return TaskScores(task, data, str(trainer.precision), index, scores, targets, validation)
 
 
 def _first_difference(trained: Vocabulary, found: Vocabulary) -> str:

@@ -137,7 +137,7 @@ def ap_by_rank(labels: pd.DataFrame) -> Figure:
     """AP of the labels of each role, sorted: for more labels than can be named.
 
     Args:
-        labels: Columns `role`, `AP` (NaN without a positive) and `chance`.
+        labels: Columns `role`, `AP` (NaN where it is empty) and `chance`.
     """
     figure = Figure(figsize=(7.2, 3.6), layout="constrained")
     axes = figure.subplots()

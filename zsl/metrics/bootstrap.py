@@ -27,10 +27,11 @@ from zsl.metrics.evaluation import (
 )
 from zsl.metrics.groups import FIXED
 from zsl.metrics.per_image import (
+    Counts,
     counts_at_k,
     found_at_k,
     harmonic_mean,
-    parts,
+    pairs,
     precision_recall_f1,
     predicted_labels,
     threshold_figures,
@@ -155,10 +156,10 @@ class Bootstrap:
         """OP, OR, OF1, CP, CR and CF1 of the labels above the threshold, float64 (R,) each."""
         kept = protocol.images_kept(targets)
         scores, targets, counts = scores[kept], targets[kept], self.counts[kept]
-        chunks = [predicted_labels(*own, THRESHOLD, k) for own in parts(scores, targets)]
+        chunks = [predicted_labels(s, t, THRESHOLD, k) for s, t in pairs(scores, targets)]
         predicted, present = torch.cat(chunks), targets == 1
         masks = predicted & present, predicted, present
-        return threshold_figures(*(_drawn(mask, counts) for mask in masks), k=k)
+        return threshold_figures(Counts(*(_drawn(mask, counts) for mask in masks)), k)
 
 
 def _drawn(mask: Tensor, counts: Tensor) -> Tensor:

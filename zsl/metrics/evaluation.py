@@ -66,7 +66,7 @@ def chance_level(
     num_labels = targets.shape[1]
     if single_label:
         return result | {f"Acc@{k}": k / num_labels for k in possible_ks(ACCURACY_KS, num_labels)}
-    by_image = [((own >= 0).sum(dim=1), (own == 1).sum(dim=1)) for (own,) in parts(targets)]
+    by_image = [((own >= 0).sum(dim=1), (own == 1).sum(dim=1)) for own in parts(targets)]
     known, positives = (torch.cat(counts) for counts in zip(*by_image, strict=True))
     for k in possible_ks(ks, num_labels):
         predicted = known.clamp(max=k)
@@ -227,7 +227,7 @@ def check_finite(scores: Tensor) -> None:
     Raises:
         InputError: A score is infinite or NaN.
     """
-    if not all(bool(own.isfinite().all()) for (own,) in parts(scores)):
+    if not all(bool(own.isfinite().all()) for own in parts(scores)):
         broken = ~scores.isfinite()
         image, label = broken.nonzero()[0].tolist()
         raise InputError(

@@ -18,7 +18,7 @@ _IMAGES_AT_ONCE = 4096  # Bounds the memory.
 
 
 class Counts(NamedTuple):
-    """Numbers of labels of each image, int64 (N,): predicted and present, predicted, present."""
+    """Predicted and present, predicted, present: labels of each image, or images of each label."""
 
     hits: Tensor
     predicted: Tensor
@@ -37,13 +37,18 @@ def counts_at_k(scores: Tensor, targets: Tensor, k: int) -> Counts:
         InputError: There are not that many labels.
     """
     check_k(k, scores.shape[1])
-    counts = [_counts_at_k(*part, k) for part in parts(scores, targets)]
+    counts = [_counts_at_k(*own, k) for own in pairs(scores, targets)]
     return Counts(*(torch.cat(column) for column in zip(*counts, strict=True)))
 
 
-def parts(*matrices: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Yields matrices of N rows some thousand rows at a time, which bounds the memory."""
-    return zip(*(matrix.split(_IMAGES_AT_ONCE) for matrix in matrices), strict=True)
+def parts(matrix: Tensor) -> tuple[Tensor, ...]:
+    """Returns the rows of a matrix some thousand at a time, which bounds the memory."""
+    return matrix.split(_IMAGES_AT_ONCE)
+
+
+def pairs(scores: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields the rows of two matrices some thousand at a time."""
+    return zip(parts(scores), parts(targets), strict=True)
 
 
 def check_k(k: int, num_labels: int) -> None:
@@ -122,11 +127,11 @@ def at_threshold(
     """
     check_threshold(threshold)
     counts = torch.zeros(3, scores.shape[1], dtype=torch.int64, device=scores.device)
-    for own_scores, own_targets in parts(scores, targets):
+    for own_scores, own_targets in pairs(scores, targets):
         predicted = predicted_labels(own_scores, own_targets, threshold, k)
         present = own_targets == 1
         counts += torch.stack([c.sum(dim=0) for c in (predicted & present, predicted, present)])
-    return {name: value.item() for name, value in threshold_figures(*counts, k=k).items()}
+    return {name: value.item() for name, value in threshold_figures(Counts(*counts), k).items()}
 
 
 def predicted_labels(
@@ -143,11 +148,8 @@ def predicted_labels(
     return torch.zeros_like(predicted).scatter_(1, best, predicted.gather(1, best))
 
 
-def threshold_figures(
-    hits: Tensor, predicted: Tensor, positives: Tensor, k: int | None = None
-) -> dict[str, Tensor]:
+def threshold_figures(counts: Counts, k: int | None = None) -> dict[str, Tensor]:
     """OP, OR, OF1, CP, CR and CF1 (...) from counts (L, ...) of each label, by these names."""
-    counts = hits, predicted, positives
     overall = precision_recall_f1(*(count.sum(dim=0) for count in counts))
     precision, recall, _ = (values.mean(dim=0) for values in precision_recall_f1(*counts))
     figures = [*overall, precision, recall, harmonic_mean(precision, recall)]
@@ -179,7 +181,7 @@ def accuracy_at_k(scores: Tensor, targets: Tensor, k: int) -> float:
 def found_at_k(scores: Tensor, targets: Tensor, k: int) -> Tensor:
     """Probability float64 (N,) that an image's label is among its K best; see `accuracy_at_k`."""
     check_k(k, scores.shape[1])
-    found = [_found_at_k(*part, k) for part in parts(scores, targets)]
+    found = [_found_at_k(*own, k) for own in pairs(scores, targets)]
     return torch.cat(found) if found else torch.zeros(0, dtype=torch.float64)
 
 
@@ -222,8 +224,8 @@ def coverage(scores: Tensor, targets: Tensor) -> float:
         scores: (N, L).
         targets: int8 (N, L).
     """
-    depth = sum(_depth(*part) for part in parts(scores, targets))
-    return depth / max(1, sum(int((own == 1).any(dim=1).sum()) for (own,) in parts(targets)))
+    depth = sum(_depth(*own) for own in pairs(scores, targets))
+    return depth / max(1, sum(int((own == 1).any(dim=1).sum()) for own in parts(targets)))
 
 
 def _depth(scores: Tensor, targets: Tensor) -> int:

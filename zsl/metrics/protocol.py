@@ -40,7 +40,7 @@ _CHOICES = {
 def label_counts(targets: Tensor) -> tuple[Tensor, Tensor]:
     """Numbers of images that have each label, and that lack it, int64 (L,), of int8 (N, L)."""
     counts = torch.zeros(2, targets.shape[1], dtype=torch.int64, device=targets.device)
-    for (own,) in parts(targets):
+    for own in parts(targets):
         counts += torch.stack([(own == 1).sum(dim=0), (own == 0).sum(dim=0)])
     return counts[0], counts[1]
 

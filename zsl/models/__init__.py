@@ -17,7 +17,7 @@ from zsl.models.grouping import group_labels
 from zsl.models.heads import HeadConfig, MLDecoderConfig, span_of
 from zsl.models.ml_decoder import FixedMLDecoder, GroupedWordMLDecoder, MLDecoder, WordMLDecoder
 from zsl.models.network import TaggerNetwork
-from zsl.models.published import load_published, to_published
+from zsl.models.published import load_published, published_classes, to_published
 from zsl.models.tokens import OnMeanToken
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "add_ml_decoder_head",
     "group_labels",
     "load_published",
+    "published_classes",
     "span_of",
     "to_published",
 ]

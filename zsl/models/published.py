@@ -87,6 +87,20 @@ def load_published(model: nn.Module, checkpoint: str | Path | Mapping[str, Tenso
     return LoadReport(sorted(set(rest) - set(fitting)), sorted(untouched))
 
 
+def published_classes(checkpoint: str | Path) -> list[str] | None:
+    """Returns the class names of an official checkpoint in their order, if it has them.
+
+    Args:
+        checkpoint: The path of a PyTorch file, which `load_published` has read.
+    """
+    try:
+        found = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception:  # Another format, such as safetensors: there are no names in it.
+        return None
+    names = found.get("idx_to_class") if isinstance(found, Mapping) else None
+    return [str(names[index]) for index in sorted(names, key=int)] if names else None
+
+
 def to_published(
     head: MLDecoder, style: Style = "official", prefix: str = "head."
 ) -> dict[str, Tensor]:

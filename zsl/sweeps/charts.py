@@ -15,11 +15,12 @@ from zsl.labels import Role
 CURVES = {
     "test/zsl/mAP": (Role.UNSEEN, "unseen labels"),
     "test/seen/mAP": (Role.SEEN, "seen labels"),
+    "test/all/mAP": (Role.SEEN, "all labels"),
 }
 
 
 def strength(points: pd.DataFrame, trials: pd.DataFrame, names: list[str]) -> Figure | None:
-    """Two panels for each numeric parameter: mAP of unseen and of seen labels over its values.
+    """Panels for each numeric parameter: mAP over its values, of unseen, seen or all labels.
 
     They show points that differ in this parameter alone: those around the selected point, else
     the largest such group, else all trials as a cloud.
@@ -35,13 +36,14 @@ def strength(points: pd.DataFrame, trials: pd.DataFrame, names: list[str]) -> Fi
     shown = [name for name in names if _is_numeric(points[name])]
     if not shown:
         return None
-    figure = Figure(figsize=(9.2, 3.2 * len(shown) + 0.6), layout="constrained")
+    curves = [curve for curve in CURVES if f"{curve} mean" in points]
+    figure = Figure(figsize=(4.6 * len(curves), 3.2 * len(shown) + 0.6), layout="constrained")
     # A column each, for their mAP differs by more than any strength does.
-    panels = figure.subplots(len(shown), len(CURVES), sharey="col", squeeze=False)
+    panels = figure.subplots(len(shown), len(curves), sharey="col", squeeze=False)
     for name, row in zip(shown, panels, strict=True):
         group = group_of(points, names, name)
         title = _title_of(group, name, short_names(names))
-        for axes, curve in zip(row, CURVES, strict=True):
+        for axes, curve in zip(row, curves, strict=True):
             _draw_curve(axes, points, trials, group, name, curve)
             axes.set_title("\n".join(textwrap.wrap(title, 52)), fontsize=8, parse_math=False)
     handles, labels = panels[0, 0].get_legend_handles_labels()
@@ -102,7 +104,7 @@ def _draw_curve(
     shown = points if group is None else group
     selected = shown[shown["selected"]]
     ring = {"markersize": 13, "markerfacecolor": "none", "markeredgecolor": "black"}
-    label = "selected on held-out labels"
+    label = "selected in validation"
     axes.plot(selected[name], selected[f"{figure} mean"], "o", label=label, **ring)
     if points[name].min() > 0 and points[name].max() / points[name].min() >= 100:
         axes.set_xscale("log")

@@ -17,12 +17,14 @@ from zsl.sweeps.spec import SEED, Sweep, values_of
 from zsl.sweeps.study import Study
 
 TEST_FIGURES = ["test/zsl/mAP", "test/seen/mAP", "test/gzsl/mAP", "test/harmonic_mAP"]
+FIXED_TEST_FIGURES = ["test/all/mAP", "test/all/CF1", "test/all/OF1"]
+SINGLE_LABEL_TEST_FIGURES = ["test/all/mAP", "test/all/Acc@1"]
 
 
 def write_results(study: Study) -> str:
     """Writes tables and chart to the sweep's folder; returns what a person should see of them."""
     sweep = study.sweep
-    names, figures = swept_names(sweep), [sweep.metric, *TEST_FIGURES]
+    names, figures = swept_names(sweep), [sweep.metric, *test_figures(sweep.metric)]
     columns = ["trial", "state", "setting", *names, "seed", *figures, "folder", "message"]
     rows = [_row_of(trial, sweep, names) for trial in study.trials()]
     # Objects, so that None stays None among the values of a parameter.
@@ -43,6 +45,13 @@ def write_results(study: Study) -> str:
         f"\nSweep {sweep.name}: {text} trials.\n{_points_text(points, sweep, figures)}\n"
         f"Results: {sweep.folder}"
     )
+
+
+def test_figures(metric: str) -> list[str]:
+    """The figures of a test that stand beside a metric of the validation."""
+    if not metric.startswith("val/all/"):
+        return TEST_FIGURES
+    return SINGLE_LABEL_TEST_FIGURES if "Acc@" in metric else FIXED_TEST_FIGURES
 
 
 def _row_of(trial: FrozenTrial, sweep: Sweep, names: list[str]) -> dict[str, Any]:
@@ -73,7 +82,7 @@ def _points_text(points: pd.DataFrame, sweep: Sweep, figures: list[str]) -> str:
     goal = "highest" if sweep.maximize else "lowest"
     return (
         f"Mean ± standard deviation over seeds. * has the {goal} mean {sweep.metric}; it\n"
-        "is selected on held-out seen labels, and the test's figures have no part in that.\n\n"
+        "is selected in validation, and the test's figures have no part in that.\n\n"
         f"{table.set_axis(marks + points['setting']).to_string()}\n"
     )
 

@@ -56,6 +56,7 @@ class Task(pl.LightningModule, ABC):
     encoder: LabelEncoder | None = None
     scores_are_log_odds: bool
     scores_are_softmax = False
+    single_label = False
     evaluation: Evaluation
     protocol = Protocol()
 
