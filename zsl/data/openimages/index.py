@@ -133,7 +133,9 @@ def _stamp(path: Path) -> list[int]:
 
 
 def _open_current(path: Path, key: dict[str, Any]) -> OpenImagesIndex | None:
-    with suppress(OSError, ValueError, KeyError):  # Missing, damaged, or another version's.
+    with suppress(
+        OSError, ValueError, KeyError, TypeError
+    ):  # Missing, damaged, or another version's.
         index = OpenImagesIndex(path)
         return index if index.info["key"] == key else None
     return None
