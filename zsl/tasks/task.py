@@ -263,7 +263,8 @@ class Task(pl.LightningModule, ABC):
         states = (part for part in checkpoint.values() if isinstance(part, dict))
         state = next((part for part in states if "num_batches_done" in part), None)
         if state is not None:
-            checkpoint[type(self.trainer.datamodule).__qualname__] = state
+            datamodule: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+            checkpoint[type(datamodule).__qualname__] = state
 
     @classmethod
     def restore(cls, checkpoint: CheckpointFile, trust_code: bool = False) -> Self:
