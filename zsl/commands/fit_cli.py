@@ -169,7 +169,10 @@ def _parse(args: list[str]) -> tuple[LightningArgumentParser, Namespace]:
             check_all_are_trusted(part, trust_code=trusted)
         return parser, parser.parse_object({"model": settings}, namespace=config)
     except (ArgumentError, UnicodeDecodeError) as error:
-        raise InputError(explain(str(error), _known_names(parser))) from error
+        message = explain(str(error), _known_names(parser))
+        if message.startswith("There is no argument model."):
+            message += f" The task is {class_path(task)}."
+        raise InputError(message) from error
 
 
 def _checkpoint_to_resume(config: Namespace) -> Path:
