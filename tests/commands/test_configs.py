@@ -18,6 +18,7 @@ from tests.fakes.coco import write_coco
 from tests.fakes.encoders import write_clip, write_glove
 from tests.fakes.image_folder import write_imagenet
 from tests.fakes.nuswide import NAMES, FakeNUSWide
+from tests.fakes.openimages import LABELS, FakeOpenImages
 from tests.fakes.table import write_table_dataset
 from tests.fakes.voc import write_voc
 from tests.fakes.weights import write_weights
@@ -29,6 +30,7 @@ from zsl.commands.fit_cli import parse_config
 from zsl.commands.predict import main as predict
 from zsl.data import coco_classes, voc
 from zsl.labels import QueryAugmentationConfig
+from zsl.metrics import Protocol
 
 CONFIGS = [name for name in shipped_names() if "/" not in name]
 TINY = ["--model.head.embed_dim=16", "--model.head.feedforward_dim=16"]
@@ -67,6 +69,13 @@ def miniature(config: str, folder: Path) -> list[str]:
         SINGLE_LABEL[config](folder / "data")
         one_process = ["--data.val_fraction=0.2", "--trainer.devices=1"]
         return [*convolutional, *one_process, f"--data.root={folder / 'data'}"]
+    if config == "openimages_v6.yaml":
+        return [*convolutional, f"--data.root={FakeOpenImages(folder / 'data').write_v6().root}"]
+    if config == "openimages_zero_shot.yaml":
+        few = ["--data.held_out_fraction=0.2", "--model.head.num_groups=4"]
+        glove = write_glove(folder / "glove.txt", list(LABELS.values()))
+        paths = [f"--data.root={FakeOpenImages(folder / 'data').write_v4().root}"]
+        return [*convolutional, *few, *paths, f"--model.encoder.source={glove}"]
     root = FakeNUSWide(folder / "nuswide").write_official().root
     split = ["--data.val_fraction=0.2", "--data.held_out_fraction=0.2", f"--data.root={root}"]
     if config == "nuswide_clip.yaml":
@@ -106,14 +115,15 @@ def test_a_config_fits_stops_resumes_evaluates_and_predicts(
         fit([*arguments, *interrupt(3, "after")])
     run = in_tmp_path / "runs" / config.removesuffix(".yaml") / "latest"
     assert fit([*arguments, *interrupt(-1, "never"), "--ckpt_path=last"]) == 0
-    times = parse_config(arguments).data.init_args.repeats
+    parsed = parse_config(arguments)
+    times = parsed.data.init_args.repeats
     for epoch in range(2):  # No image too often; an incomplete batch is dropped.
         images = [image for at, image in Interrupt.trained if at == epoch]
         assert len(images) >= 16
         assert max(Counter(images).values()) == times
     fitted = json.loads((run / "results.json").read_text())
     text = capsys.readouterr().out
-    fixed = config.startswith(("coco_tresnet", "voc2007")) or config in SINGLE_LABEL
+    fixed = parsed.task.endswith("ClassificationTask")
     for group in ("all labels",) if fixed else ("ZSL", "GZSL"):
         assert f"\n{group} " in text
     assert evaluate([f"--checkpoint={run}/checkpoints/best.ckpt"]) == 0
@@ -298,6 +308,48 @@ def test_recipes_of_single_labels_are_held_to_the_last_setting(config: str) -> N
     assert found["model"]["single_label"] is True
     assert found["checkpoint"]["monitor"] == "val/all/Acc@1"
     assert found["trainer"]["logger"][0]["init_args"]["name"] == config.removesuffix(".yaml")
+
+
+OPENIMAGES: dict[str, Any] = {
+    "data": {
+        "unknown": "ignore",
+        "missing": "error",
+        "batch_size": 64,
+        "images": PUBLISHED["data"]["images"],
+        "repeats": 1,
+    },
+    "model": {
+        "backbone": PUBLISHED["model"]["backbone"] | {"name": "tresnet_m", "weights": "pretrained"},
+        "loss": {"gamma_negative": 1.0, "gamma_positive": 0.0, "clip": 0.0, "reduction": "sum"},
+        "optimization": PUBLISHED["model"]["optimization"]
+        | {"learning_rate": 2e-4, "weight_decay": 1e-4},
+    },
+    "trainer": PUBLISHED["trainer"] | {"max_epochs": 30},
+}
+"""As in train.py of PartialLabelingCSL, with unknown labels ignored."""
+
+
+@pytest.mark.parametrize("config", ["openimages_v6.yaml", "openimages_zero_shot.yaml"])
+def test_openimages_has_the_settings_of_the_partial_label_code(config: str) -> None:
+    found = settings_of(config)
+    for part, expected in OPENIMAGES.items():
+        assert {name: found[part][name] for name in expected} == expected
+    name = config.removesuffix(".yaml")
+    assert found["trainer"]["logger"][0]["init_args"]["name"] == name
+    head = {"embed_dim": 768, "num_heads": 8, "feedforward_dim": 2048, "dropout": 0.1}
+    assert {**found["model"]["head"], **head, "num_groups": 200} == found["model"]["head"]
+    own = (found["data"]["version"], found["data"]["unlabelled"], found["checkpoint"]["monitor"])
+    if name == "openimages_v6":
+        assert own == ("v6", "keep", "val/all/mAP")
+        assert found["task"] == "zsl.tasks.ClassificationTask"
+        assert not found["model"]["single_label"]
+        assert found["model"]["mixing"] == {"mixup": 0.0, "cutmix": 0.0}
+        assert found["model"]["protocol"] == asdict(Protocol(empty="two_sided"))
+    else:
+        assert own == ("v4_zero_shot", "drop", "val/zsl/mAP")
+        assert found["model"]["encoder"]["source"] == "glove-wiki-gigaword-300"
+        assert found["model"]["encoder"]["missing"] == "mean"
+        assert found["model"]["augmentation"] == asdict(QueryAugmentationConfig())
 
 
 @pytest.mark.parametrize("variant", ["nuswide_augmented.yaml", "nuswide_tresnet_m.yaml"])

@@ -41,7 +41,7 @@ def check(fake: FakeOpenImages, data: OpenImagesDataModule) -> None:
             assert np.abs(pixels[:, 25:].mean(axis=(0, 1)) - COLOURS[right]).max() < 12
 
 
-@pytest.mark.parametrize("block", [32 << 20, 600])
+@pytest.mark.parametrize("block", [4 << 20, 600])
 def test_v6_is_what_people_verified(
     v6: FakeOpenImages, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

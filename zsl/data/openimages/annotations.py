@@ -21,7 +21,7 @@ _COLUMNS = {
     "LabelName": pa.string(),
     "Confidence": pa.float32(),
 }
-_BLOCK = 32 << 20
+_BLOCK = 4 << 20
 """Bytes of the file that are read at a time."""
 _RECORD = np.dtype([("image", "<u8"), ("label", "<u4")])
 """An image's number, and four times the column of a label, and more for what was found."""
@@ -37,11 +37,14 @@ def image_numbers(names: pa.Array) -> np.ndarray:
     """
     if not len(names):
         return np.empty(0, np.uint64)
-    is_long = pc.equal(pc.binary_length(pc.fill_null(names, "")), 16).to_numpy(zero_copy_only=False)
-    digits = np.full((len(names), 16), 255, np.uint8)
-    text = b"".join(names.filter(pa.array(is_long)).cast(pa.binary()).to_pylist())
-    digits[is_long] = _DIGITS[np.frombuffer(text, np.uint8)].reshape(-1, 16)
-    wrong = np.flatnonzero((digits > 15).any(axis=1))
+    plain = names.cast(pa.binary())
+    _, offsets, content = plain.buffers()
+    ends = np.frombuffer(offsets, np.int32)[plain.offset : plain.offset + len(plain) + 1]
+    wrong = np.flatnonzero(np.diff(ends) != 16)  # So are those that are null.
+    if not len(wrong):
+        text = np.frombuffer(content, np.uint8)[ends[0] : ends[-1]]
+        digits = _DIGITS[text].reshape(-1, 16)
+        wrong = np.flatnonzero((digits > 15).any(axis=1))
     if len(wrong):
         raise InputError(
             f"The ImageID {names[int(wrong[0])].as_py()!r} is not 16 hexadecimal digits."
@@ -83,10 +86,10 @@ def sorted_annotations(
         "of labels of one version.",
     )
     for name in names:
-        records = np.unique(np.fromfile(name, _RECORD))
+        records = np.fromfile(name, _RECORD)
         name.unlink()
         if len(records):
-            yield _block(records)
+            yield _block(records[np.lexsort((records["label"], records["image"]))])
 
 
 def _block(records: np.ndarray) -> tuple[np.ndarray, TargetBlock]:

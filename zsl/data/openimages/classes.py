@@ -26,6 +26,8 @@ class Classes:
     names: list[str]
     """What they are called; of labels that are called alike, with their LabelName."""
     roles: list[Role]
+    aliases: dict[str, str]
+    """What the latter are called without it, for encoders that look words up."""
 
 
 def read_classes(files: SourceFiles) -> Classes:
@@ -53,7 +55,9 @@ def read_classes(files: SourceFiles) -> Classes:
         f"{name} ({label})" if times[name] > 1 else name
         for name, label in zip(names, ids, strict=True)
     ]
-    return Classes(ids, unique, [Role.SEEN] * len(seen) + [Role.UNSEEN] * len(unseen))
+    roles = [Role.SEEN] * len(seen) + [Role.UNSEEN] * len(unseen)
+    pairs = zip(unique, names, strict=True)
+    return Classes(ids, unique, roles, {name: alias for name, alias in pairs if name != alias})
 
 
 def _read_descriptions(path: Path) -> dict[str, str]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from zsl.data.datamodule import MultiLabelDataModule
 from zsl.data.dataset import ImageFileDataset, Split
 from zsl.data.openimages.image_folders import MISSING
-from zsl.data.openimages.index import SplitIndex, open_index
+from zsl.data.openimages.index import ALIASES, SplitIndex, open_index
 from zsl.data.openimages.source_files import SourceFiles, Version
 from zsl.data.transforms import ImageConfig
 from zsl.errors import InputError, require
@@ -133,7 +133,14 @@ class OpenImagesDataModule(MultiLabelDataModule):
         self.missing = missing
         self.vocabulary = self._vocabulary(held_out_fraction, held_out_seed)
         counts = ", ".join(f"{len(self.index.splits[split]):,} {split}" for split in Split)
-        _log.info("OpenImages (%s): %s images; %r.", version, counts, self.vocabulary)
+        _log.info("OpenImages (%s): %s images; %s.", version, counts, self.vocabulary)
+        if alike := self.index.classes.aliases:
+            _log.info(
+                "%d labels are called as another one is, and have their LabelName added; for "
+                "WordVectors set model.encoder.aliases to %s.",
+                len(alike),
+                self.index.folder / ALIASES,
+            )
 
     def _vocabulary(self, held_out_fraction: float, seed: int) -> Vocabulary:
         classes = self.index.classes

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from zsl.data.dataset import Split
 from zsl.data.openimages.annotations import sorted_annotations
@@ -29,6 +30,8 @@ _log = logging.getLogger(__name__)
 
 _FORMAT = 1
 _RECORD = "index.json"
+ALIASES = "aliases.csv"
+"""Names that carry a LabelName and what is meant, as `WordVectors` reads them."""
 
 
 class SplitIndex:
@@ -83,7 +86,7 @@ class OpenImagesIndex:
         self.folder = folder
         self.info: dict[str, Any] = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
         found = self.info["classes"]
-        self.classes = Classes(found["ids"], found["names"], [Role(r) for r in found["roles"]])
+        self.classes = Classes(**{**found, "roles": [Role(role) for role in found["roles"]]})
         self.fingerprint: str = self.info["fingerprint"]
         self.splits = {
             split: SplitIndex(folder / split, self.info["folders"][split], len(self.classes.ids))
@@ -130,7 +133,9 @@ def _stamp(path: Path) -> list[int]:
 
 
 def _open_current(path: Path, key: dict[str, Any]) -> OpenImagesIndex | None:
-    with suppress(OSError, ValueError, KeyError):  # Missing, damaged, or another version's.
+    with suppress(
+        OSError, ValueError, KeyError, TypeError
+    ):  # Missing, damaged, or another version's.
         index = OpenImagesIndex(path)
         return index if index.info["key"] == key else None
     return None
@@ -164,6 +169,8 @@ def _build(
             "folders": folders,
             "fingerprint": text_digest(digests),
         }
+        frame = pd.DataFrame(classes.aliases.items(), columns=["name", "alias"])
+        frame.to_csv(temporary / ALIASES, index=False)
         (temporary / _RECORD).write_text(json.dumps(info), encoding="utf-8")
 
 
