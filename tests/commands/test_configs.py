@@ -38,6 +38,7 @@ TINY += ["--data.batch_size=4", "--data.num_workers=0", "--trainer.accelerator=c
 TINY += ["--trainer.max_epochs=2"]
 SINGLE_LABEL: dict[str, Callable[[Path], Any]] = {
     "cifar100.yaml": write_cifar,
+    "image_folder.yaml": write_imagenet,
     "imagenet_resnet50.yaml": write_imagenet,
     "stanford_cars.yaml": write_cars,
 }
@@ -57,6 +58,9 @@ def miniature(config: str, folder: Path) -> list[str]:
         return [*convolutional, *sizes]
     if config == "table.yaml":
         return [*convolutional, f"--data.root={write_table_dataset(folder / 'photos')}"]
+    if config == "table_fixed.yaml":
+        root = write_table_dataset(folder / "photos", kind="fixed")
+        return [*convolutional, f"--data.root={root}"]
     if config.startswith("coco"):
         return [*convolutional, *miniature_coco(config, folder)]
     if config.startswith("voc"):

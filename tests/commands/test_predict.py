@@ -228,6 +228,15 @@ def test_heat_maps_show_the_labels_told(
         assert Image.open(drawing).size == (448, 299 + 28)
 
 
+def test_heat_maps_show_the_part_that_the_model_sees(
+    tmp_path: Path, work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cutting = write_checkpoint(tmp_path / "cutting", images={"center_crop": 0.9}).parents[1]
+    assert predict([*checkpoint(cutting), "album", "--top_k=1", "--heatmaps=maps"]) == 0
+    drawings = [Image.open(path) for path in Path("maps").rglob("*.jpg")]
+    assert {drawing.size for drawing in drawings} == {(448, 448 + 28)}
+
+
 def test_a_head_without_attention_draws_nothing(
     tmp_path: Path, work: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

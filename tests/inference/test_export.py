@@ -208,6 +208,8 @@ def test_the_folder_says_what_one_must_know(exported: Path) -> None:
     assert record["names"] is None
     assert [found["shape"] for found in record["inputs"]] == [["batch", 3, 32, 32], ["labels", 12]]
     assert record["preprocessing"]["size"] == [32, 32]
+    assert record["preprocessing"]["interpolation"] == "bilinear, antialiased"
+    assert record["preprocessing"]["center_crop"] is None
     assert record["probabilities"] == "sigmoid"
     assert "LabelMatrix" in str(record["encoder"])
     assert {"torch", "onnx", "timm"} <= record["versions"].keys()

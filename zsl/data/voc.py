@@ -106,21 +106,33 @@ def _open(root: Path, year: int, part: str, download: bool) -> VOCDetection:
     unfinished = root / f".VOC{year}_{part}_unfinished"
     if listed.is_file() and not unfinished.exists():
         return VOCDetection(str(root), str(year), part)
+    if unfinished.exists():
+        advice = f"{advice} as a whole, and delete {unfinished}"
     state = "was not unpacked to the end" if unfinished.exists() else "does not exist"
     require(download, f"{listed} {state}; {advice}, or set download to true.")
     try:
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f".VOC{year}.lock"):  # Of several processes one downloads.
             if unfinished.exists() or not listed.is_file():
-                unfinished.touch()
-                VOCDetection(str(root), str(year), part, download=True)
-                unfinished.unlink()
+                _download(root, year, part, listed, unfinished)
         return VOCDetection(str(root), str(year), part)
     except (OSError, RuntimeError) as error:
         raise InputError(
             f"PASCAL VOC {year} is not in {root} and can't be downloaded ({reason_of(error)}); "
             f"{advice}."
         ) from error
+
+
+def _download(root: Path, year: int, part: str, listed: Path, unfinished: Path) -> None:
+    """Downloads and unpacks; what breaks off in the midst of unpacking leaves its mark."""
+    unfinished.touch()
+    done = False
+    try:
+        VOCDetection(str(root), str(year), part, download=True)
+        done = True
+    finally:
+        if done or not listed.is_file():
+            unfinished.unlink()
 
 
 def read_target(path: Path, difficult: int) -> np.ndarray:

@@ -405,6 +405,10 @@ def test_other_mistakes_are_one_sentence(fake_nuswide: FakeNUSWide, tmp_path: Pa
         ({"missing": "ignore"}, "missing is 'ignore'; expected error or skip"),
         ({"val_fraction": 1.0}, "val_fraction is 1.0; expected between 0 and 1"),
         ({"resized": 256}, r"images-256 does not hold a copy of actor/.*--resize 256"),
+        (
+            {"resized": 32, "images": ImageConfig(center_crop=0.9)},
+            "resized is 32, whose images are squashed, but images.center_crop is 0.9",
+        ),
         ({"held_out_fraction": 2.0}, "held_out_fraction is 2.0; expected between 0 and 1"),
     ):
         with pytest.raises(InputError, match=message):
