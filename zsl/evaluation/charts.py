@@ -171,8 +171,9 @@ def predictions(
     if Role.UNSEEN in roles:
         handles = [Patch(color=COLOURS[r], label=f"{r.replace('_', ' ')} label") for r in roles]
         title = "Top three of all labels, then top two of the other unseen ones; ✓: true label"
-        place = "outside upper center"
-        figure.legend(handles=handles, loc=place, ncols=3, frameon=False, title=title)
+        figure.legend(
+            handles=handles, loc="outside upper center", ncols=3, frameon=False, title=title
+        )
     else:
         figure.suptitle("Top five labels; ✓: true label", fontsize=10)
     cells = figure.subplots(rows, 2 * columns, width_ratios=[1, 0.8] * columns).reshape(-1, 2)
