@@ -1,4 +1,4 @@
-"""Every shipped config: fitted on miniature data, stopped in mid-epoch, resumed, evaluated."""
+"""Every shipped config: fitted on miniature data, evaluated, asked for predictions."""
 
 import json
 import os
@@ -33,6 +33,9 @@ from zsl.labels import QueryAugmentationConfig
 from zsl.metrics import Protocol
 
 CONFIGS = [name for name in shipped_names() if "/" not in name]
+RESUMED = ["shapes.yaml", "table.yaml", "nuswide.yaml", "coco_tresnet_l_448.yaml"]
+RESUMED += ["openimages_v6.yaml", "imagenet_resnet50.yaml"]
+"""Stopped in mid-epoch besides: each another task, kind of data or recipe."""
 TINY = ["--model.head.embed_dim=16", "--model.head.feedforward_dim=16"]
 TINY += ["--data.batch_size=4", "--data.num_workers=0", "--trainer.accelerator=cpu"]
 TINY += ["--trainer.max_epochs=2"]
@@ -110,15 +113,18 @@ def write_words(folder: Path, names: list[str]) -> Path:
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_a_config_fits_stops_resumes_evaluates_and_predicts(
+def test_a_config_fits_evaluates_and_predicts(
     config: str, in_tmp_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [f"--config={config}", *miniature(config, tmp_path), *TINY]
     Interrupt.trained = []
-    with pytest.raises(SystemExit):
-        fit([*arguments, *interrupt(3, "after")])
+    resume = []
+    if config in RESUMED:
+        with pytest.raises(SystemExit):
+            fit([*arguments, *interrupt(3, "after")])
+        resume = ["--ckpt_path=last"]
     run = in_tmp_path / "runs" / config.removesuffix(".yaml") / "latest"
-    assert fit([*arguments, *interrupt(-1, "never"), "--ckpt_path=last"]) == 0
+    assert fit([*arguments, *interrupt(-1, "never"), *resume]) == 0
     parsed = parse_config(arguments)
     times = parsed.data.init_args.repeats
     for epoch in range(2):  # No image too often; an incomplete batch is dropped.
