@@ -76,7 +76,15 @@ ZERO_SHOT: dict[str, Any] = {
             "coco_zero_shot.yaml",
             changed(COCO | ZERO_SHOT, data__zero_shot="48_17", data__unlabelled="drop"),
         ),
-        ("voc2007.yaml", changed(VOC, data__zero_shot=False)),
+        (
+            "voc2007.yaml",
+            changed(
+                VOC,
+                data__zero_shot=False,
+                data__batch_size=128,
+                model__optimization__learning_rate=5e-5,
+            ),
+        ),
         (
             "voc_zero_shot.yaml",
             changed(VOC | ZERO_SHOT, data__zero_shot=True, data__unlabelled="drop"),
