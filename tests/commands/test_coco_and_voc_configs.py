@@ -105,4 +105,4 @@ def holds(found: Any, expected: Any) -> bool:
     """Whether settings have all that is expected, whatever they have besides."""
     if not isinstance(expected, dict) or not expected:
         return bool(found == expected)
-    return all(holds(found[name], value) for name, value in expected.items())
+    return all(name in found and holds(found[name], value) for name, value in expected.items())
