@@ -17,9 +17,10 @@ from zsl.commands.fit_cli import make_run
 from zsl.inference.model_card import _METRICS as CARD_METRICS
 from zsl.sweeps.charts import CURVES
 from zsl.sweeps.command import main
-from zsl.sweeps.results import TEST_FIGURES, read_tables
+from zsl.sweeps.results import figures_of_test, read_tables
 from zsl.sweeps.runner import check_arguments
 from zsl.sweeps.spec import read_sweep
+from zsl.tasks import ClassificationTask
 from zsl.tasks.zero_shot import logged_names
 
 FOLDER = Path("runs/sweeps/tiny")
@@ -148,7 +149,14 @@ def test_a_metric_that_no_validation_logs_is_refused(capsys: pytest.CaptureFixtu
 
 def test_the_figures_of_the_tables_are_those_of_a_test() -> None:
     tested = {name.replace("val/", "test/") for name in logged_names()}
-    assert {*TEST_FIGURES, *CURVES} <= tested
+    of_several, of_one = (
+        ClassificationTask.all_logged_names({"single_label": single}) for single in (False, True)
+    )
+    fixed = {name.replace("val/", "test/") for name in of_several}
+    assert set(figures_of_test("val/zsl/mAP")) <= tested
+    assert set(figures_of_test("val/all/CF1")) <= fixed
+    assert set(figures_of_test("val/all/Acc@5")) <= {n.replace("val/", "test/") for n in of_one}
+    assert set(CURVES) <= tested | fixed
     assert {f"test/zsl/{name}" for name in CARD_METRICS} <= tested
 
 

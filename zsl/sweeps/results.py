@@ -24,7 +24,7 @@ SINGLE_LABEL_TEST_FIGURES = ["test/all/mAP", "test/all/Acc@1"]
 def write_results(study: Study) -> str:
     """Writes tables and chart to the sweep's folder; returns what a person should see of them."""
     sweep = study.sweep
-    names, figures = swept_names(sweep), [sweep.metric, *test_figures(sweep.metric)]
+    names, figures = swept_names(sweep), [sweep.metric, *figures_of_test(sweep.metric)]
     columns = ["trial", "state", "setting", *names, "seed", *figures, "folder", "message"]
     rows = [_row_of(trial, sweep, names) for trial in study.trials()]
     # Objects, so that None stays None among the values of a parameter.
@@ -47,7 +47,7 @@ def write_results(study: Study) -> str:
     )
 
 
-def test_figures(metric: str) -> list[str]:
+def figures_of_test(metric: str) -> list[str]:
     """The figures of a test that stand beside a metric of the validation."""
     if not metric.startswith("val/all/"):
         return TEST_FIGURES
