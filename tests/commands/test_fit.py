@@ -284,6 +284,10 @@ def test_wandb_overlay_logs_offline_beside_the_csv(monkeypatch: pytest.MonkeyPat
             "frozen is true, but model.backbone.weights is null",
         ),
         (["--checkpoint.monitor=null"], "checkpoint.monitor is not set"),
+        (
+            ["--task=zsl.tasks.ClassificationTask"],
+            "is a setting of zsl.tasks.ZeroShotTask, but the task is zsl.tasks.ClassificationTask",
+        ),
     ],
 )
 def test_errors_are_one_sentence(

@@ -110,6 +110,9 @@ def test_one_label_an_image_has_accuracy() -> None:
         single_label=True,
     ).groups["all"]
     assert set(two.metrics) == {"mAP", "Acc@1", "coverage"}
+    other = evaluate(scores, targets, groups, (3, 7), single_label=True).groups["all"]
+    assert set(other.metrics) == {"mAP", "Acc@3", "coverage"}
+    assert set(other.chance) == {"mAP", "Acc@3"}
 
 
 def test_the_headline_of_a_group() -> None:

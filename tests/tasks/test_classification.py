@@ -150,6 +150,7 @@ def test_classes_of_a_group_share_their_map(tmp_path: Path) -> None:
             "4 of the 8 labels of the data are not seen, the first is .*ZeroShotTask",
         ),
         ("fixed", {"single_label": True}, "single_label is true, but an image .* has 2 classes"),
+        ("fixed", {"loss": CrossEntropy()}, "loss is CrossEntropy, whose softmax .* set it true"),
     ],
 )
 def test_data_of_another_kind_is_refused(

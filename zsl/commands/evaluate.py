@@ -70,7 +70,8 @@ def parse(args: list[str]) -> Namespace:
         type=int,
         nargs="+",
         default=[],
-        help="The K of P/R/F1@K (default: 3 and 5, as far as there are labels).",
+        help="The K of P/R/F1@K (default: 3 and 5, as far as there are labels), or of the accuracy "
+        "(1 and 5).",
     )
     parser.add_argument(
         "--replicates",
@@ -131,7 +132,7 @@ def evaluate(args: list[str]) -> None:
     from zsl.evaluation.scoring import score_checkpoint
     from zsl.files.checkpoints import check_are_checkpoints
     from zsl.files.folders import folder_for_results
-    from zsl.metrics import KS, Protocol
+    from zsl.metrics import Protocol
     from zsl.metrics.bootstrap import Bootstrap
 
     chosen_protocols(options, Protocol())  # Refused before the images are scored.
@@ -171,7 +172,7 @@ def evaluate(args: list[str]) -> None:
                 bootstrap = Bootstrap(num_images, options.replicates, options.seed)
             first = assessments[0].scored if assessments else scored
             protocols = chosen_protocols(options, first.task.protocol)
-            assessments.append(assess(scored, protocols, ks or KS, bootstrap))
+            assessments.append(assess(scored, protocols, ks or None, bootstrap))
         write_evaluation(assessments, output)
 
 

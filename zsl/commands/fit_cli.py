@@ -169,7 +169,21 @@ def _parse(args: list[str]) -> tuple[LightningArgumentParser, Namespace]:
             check_all_are_trusted(part, trust_code=trusted)
         return parser, parser.parse_object({"model": settings}, namespace=config)
     except (ArgumentError, UnicodeDecodeError) as error:
-        raise InputError(explain(str(error), _known_names(parser))) from error
+        sentence = explain(str(error), _known_names(parser))
+        raise InputError(_of_another_task(sentence, task) or sentence) from error
+
+
+def _of_another_task(sentence: str, task: type[Task]) -> str:
+    """Returns a sentence on an unknown argument that another task has; empty if none has it."""
+    unknown = re.match(r"There is no argument (model\.[\w.]+\w)", sentence)
+    name = unknown[1].replace(".init_args", "") if unknown else ""
+    for other in (ZeroShotTask, ClassificationTask):
+        if name and other is not task and name in _known_names(fit_parser(other)):
+            return (
+                f"{name} is a setting of {class_path(other)}, but the task is {class_path(task)}; "
+                "take a config of that task, or set task."
+            )
+    return ""
 
 
 def _checkpoint_to_resume(config: Namespace) -> Path:

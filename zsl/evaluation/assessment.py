@@ -18,6 +18,7 @@ from zsl.labels import Role
 from zsl.metrics import Evaluation, evaluate, label_group
 from zsl.metrics.bootstrap import Bootstrap, interval
 from zsl.metrics.calibration import LabelCalibration, calibrated_stacking
+from zsl.metrics.evaluation import default_ks
 from zsl.metrics.groups import FIXED
 from zsl.metrics.per_image import THRESHOLD_NAMES
 from zsl.metrics.protocol import Protocol
@@ -51,7 +52,7 @@ class Assessment:
 def assess(
     scored: TaskScores,
     protocols: Sequence[Protocol],
-    ks: Sequence[int],
+    ks: Sequence[int] | None,
     bootstrap: Bootstrap | None,
 ) -> Assessment:
     """Computes the figures of a checkpoint's scores.
@@ -59,10 +60,10 @@ def assess(
     Args:
         scored: With validation images, calibrated figures are given beside the raw ones.
         protocols: One or more.
-        ks: The K of P/R/F1@K.
+        ks: The K, as `zsl.metrics.evaluate` has them.
         bootstrap: Of as many images as were scored; None leaves the intervals out.
     """
-    calibrated, fitted = _calibrate(scored, ks[0])
+    calibrated, fitted = _calibrate(scored, default_ks(ks, scored.single_label)[0])
     evaluations: list[Evaluation] = []
     first_replicates: dict[str, Tensor] = {}
     for protocol in protocols:

@@ -168,16 +168,14 @@ def predictions(
     columns, rows = 4, 3
     shown = _pick(labels, targets, columns * rows)
     figure = Figure(figsize=(4.3 * columns, 2.75 * rows + 0.5), layout="constrained")
-    shown_labels = "Top three of all labels, then top two of the other unseen ones"
-    figure.legend(
-        handles=[
-            Patch(color=COLOURS[role], label=f"{role.replace('_', ' ')} label") for role in roles
-        ],
-        loc="outside upper center",
-        ncols=3,
-        frameon=False,
-        title=f"{shown_labels if Role.UNSEEN in roles else 'Top five'}; ✓: true label",
-    )
+    if Role.UNSEEN in roles:
+        handles = [Patch(color=COLOURS[r], label=f"{r.replace('_', ' ')} label") for r in roles]
+        title = "Top three of all labels, then top two of the other unseen ones; ✓: true label"
+        figure.legend(
+            handles=handles, loc="outside upper center", ncols=3, frameon=False, title=title
+        )
+    else:
+        figure.suptitle("Top five labels; ✓: true label", fontsize=10)
     cells = figure.subplots(rows, 2 * columns, width_ratios=[1, 0.8] * columns).reshape(-1, 2)
     for cell, row in zip(cells, shown, strict=False):
         _draw_prediction(cell, labels, scores[row], targets[row], image(row))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ def write_html_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.tests["match"] = lambda text, pattern: re.match(pattern, text) is not None
     page = environment.get_template("report.html").render(
         sections=[_section(assessment) for assessment in assessments],
         comparisons=list(comparisons.itertuples()),

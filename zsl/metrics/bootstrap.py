@@ -17,11 +17,10 @@ from torch import Tensor
 from zsl.errors import require
 from zsl.metrics.average_precision import as_array, map_labels, rank_positives
 from zsl.metrics.evaluation import (
-    ACCURACY_KS,
-    KS,
     THRESHOLD,
     THRESHOLD_K,
     at_k_names,
+    default_ks,
     of_columns,
     possible_ks,
 )
@@ -67,7 +66,7 @@ class Bootstrap:
         scores: Tensor,
         targets: Tensor,
         groups: dict[str, list[int]],
-        ks: Sequence[int] = KS,
+        ks: Sequence[int] | None = None,
         protocol: Protocol | None = None,
         single_label: bool = False,
     ) -> dict[str, Tensor]:
@@ -77,7 +76,7 @@ class Bootstrap:
             scores: (N, L), finite.
             targets: int8 (N, L).
             groups: By name, the columns evaluated together.
-            ks: The K of P/R/F1@K; one above the number of labels of a group is left out.
+            ks: The K, as `evaluate` has them.
             protocol: What counts.
             single_label: Whether each image has one label.
 
@@ -103,7 +102,7 @@ class Bootstrap:
         scores: Tensor,
         targets: Tensor,
         groups: dict[str, list[int]],
-        ks: Sequence[int] = KS,
+        ks: Sequence[int] | None = None,
         protocol: Protocol | None = None,
         single_label: bool = False,
     ) -> dict[str, Tensor]:
@@ -113,7 +112,7 @@ class Bootstrap:
         for name, columns in groups.items():
             own = of_columns(scores, columns), of_columns(targets, columns)
             figures: dict[str, Tensor] = {}
-            for k in possible_ks(ACCURACY_KS if single_label else ks, len(columns)):
+            for k in possible_ks(default_ks(ks, single_label), len(columns)):
                 at_k = self.accuracy_at_k if single_label else self.at_k
                 figures |= at_k(*own, k, protocol)
             if name == FIXED and not single_label:

@@ -41,7 +41,7 @@ def prevalence(targets: Tensor) -> Tensor:
 
 def chance_level(
     targets: Tensor,
-    ks: Sequence[int] = KS,
+    ks: Sequence[int] | None = None,
     protocol: Protocol | None = None,
     single_label: bool = False,
 ) -> dict[str, float]:
@@ -52,7 +52,7 @@ def chance_level(
 
     Args:
         targets: int8 (N, L) of the images that count.
-        ks: The K of P/R/F1@K; one above L is left out.
+        ks: The K, as `evaluate` has them; one above L is left out.
         protocol: Which labels count in mAP, and how much.
         single_label: Whether each image has one label, of which there is the accuracy.
     """
@@ -64,16 +64,24 @@ def chance_level(
         constant[negatives == 0] = torch.nan
     result = {"mAP": protocol.mean(constant, positives).item()}
     num_labels = targets.shape[1]
+    ks = possible_ks(default_ks(ks, single_label), num_labels)
     if single_label:
-        return result | {f"Acc@{k}": k / num_labels for k in possible_ks(ACCURACY_KS, num_labels)}
+        return result | {f"Acc@{k}": k / num_labels for k in ks}
     by_image = [((own >= 0).sum(dim=1), (own == 1).sum(dim=1)) for own in parts(targets)]
     known, positives = (torch.cat(counts) for counts in zip(*by_image, strict=True))
-    for k in possible_ks(ks, num_labels):
+    for k in ks:
         predicted = known.clamp(max=k)
         hits = (predicted * positives / known.clamp(min=1)).sum()
         figures = precision_recall_f1(hits, predicted.sum(), positives.sum())
         result |= at_k_names(k, [figure.item() for figure in figures])
     return result
+
+
+def default_ks(ks: Sequence[int] | None, single_label: bool) -> Sequence[int]:
+    """Returns the K that are asked for, or where none are those that are usually published."""
+    if ks is not None:
+        return ks
+    return ACCURACY_KS if single_label else KS
 
 
 def possible_ks(ks: Sequence[int], num_labels: int) -> list[int]:
@@ -145,7 +153,7 @@ def evaluate(
     scores: Tensor,
     targets: Tensor,
     groups: dict[str, list[int]],
-    ks: Sequence[int] = KS,
+    ks: Sequence[int] | None = None,
     protocol: Protocol | None = None,
     single_label: bool = False,
 ) -> Evaluation:
@@ -156,7 +164,8 @@ def evaluate(
         targets: int8 (N, L).
         groups: By name, the columns evaluated together. The names are free; of `zsl` and `seen`
             there is a harmonic mean too, and `all` is the one of fixed classes.
-        ks: The K of P/R/F1@K; one above the number of labels of a group is left out.
+        ks: The K of P/R/F1@K, or of the accuracy; one above the number of labels of a group is left
+            out. None takes 3 and 5, or 1 and 5.
         protocol: What counts; the default is that of BiAM, but for ties.
         single_label: Whether each image has one label, so that there is the accuracy in place of
             what is for several. mAP compares a label's scores between images: of a softmax give
@@ -167,6 +176,7 @@ def evaluate(
     """
     check_finite(scores)
     protocol = protocol or Protocol()
+    ks = default_ks(ks, single_label)
     ap = protocol.average_precision(scores, targets)
     results = {
         name: _group_result(
@@ -203,7 +213,7 @@ def _group_result(
     positives, _ = label_counts(targets)
     metrics = {"mAP": protocol.mean(ap, positives.cpu()).item()}
     if kind == "single_label":
-        for k in possible_ks(ACCURACY_KS, len(ap)):
+        for k in ks:
             metrics[f"Acc@{k}"] = accuracy_at_k(scores, targets, k)
     else:
         for k in ks:

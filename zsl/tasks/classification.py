@@ -68,6 +68,12 @@ class ClassificationTask(Task):
         protocol: Protocol = Protocol(),
     ) -> None:
         _check_roles(vocabulary)
+        require(
+            single_label or not loss.scores_are_softmax,
+            f"model.loss is {type(loss).__name__}, whose softmax is of images with one class each, "
+            "but model.single_label is false; set it true, or take zsl.losses.AsymmetricLoss or "
+            "zsl.losses.BinaryCrossEntropy.",
+        )
         super().__init__(
             vocabulary,
             image_size,
