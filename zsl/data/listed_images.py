@@ -161,10 +161,11 @@ class ListedDataModule(MultiLabelDataModule):
 
     def check_images(self, splits: Sequence[Split]) -> None:
         """Refuses missing files and files that are not images; checks each split once."""
-        for split in set(splits) - self._checked_splits:
-            images = self.dataset(split, self.evaluation_transform)
-            check_files(images, split, f"unpack {self._source} again")
-            self._checked_splits.add(split)
+        for split in splits:
+            if split not in self._checked_splits:
+                images = self.dataset(split, self.evaluation_transform)
+                check_files(images, split, f"unpack {self._source} again")
+                self._checked_splits.add(split)
 
     def dataset(self, split: Split, transform: ImageTransform) -> ListedDataset:
         """Returns the images of a split."""
