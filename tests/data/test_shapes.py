@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from dataclasses import asdict
 
 import numpy as np
@@ -113,3 +115,11 @@ def test_the_fingerprint_depends_on_scenes_alone() -> None:
 def test_an_index_past_the_end_is_refused() -> None:
     with pytest.raises(IndexError, match="scene 3 of 3"):
         make(Split.VAL, 3)[3]
+
+
+def test_a_program_ends_though_it_left_a_loader_open() -> None:
+    """Its processes ignore the SIGTERM by which Python ends them."""
+    code = "from zsl.data import ShapesDataModule\n"
+    code += "data = ShapesDataModule(num_train=4, num_val=4, num_test=4, num_workers=1)\n"
+    code += "data.setup('validate')\nkept = iter(data.val_dataloader())\nnext(kept)\n"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=100)

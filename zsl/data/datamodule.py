@@ -25,7 +25,7 @@ from zsl.data.seeds import run_seed
 from zsl.data.transforms import ImageConfig, training_transform
 from zsl.errors import InputError, require
 from zsl.files.class_paths import as_plain_values, class_path
-from zsl.files.processes import leave_stops_to_parent
+from zsl.files.processes import end_children_at_exit, leave_stops_to_parent
 from zsl.labels import Role, Vocabulary
 from zsl.preprocessing import ImageTransform, evaluation_transform
 
@@ -240,6 +240,7 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         """Returns a loader of the dataset, in order unless `options` has a sampler."""
         # Reading tokens takes less than handing them over.
         num_workers = 0 if isinstance(dataset, FeatureDataset) else self.num_workers
+        end_children_at_exit()
         return DataLoader(
             dataset,
             collate_fn=_as_it_is,

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import cache
+from multiprocessing.util import Finalize
 from typing import Any
 
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else lambda *_: None
@@ -47,8 +49,27 @@ def is_running(process: int) -> bool:
     return True
 
 
+@cache
+def end_children_at_exit() -> None:
+    """Lets the end of this process kill children that `leave_stops_to_parent`.
+
+    Python ends those that are daemons by SIGTERM, and would wait for them forever.
+    """
+
+    def kill() -> None:
+        for child in multiprocessing.active_children():
+            if child.daemon:
+                child.kill()
+
+    # Before Python's own end of children, which comes before `atexit` has its turn.
+    Finalize(None, kill, exitpriority=0)
+
+
 def leave_stops_to_parent() -> None:
-    """Ignores Ctrl-C and SIGTERM, which reach a whole group: the parent ends its workers."""
+    """Ignores Ctrl-C and SIGTERM, which reach a whole group: the parent ends its workers.
+
+    It has to call `end_children_at_exit`.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
