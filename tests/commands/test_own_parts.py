@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.fakes.table import write_table_dataset
 from zsl.commands.evaluate import main as evaluate
 from zsl.commands.export import main as export
 from zsl.commands.fit import main as fit
@@ -100,7 +101,7 @@ def test_the_examples_of_the_page_run(
 ) -> None:
     page = (Path(__file__).parents[2] / "docs" / "own_parts.md").read_text(encoding="utf-8")
     examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    assert len(examples) == 6
+    assert len(examples) == 7
     Path("my_parts.py").write_text("\n\n".join(examples))
     Path("own.yaml").write_text(re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)[0])
     monkeypatch.syspath_prepend(str(in_tmp_path))
@@ -109,6 +110,9 @@ def test_the_examples_of_the_page_run(
     quick = ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--data.images.size=32"]
     configs = ["--config=shapes.yaml", "--config=own.yaml", "--model.head.bias=true"]
     assert fit([*configs, *parts, *quick]) == 0
+    root = write_table_dataset(in_tmp_path / "photos", kind="fixed")
+    fixed = ["--config=table_fixed.yaml", parts[0], f"--data.root={root}", "--data.num_workers=0"]
+    assert fit([*fixed, *quick, "--model.head=my_parts.BrightestHeadConfig"]) == 0
     with pytest.raises(SystemExit):
         fit(["--model.head.help", "my_parts.DotHeadConfig"])
     assert "--model.head.bias {true,false}" in capsys.readouterr().out
