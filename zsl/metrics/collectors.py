@@ -62,7 +62,10 @@ class Collector(Metric):
         order = order[first]
         scores, targets = dim_zero_cat(self.scores).cpu(), dim_zero_cat(self.targets).cpu()
         check_finite(scores)
-        return index[first].tolist(), scores[order], targets[order]
+        index = index[first]
+        if not torch.equal(order, torch.arange(len(scores))):  # A copy can take gigabytes.
+            scores, targets = scores[order], targets[order]
+        return index.tolist(), scores, targets
 
 
 class Predictions(Collector):
