@@ -183,12 +183,12 @@ def test_a_killed_run_is_taken_up_where_it_was(
     process = subprocess.Popen([sys.executable, "-c", _SLOW, *arguments], stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60
-        while len(list(folder.rglob("*.jpg"))) < 12 and time.monotonic() < deadline:
+        while len(list(folder.rglob("[!.]*.jpg"))) < 12 and time.monotonic() < deadline:
             time.sleep(0.02)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    done = {path: path.stat().st_ctime_ns for path in folder.rglob("*.jpg")}
+    done = {path: path.stat().st_ctime_ns for path in folder.rglob("[!.]*.jpg")}
     assert 12 <= len(done) < len(fake_nuswide.images)
     for path in done:
         with Image.open(path) as image:
@@ -197,7 +197,7 @@ def test_a_killed_run_is_taken_up_where_it_was(
     assert fit(data) == 2
     assert "images-16 does not hold a copy of" in capsys.readouterr().err
     assert prepare(arguments) == 0
-    after = {path: path.stat().st_ctime_ns for path in folder.rglob("*.jpg")}
+    after = {path: path.stat().st_ctime_ns for path in folder.rglob("[!.]*.jpg")}
     assert len(after) == len(fake_nuswide.images)
     # The last save of the progress is at most some images behind.
     assert sum(after[path] == done[path] for path in done) >= 4
