@@ -12,16 +12,17 @@ LAYERS = {"m": (3, 4, 11, 3), "l": (3, 4, 23, 3), "xl": (3, 8, 34, 5)}
 
 
 def official_shapes(
-    size: str, num_classes: int | None, counters: bool = True
+    size: str, num_classes: int | None, counters: bool = True, groups: int = 100
 ) -> dict[str, tuple[int, ...]]:
     """A TResNet M, L or XL with its head; `num_classes` None is the head for words.
 
     Args:
         size: `m`, `l` or `xl`.
-        num_classes: Number of fixed classes, in 100 groups at most.
+        num_classes: Number of fixed classes.
         counters: Whether the file has the counters of batches, which older versions lack.
+        groups: Number of queries, where there are as many classes.
     """
-    shapes = dict([*_body(LAYERS[size], bottleneck_first=size != "m"), *_head(num_classes)])
+    shapes = dict([*_body(LAYERS[size], bottleneck_first=size != "m"), *_head(num_classes, groups)])
     if counters:
         norms = [name for name in shapes if name.endswith(".running_mean")]
         shapes |= {name.replace("running_mean", "num_batches_tracked"): () for name in norms}
@@ -63,7 +64,7 @@ def _convolution(name: str, width_in: int, width_out: int, side: int) -> Shapes:
         yield f"{name}.1.{part}", (width_out,)
 
 
-def _head(num_classes: int | None, token_dim: int = 2048) -> Shapes:
+def _head(num_classes: int | None, groups: int, token_dim: int = 2048) -> Shapes:
     dim, hidden, decoder = 768, 2048, "head.decoder."
     linears = {
         f"{decoder}embed_standart": (dim, token_dim),
@@ -76,7 +77,7 @@ def _head(num_classes: int | None, token_dim: int = 2048) -> Shapes:
         yield f"{decoder}duplicate_pooling", (dim, 1)
         yield f"{decoder}duplicate_pooling_bias", (1,)
     else:
-        groups = min(100, num_classes)
+        groups = min(groups, num_classes)
         yield f"{decoder}query_embed.weight", (groups, dim)
         yield f"{decoder}duplicate_pooling", (groups, dim, -(-num_classes // groups))
         yield f"{decoder}duplicate_pooling_bias", (num_classes,)

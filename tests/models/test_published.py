@@ -8,16 +8,21 @@ from typing import Any, cast
 import pytest
 import timm
 import torch
+import yaml
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tests.models.official import official_shapes
 from tests.models.published import published_logits
+from zsl.commands.configs import shipped_configs
 from zsl.errors import InputError
 from zsl.models import (
     FixedMLDecoder,
+    FixedMLDecoderConfig,
     GroupedWordMLDecoder,
     MLDecoder,
+    TaggerNetwork,
+    TimmBackboneConfig,
     WordMLDecoder,
     add_ml_decoder_head,
 )
@@ -165,6 +170,43 @@ def test_official_models_fit_to_the_last_tensor(
             shapes = official_shapes(size, num_classes, counters)
             tensors = {key: torch.empty(shape) for key, shape in shapes.items()}
             assert load_published(model, {"model": tensors}) == ([], [])  # type: ignore[dict-item]
+
+
+@pytest.mark.filterwarnings("ignore:for .*meta parameter")
+@pytest.mark.parametrize(
+    ("size", "config", "image_size", "num_classes", "groups"),
+    [
+        ("m", "coco_tresnet_l_448.yaml", 224, 80, 100),
+        ("l", "coco_tresnet_l_448.yaml", 448, 80, 100),
+        ("xl", "coco_tresnet_xl_640.yaml", 640, 80, 100),
+        ("m", "openimages_v6.yaml", 224, 9605, 200),
+        ("l", "stanford_cars.yaml", 384, 196, 100),
+    ],
+)
+def test_the_networks_of_the_configs_are_the_published_ones(
+    size: str, config: str, image_size: int, num_classes: int, groups: int
+) -> None:
+    """All files of MODEL_ZOO.md; of the M of MS-COCO another backbone is named."""
+    text = (shipped_configs() / config).read_text(encoding="utf-8")
+    settings = yaml.safe_load(text)
+    model, images = settings["model"], settings["data"]["init_args"]["images"]
+    backbone = model["backbone"] | {"weights": None}
+    if (size, num_classes) == ("m", 80):
+        backbone["name"], images["size"] = "tresnet_m", 224
+    assert images["size"] == image_size
+    head = model.get("head", {}).get("init_args", model.get("head", {}))
+    with torch.device("meta"):
+        network = TaggerNetwork.make(
+            TimmBackboneConfig(**backbone),
+            FixedMLDecoderConfig(**head),
+            image_size,
+            None,
+            num_classes,
+        )
+    shapes = official_shapes(size, num_classes, groups=groups)
+    tensors = {key: torch.empty(shape) for key, shape in shapes.items()}
+    report = load_published(network, {"model": tensors})  # type: ignore[dict-item]
+    assert report == ([], ["backbone.mean", "backbone.std"])
 
 
 def test_a_whole_model_with_officially_named_backbone(tmp_path: Path) -> None:
