@@ -113,9 +113,9 @@ def test_it_is_downloaded_whole_or_not_at_all(
     monkeypatch.setattr(utils, "download_url", download)
     with pytest.raises(InputError, match=r"CIFAR100 is not in .* and could not be downloaded \(.*"):
         made(root)
-    assert list(root.iterdir()) == []
+    assert [path.suffix for path in root.iterdir()] == [".lock"]
     assert made(root).fingerprint == made(tmp_path / "server").fingerprint
-    assert [path.name for path in root.iterdir()] == [folder.name]
+    assert sorted(path.name for path in root.iterdir()) == [f".{folder.name}.lock", folder.name]
     made(root)  # It is there.
 
 

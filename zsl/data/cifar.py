@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from filelock import FileLock
 from PIL import Image
 from torch import Tensor
 from torchvision.datasets import CIFAR10, CIFAR100
@@ -144,7 +145,12 @@ def _download(kind: Any, folder: Path) -> None:
     """Downloads and unpacks the archive beside the folder, which is there once it is whole."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=PREFIX, dir=folder.parent) as temporary:
+        with (
+            FileLock(folder.parent / f".{kind.base_folder}.lock"),  # One of several processes does.
+            tempfile.TemporaryDirectory(prefix=PREFIX, dir=folder.parent) as temporary,
+        ):
+            if folder.exists():
+                return
             download_and_extract_archive(
                 kind.url, temporary, filename=kind.filename, md5=kind.tgz_md5
             )
