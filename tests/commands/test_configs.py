@@ -26,7 +26,7 @@ from tests.tasks.test_callbacks import Interrupt, interrupt
 from zsl.commands.configs import shipped_names
 from zsl.commands.evaluate import main as evaluate
 from zsl.commands.fit import main as fit
-from zsl.commands.fit_cli import parse_config
+from zsl.commands.fit_parser import parse_config
 from zsl.commands.predict import main as predict
 from zsl.data import coco_classes, voc
 from zsl.labels import QueryAugmentationConfig

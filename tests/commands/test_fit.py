@@ -19,7 +19,7 @@ from tests.data.test_table import cut_off_as_tiff
 from zsl.commands.configs import find_config, shipped_configs, shipped_names
 from zsl.commands.evaluate import main as evaluate
 from zsl.commands.fit import main as fit
-from zsl.commands.fit_cli import parse_config
+from zsl.commands.fit_parser import parse_config
 from zsl.errors import InputError
 from zsl.tasks.zero_shot import ZeroShotTask
 

@@ -17,7 +17,7 @@ from tests.commands.test_fit import QUICK, TINY_MODEL, TINY_SHAPES
 from tests.fakes.nuswide import CONCEPTS, NAMES, FakeNUSWide
 from tests.tasks.test_callbacks import Interrupt, interrupt, trained
 from zsl.commands.fit import main as fit
-from zsl.commands.fit_cli import parse_config
+from zsl.commands.fit_parser import parse_config
 from zsl.commands.prepare import main as prepare
 from zsl.data import ImageConfig, NUSWideDataModule, Split
 from zsl.data.nuswide import check_images

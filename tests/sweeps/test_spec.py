@@ -13,7 +13,7 @@ from wandb.sdk.launch.sweeps.utils import (
 
 from tests.sweeps.fakes import write
 from zsl.commands.configs import find_config, shipped_configs, shipped_names
-from zsl.commands.fit_cli import parse_config
+from zsl.commands.fit_parser import parse_config
 from zsl.errors import InputError
 from zsl.sweeps.results import flat, resolved
 from zsl.sweeps.spec import read_parameter, read_sweep, values_of

@@ -24,7 +24,8 @@ def fit(args: list[str]) -> None:
     # Imported late: the help should not wait for torch.
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-    from zsl.commands.fit_cli import fit_parser, make_run, named_task
+    from zsl.commands.fit_cli import make_run
+    from zsl.commands.fit_parser import fit_parser, named_task
 
     if "--help_all" in args:
         print(all_arguments(fit_parser(named_task(args))))

@@ -201,7 +201,7 @@ def check_arguments(sweep: Sweep) -> None:
             than one device, or no validation logs the metric.
     """
     # They take seconds to import.
-    from zsl.commands.fit_cli import named_task, parse_config
+    from zsl.commands.fit_parser import named_task, parse_config
 
     for values in sweep.examples():
         try:
