@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -107,6 +108,7 @@ def run(config: Path, head: str, rate: float, seed: int) -> dict[str, float]:
     """Trains and tests; returns the test's figures and the best one of the validation."""
     folder = config.parent / f"{head.replace(' ', '_')}_{rate}_{seed}"
     if not (folder / "results.json").is_file():
+        shutil.rmtree(folder, ignore_errors=True)  # Of an interrupted run.
         arguments = [f"--config={config}", f"--model.head={json.dumps(HEADS[head])}"]
         arguments += [f"--model.optimization.learning_rate={rate}", f"--seed_everything={seed}"]
         assert fit([*arguments, f"--run_folder={folder}"]) == 0
