@@ -106,6 +106,11 @@ def test_what_does_not_fit_is_one_sentence(
     assert message in error
 
 
+def test_without_a_config_it_asks_for_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(["--published=other.pth", "--data.root=photos"]) == 2
+    assert "--published needs the config" in capsys.readouterr().err
+
+
 def test_a_damaged_name_is_found_by_its_position(capsys: pytest.CaptureFixture[str]) -> None:
     own = ["dog", "Crane (bird)", "crane (machine)", *(f"class {n}" for n in range(300))]
     published = ["Dog", "crane", "crane", *(f"class_{n}" for n in range(300))]

@@ -93,6 +93,14 @@ def test_the_hub_reads_the_results(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("is_softmax", [False, True])
+def test_images_of_one_class_each_are_not_called_multi_label(
+    tmp_path: Path, is_softmax: bool
+) -> None:
+    card = card_of(tmp_path, encoder=None, scores_are_softmax=is_softmax, results=None)
+    assert ("multi-label" in card.data.to_dict()["tags"]) != is_softmax
+
+
 def test_without_results_it_says_so(tmp_path: Path) -> None:
     card = card_of(tmp_path, results=None)
     assert "There were no test results beside the checkpoint." in card.text

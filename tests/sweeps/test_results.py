@@ -14,6 +14,7 @@ from zsl.sweeps.charts import group_of, short_names, strength
 from zsl.sweeps.results import (
     TEST_FIGURES,
     flat,
+    lacking_figures,
     points_of,
     read_tables,
     resolved,
@@ -50,6 +51,14 @@ def test_points_are_means_over_seeds() -> None:
     worst = points_of(table, NAMES, FIGURES, maximize=False)
     assert worst["setting"][0] == "(0.0, None)"
     assert points_of(table[:0], NAMES, FIGURES, maximize=True).empty
+
+
+def test_figures_that_no_trial_has_are_left_out() -> None:
+    """Whatever the metric is: images with one class each have accuracies and no F1."""
+    table = pd.DataFrame({"a": [None, 0.5], "b": [None, None]}, dtype=float)
+    assert lacking_figures(table, ["a", "b"]) == ["b"]
+    # Where none was tested yet, the columns wait for those that are.
+    assert lacking_figures(table, ["b"]) == lacking_figures(table[:0], ["a", "b"]) == []
 
 
 def test_a_panel_shows_what_differs_in_one_parameter() -> None:

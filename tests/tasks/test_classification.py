@@ -127,6 +127,9 @@ def test_a_checkpoint_is_self_contained(tmp_path: Path, head: Any) -> None:
         assert prediction.labels[0] in names
         with pytest.raises(InputError, match=r"'rad'.*Did you mean 'red'.*classes.*are fixed"):
             tagger.predict(photos, ["rad"])
+        if isinstance(head, PoolingConfig):
+            with pytest.raises(InputError, match=r"take .* \(zsl.models.FixedMLDecoderConfig\)"):
+                tagger.check_attention()
 
 
 def test_classes_of_a_group_share_their_map(tmp_path: Path) -> None:

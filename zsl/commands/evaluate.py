@@ -120,6 +120,10 @@ def split_arguments(args: list[str]) -> tuple[list[str], list[str]]:
     return parts
 
 
+def _names_config(args: list[str]) -> bool:
+    return any(argument.partition("=")[0] in ("--config", "-c") for argument in args)
+
+
 def evaluate(args: list[str]) -> None:
     """Tests checkpoints on the data they were trained with; prints, compares and reports."""
     own, fit_args = split_arguments(args)
@@ -143,6 +147,11 @@ def evaluate(args: list[str]) -> None:
     require(
         bool(options.checkpoint) != bool(options.published),
         "Expected either --checkpoint FILE of zsl.fit, or --published FILE with --config.",
+    )
+    require(
+        not options.published or _names_config(fit_args),
+        "--published needs the config of what was trained; add --config NAME.yaml, such as "
+        "coco_tresnet_l_448.yaml.",
     )
     paths = [Path(path) for path in options.checkpoint or [options.published]]
     if options.checkpoint:

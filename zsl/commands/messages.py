@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from inspect import isabstract
 from pydoc import locate
 
 from jsonargparse import ArgumentParser
@@ -79,6 +80,10 @@ def explain(message: str, known: Collection[str] = ()) -> str:
     ...   - Expected a path but zsl.losses.RankingLoss either not accessible or invalid
     ...   - Import path zsl.losses.RankingLoss does not correspond to a subclass of HeadConfig'''))
     --model.head is zsl.losses.RankingLoss, which is not a HeadConfig; name one.
+    >>> print(explain('''Parser key "data":
+    ...   - Import path zsl.losses.Loss does not correspond to a subclass of HeadConfig''',
+    ...   ["zsl.models.HeadConfig", "zsl.models.CLIPConfig", "zsl.data.VOCDataModule"]))
+    --data is zsl.losses.Loss, which is not a HeadConfig; name zsl.models.CLIPConfig.
 
     Args:
         message: What jsonargparse raised.
@@ -114,7 +119,9 @@ def explain(message: str, known: Collection[str] = ()) -> str:
         lacks = ", ".join(sorted(locate(abstract[1]).__abstractmethods__))  # type: ignore[attr-defined]
         return f"--{key} is {abstract[1]}, which lacks {lacks}; define that, or name another class."
     if other_class := re.search(r"Import path (\S+) .*subclass of (\w+)", text):
-        return f"--{key} is {other_class[1]}, which is not a {other_class[2]}; name one."
+        own = sorted(n for n in classes if _makes_a(other_class[2], n))
+        advice = " or ".join([", ".join(own[:-1]), *own[-1:]]).removeprefix(" or ") or "one"
+        return f"--{key} is {other_class[1]}, which is not a {other_class[2]}; name {advice}."
     if nothing := re.search(r"Not a valid subclass of (\w+)", text):
         return f"--{key} names no {nothing[1]}; add a --config that does, or --{key} CLASS_PATH."
     if wrong := _WRONG.search(text):
@@ -134,6 +141,16 @@ def _near(name: str, names: Collection[str]) -> str:
     last = name.rpartition(".")[2].lower()
     alike = [n for n in names if n != name and n.rpartition(".")[2].lower().startswith(last)]
     return did_you_mean(name, alike, cutoff=0) or did_you_mean(name, {*names} - {name})
+
+
+def _makes_a(base: str, path: str) -> bool:
+    """Whether the path is that of a class of a room, not abstract, with a base of this name."""
+    found = locate(path) if path.count(".") == 2 else None
+    return isinstance(found, type) and not isabstract(found) and base in map(_name, found.__mro__)
+
+
+def _name(kind: type) -> str:
+    return kind.__name__
 
 
 def _argument_names(path: str) -> list[str]:

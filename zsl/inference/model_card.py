@@ -29,7 +29,8 @@ def model_card(config: Mapping[str, Any], data: ModelCardData) -> ModelCard:
     dataset, results = config["data"] or "unknown data", config["results"] or {}
     header = data.to_dict()
     if config["encoder"] is None:  # Of fixed classes.
-        header |= {"pipeline_tag": "image-classification", "tags": ["multi-label", "image-tagging"]}
+        kinds = [] if config.get("scores_are_softmax") else ["multi-label"]
+        header |= {"pipeline_tag": "image-classification", "tags": [*kinds, "image-tagging"]}
     if results:
         header["model_name"] = f"{_kind(config)}: {dataset}"
         header["eval_results"] = _eval_results(dataset, results, header["pipeline_tag"])

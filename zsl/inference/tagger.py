@@ -391,7 +391,8 @@ class Tagger(
         require(
             self.has_attention,
             f"The head {type(self.network.head).__name__} sees the image as a whole, so it has no "
-            "attention maps; take a checkpoint of ML-Decoder (zsl.models.MLDecoderConfig).",
+            "attention maps; take a checkpoint of ML-Decoder "
+            f"(zsl.models.{'Fixed' if self.encoder is None else ''}MLDecoderConfig).",
         )
 
 

@@ -17,8 +17,7 @@ from zsl.sweeps.spec import SEED, Sweep, values_of
 from zsl.sweeps.study import Study
 
 TEST_FIGURES = ["test/zsl/mAP", "test/seen/mAP", "test/gzsl/mAP", "test/harmonic_mAP"]
-FIXED_TEST_FIGURES = ["test/all/mAP", "test/all/CF1", "test/all/OF1"]
-SINGLE_LABEL_TEST_FIGURES = ["test/all/mAP", "test/all/Acc@1"]
+FIXED_TEST_FIGURES = ["test/all/mAP", "test/all/Acc@1", "test/all/CF1", "test/all/OF1"]
 
 
 def write_results(study: Study) -> str:
@@ -30,6 +29,8 @@ def write_results(study: Study) -> str:
     # Objects, so that None stays None among the values of a parameter.
     trials = pd.DataFrame(rows, columns=columns, dtype=object)
     trials = trials.astype(dict.fromkeys(figures, float))
+    lacking = lacking_figures(trials, figures[1:])
+    trials, figures = trials.drop(columns=lacking), [f for f in figures if f not in lacking]
     complete = trials[trials["state"] == "complete"]
     points = points_of(complete, names, figures, sweep.maximize)
     for name, table in (("trials", trials), ("points", points)):
@@ -48,10 +49,14 @@ def write_results(study: Study) -> str:
 
 
 def figures_of_test(metric: str) -> list[str]:
-    """The figures of a test that stand beside a metric of the validation."""
-    if not metric.startswith("val/all/"):
-        return TEST_FIGURES
-    return SINGLE_LABEL_TEST_FIGURES if "Acc@" in metric else FIXED_TEST_FIGURES
+    """The figures of a test that may stand beside a metric of the validation."""
+    return FIXED_TEST_FIGURES if metric.startswith("val/all/") else TEST_FIGURES
+
+
+def lacking_figures(trials: pd.DataFrame, figures: list[str]) -> list[str]:
+    """The figures that no trial has, though it has others: F1 of images with one class each."""
+    lacking = [name for name in figures if trials[name].isna().all()]
+    return lacking if len(lacking) < len(figures) else []
 
 
 def _row_of(trial: FrozenTrial, sweep: Sweep, names: list[str]) -> dict[str, Any]:
