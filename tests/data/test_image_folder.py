@@ -113,7 +113,7 @@ def empty_test(root: Path) -> None:
     ("damage", "message"),
     [
         (shutil.rmtree, r"data folder .* does not exist; set root"),
-        (no_test, r"has no folder test or val; set root"),
+        (no_test, r"but no folder test or val; set root"),
         (one_image, r"train/dog holds one image alone; expected two or more: add some, or"),
         (no_image, r"train/dog holds no image; expected two or more"),
         (another_class, r"val has the class 'dogs', which the training images lack.*mean 'dog'"),

@@ -161,7 +161,7 @@ def test_without_internet_the_sentence_says_what_goes_where(
     [
         ("<annotation><object>", r"000001.xml can't be read \(no element found"),
         ("", r"000001.xml can't be read \(no element found"),
-        (None, r"000001.xml can't be read \(.*No such file"),
+        (None, r"000001.xml does not exist"),
         (
             "<annotation><object><name>hrose</name></object></annotation>",
             r"000001.xml: an object is of the class 'hrose'.*'horse'",

@@ -82,7 +82,7 @@ def test_choices_may_be_anything() -> None:
     ("changes", "message"),
     [
         ({"method": "tpe"}, "method is 'tpe'; expected grid, random or bayes"),
-        ({"method": "random"}, "run_cap is None; expected 1 or more, here or as --count"),
+        ({"method": "random"}, "there is no run_cap; expected 1 or more, here or as --count"),
         ({"run_cap": 0}, "run_cap is 0; expected 1 or more"),
         ({"name": "a/b"}, "name is 'a/b'; expected one that can name a folder"),
         ({"name": ".."}, "expected one that can name a folder"),
@@ -132,7 +132,7 @@ def test_what_can_not_be_run_is_refused(changes: dict[str, Any], message: str) -
     [
         ("method: [grid\nmetric: {}", r"tiny.yaml is not YAML: .* line 2"),
         ("- a", "holds no mapping"),
-        ("method: grid", "metric is None; expected {name"),
+        ("method: grid", "there is no metric; expected {name"),
     ],
 )
 @pytest.mark.usefixtures("in_tmp_path")

@@ -154,8 +154,7 @@ def evaluate(args: list[str]) -> None:
         "coco_tresnet_l_448.yaml.",
     )
     paths = [Path(path) for path in options.checkpoint or [options.published]]
-    if options.checkpoint:
-        check_are_checkpoints(paths)
+    check_are_checkpoints(paths)
     names = short_names(paths)
     output = Path(options.output or _default_output(paths))
     bootstrap: Bootstrap | None = None
@@ -177,7 +176,8 @@ def evaluate(args: list[str]) -> None:
                     trust_code=options.trust_code,
                 )
             num_images = len(scored.scores)
-            if options.replicates and (not bootstrap or bootstrap.num_images != num_images):
+            is_new = not bootstrap or bootstrap.num_images != num_images
+            if options.replicates and is_new and num_images > 1:
                 bootstrap = Bootstrap(num_images, options.replicates, options.seed)
             first = assessments[0].scored if assessments else scored
             protocols = chosen_protocols(options, first.task.protocol)

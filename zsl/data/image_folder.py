@@ -16,7 +16,7 @@ from zsl.data.dataset import Split
 from zsl.data.lost_images import check_files
 from zsl.data.single_label import SingleLabelFiles, split_classes
 from zsl.data.transforms import ImageConfig
-from zsl.errors import InputError, did_you_mean, others, require
+from zsl.errors import InputError, did_you_mean, listing, others, require
 from zsl.files.digests import text_digest
 from zsl.files.images import FORMATS
 from zsl.labels import Role, Vocabulary
@@ -72,11 +72,14 @@ class ImageFolderDataModule(MultiLabelDataModule):
         folders = {split: self.root / split for split in Split if (self.root / split).is_dir()}
         if Split.TEST not in folders and Split.VAL in folders:
             folders[Split.TEST] = folders.pop(Split.VAL)
+        found = "does not exist"
+        if self.root.is_dir():
+            found = f"holds {listing(sorted(path.name for path in self.root.iterdir()))}"
         for split, name in ((Split.TRAIN, "train"), (Split.TEST, "test or val")):
             require(
                 split in folders,
-                f"The data folder {self.root} "
-                + (f"has no folder {name}" if self.root.is_dir() else "does not exist")
+                f"The data folder {self.root} {found}"
+                + (f", but no folder {name}" if self.root.is_dir() else "")
                 + "; set root to the folder that holds train and test, or train and val, with a "
                 "folder of images for each class.",
             )

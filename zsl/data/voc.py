@@ -150,6 +150,10 @@ def read_target(path: Path, difficult: int) -> np.ndarray:
     """
     try:
         objects = ElementTree.parse(path).getroot().findall("object")
+    except FileNotFoundError as error:
+        raise InputError(
+            f"The annotation file {path} does not exist; unpack the archive again."
+        ) from error
     except (OSError, ElementTree.ParseError) as error:
         raise InputError(
             f"The annotation file {path} can't be read ({reason_of(error)}); unpack it again."

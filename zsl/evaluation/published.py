@@ -41,15 +41,15 @@ def score_published(
             f"{path} {what} {len(names)} tensors, the first {names[0] if names else ''}; take the "
             "config, backbone, image size and groups that it was trained with.",
         )
-    scored = score_task(task, data, precision)
-    published = published_classes(path)
+    order = None
     if task.encoder is None:
-        if published is None:
-            print(f"note: {path} does not name its classes; they are taken to be in data's order.")
-        else:
+        if (published := published_classes(path)) is not None:
             order = class_order(task.vocabulary.names, published, str(path))
-            scored = replace(scored, scores=scored.scores[:, order])
-    return replace(scored, name=path.stem, path=path)
+        else:
+            print(f"note: {path} does not name its classes; they are taken to be in data's order.")
+    scored = score_task(task, data, precision)
+    scores = scored.scores if order is None else scored.scores[:, order]
+    return replace(scored, scores=scores, name=path.stem, path=path)
 
 
 def class_order(own: Sequence[str], published: Sequence[str], source: str) -> list[int]:

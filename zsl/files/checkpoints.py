@@ -101,7 +101,11 @@ def read_checkpoint(path: str | Path) -> CheckpointFile:
     parts = {_KEY: "labels", "state_dict": "weights", "hyper_parameters": "settings"}
     for part, what in parts.items():
         if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(part), Mapping):
-            raise InputError(f"{path} is not a checkpoint of zsl.fit: it holds no {what}.")
+            is_published = isinstance(checkpoint, dict) and "model" in checkpoint
+            raise InputError(
+                f"{path} is not a checkpoint of zsl.fit: it holds no {what}."
+                + (" One of the official code: zsl.evaluate --published." if is_published else "")
+            )
     found, settings = checkpoint[_KEY], checkpoint["hyper_parameters"]
     try:
         contents = CheckpointContents(**found)

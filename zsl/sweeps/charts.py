@@ -109,6 +109,6 @@ def _draw_curve(
     if points[name].min() > 0 and points[name].max() / points[name].min() >= 100:
         axes.set_xscale("log")
     axes.set_xlabel(name)
-    axes.set_ylabel(f"mAP of {labels}")
+    axes.set_ylabel(f"test mAP of {labels}")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

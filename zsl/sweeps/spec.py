@@ -90,7 +90,9 @@ def read_sweep(
     content |= {key: value for key, value in given.items() if value is not None}
 
     def expect(key: str, condition: object, expected: str) -> None:
-        require(bool(condition), f"{file}: {key} is {content[key]!r}; expected {expected}.")
+        value = content[key]
+        found = f"there is no {key}" if value is None else f"{key} is {value!r}"
+        require(bool(condition), f"{file}: {found}; expected {expected}.")
 
     name, method, metric, count = (content[key] for key in ("name", "method", "metric", "run_cap"))
     entries, early = content["parameters"], content["early_terminate"]
