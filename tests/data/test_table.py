@@ -292,3 +292,16 @@ def test_real_data(
     )
     assert data.test_dataset[0]["image"].shape == (3, 32, 32)
     assert data.test_dataset[0]["target"].sum() > 0
+
+
+def test_the_images_of_a_split_are_looked_at_once(
+    table_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[Split] = []
+    monkeypatch.setattr(
+        TableDataModule, "check_images", lambda self, splits: looked_at.extend(splits)
+    )
+    data = TableDataModule(str(table_root), num_workers=0)
+    for stage in ("fit", "validate", "test"):
+        data.setup(stage)
+    assert looked_at == list(Split)

@@ -98,6 +98,7 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         self.num_workers = min(8, (cores or 1) - 1) if num_workers is None else num_workers
         self._num_batches_done = 0
+        self._checked: set[Split] = set()
         self.training_transform = training_transform(images)
         self.evaluation_transform = evaluation_transform(images.size, images.resizing)
 
@@ -146,7 +147,9 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         stages = {"fit": list(Split), "validate": [Split.VAL], "test": [Split.TEST]}
         # A feature store was made of images that could be read; predictions bring a loader.
         if self.features is None and stage in stages:
-            self.check_images(stages[stage])
+            unchecked = [split for split in stages[stage] if split not in self._checked]
+            self.check_images(unchecked)
+            self._checked.update(unchecked)
         if stage == "fit":
             self.train_dataset = self._served(Split.TRAIN, self.training_transform)
             self.trained_rows = self._rows_to_train()

@@ -65,7 +65,6 @@ class ImageFolderDataModule(MultiLabelDataModule):
             train, val = split_classes(columns, found, val_fraction, split_seed)
             for split, drawn in ((Split.TRAIN, train), (Split.VAL, val)):
                 self.rows[split] = files.take(drawn), columns[drawn]
-        self._checked: set[Split] = set()
 
     def _folders(self) -> dict[Split, Path]:
         """Returns the folder of each split; that of validation images may be lacking."""
@@ -94,11 +93,9 @@ class ImageFolderDataModule(MultiLabelDataModule):
         return list(folders)
 
     def check_images(self, splits: Sequence[Split]) -> None:
-        """Refuses files that are not images; checks each split once."""
+        """Refuses files that are not images."""
         for split in splits:
-            if split not in self._checked:
-                check_files(self.dataset(split, self.evaluation_transform), split)
-                self._checked.add(split)
+            check_files(self.dataset(split, self.evaluation_transform), split)
 
     def dataset(self, split: Split, transform: ImageTransform) -> SingleLabelFiles:
         """Returns the images of a split."""

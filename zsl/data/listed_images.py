@@ -142,7 +142,6 @@ class ListedDataModule(MultiLabelDataModule):
             for split, part in parts.items()
         }
         self._source = source
-        self._checked_splits: set[Split] = set()
         self._check_labels()
 
     def _check_labels(self) -> None:
@@ -160,12 +159,10 @@ class ListedDataModule(MultiLabelDataModule):
             _log.warning("%s: %s.", message, listing(absent))
 
     def check_images(self, splits: Sequence[Split]) -> None:
-        """Refuses missing files and files that are not images; checks each split once."""
+        """Refuses missing files and files that are not images."""
         for split in splits:
-            if split not in self._checked_splits:
-                images = self.dataset(split, self.evaluation_transform)
-                check_files(images, split, f"unpack {self._source} again")
-                self._checked_splits.add(split)
+            images = self.dataset(split, self.evaluation_transform)
+            check_files(images, split, f"unpack {self._source} again")
 
     def dataset(self, split: Split, transform: ImageTransform) -> ListedDataset:
         """Returns the images of a split."""

@@ -129,14 +129,11 @@ class TableDataModule(MultiLabelDataModule):
             self.root / classes,
         )
         self._choose_held_out(held_out_seed)
-        self._checked_splits: set[Split] = set()
 
     def check_images(self, splits: Sequence[Split]) -> None:
-        """Refuses missing files and files that are not images; checks each split once."""
-        unchecked = [split for split in splits if split not in self._checked_splits]
-        problems = [problem for split in unchecked for problem in self._problems(split)]
+        """Refuses missing files and files that are not images."""
+        problems = [problem for split in splits for problem in self._problems(split)]
         require(not problems, " ".join(problems))
-        self._checked_splits.update(unchecked)
 
     def dataset(self, split: Split, transform: ImageTransform) -> TableDataset:
         """Returns the images of a split.

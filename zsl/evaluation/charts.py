@@ -150,10 +150,7 @@ def _draw_map(axes: Any, labels: pd.DataFrame, vectors: Tensor) -> None:
 
 
 def predictions(
-    labels: pd.DataFrame,
-    scores: Tensor,
-    targets: Tensor,
-    image: Callable[[int], Image.Image],
+    labels: pd.DataFrame, scores: Tensor, targets: Tensor, image: Callable[[int], Image.Image]
 ) -> Figure:
     """A grid of test images with their true labels and their best guesses.
 
