@@ -1,15 +1,15 @@
+"""Examples in docstrings of the commands."""
+
 import doctest
+from types import ModuleType
 
-from zsl.commands import configs, messages
+import pytest
 
-
-def test_the_examples_of_messages_hold() -> None:
-    results = doctest.testmod(messages)
-    assert results.attempted >= 9
-    assert results.failed == 0
+from zsl.commands import configs, evaluate, messages
 
 
-def test_the_examples_of_configs_hold() -> None:
-    results = doctest.testmod(configs)
-    assert results.attempted == 1
+@pytest.mark.parametrize(("module", "number"), [(messages, 9), (configs, 2), (evaluate, 1)])
+def test_the_examples_hold(module: ModuleType, number: int) -> None:
+    results = doctest.testmod(module)
+    assert results.attempted >= number
     assert results.failed == 0

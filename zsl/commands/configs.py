@@ -6,13 +6,14 @@ import ast
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 
 from zsl.errors import InputError, did_you_mean
 
 Kind = Literal["config", "sweep file"]
+CONFIG_FLAGS = ("-c", "--config")
 _PACKAGE = Path(__file__).parents[1]
 
 
@@ -50,28 +51,46 @@ def resolve_configs(args: Sequence[str]) -> list[str]:
     """Replaces the value of every `--config` by the path of that config.
 
     Raises:
-        InputError: There is no such config, or it is not YAML.
+        InputError: There is no such config.
     """
     resolved: list[str] = []
     for position, argument in enumerate(args):
         flag, equals, value = argument.partition("=")
-        if flag in ("--config", "-c") and equals:
-            resolved.append(f"{flag}={_readable(find_config(value))}")
-        elif position and args[position - 1] in ("--config", "-c"):
-            resolved.append(_readable(find_config(argument)))
+        if flag in CONFIG_FLAGS and equals:
+            resolved.append(f"{flag}={find_config(value)}")
+        elif position and args[position - 1] in CONFIG_FLAGS:
+            resolved.append(find_config(argument))
         else:
             resolved.append(argument)
     return resolved
 
 
-def _readable(path: str) -> str:
-    """Refuses a file that is not YAML; jsonargparse would not name it."""
+def named_values(args: Sequence[str], *flags: str) -> list[tuple[str, str]]:
+    """Returns flags and their values, in their order.
+
+    >>> named_values(["-c", "a.yaml", "--task=my.Task", "--data.root", "b"], "-c", "--task")
+    [('-c', 'a.yaml'), ('--task', 'my.Task')]
+    """
+    pairs = []
+    for argument, following in zip(args, [*args[1:], None], strict=True):
+        flag, equals, text = argument.partition("=")
+        value = text if equals else following
+        if flag in flags and value is not None:  # The parser will say what the last one lacks.
+            pairs.append((flag, value))
+    return pairs
+
+
+def read_config(path: str) -> Any:
+    """Reads a config as plain values; jsonargparse would not name one that is not YAML.
+
+    Raises:
+        InputError: It is not YAML.
+    """
     try:
-        yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).replace('in "<unicode string>", ', "in ").split())
         raise InputError(f"{path} is not YAML: {reason}.") from error
-    return path
 
 
 def yaml_value(argument: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from zsl.commands.configs import yaml_value
+from zsl.commands.configs import CONFIG_FLAGS, named_values, yaml_value
 from zsl.commands.exit_codes import add_trust_code, exit_code
 from zsl.errors import require
 
@@ -108,7 +108,7 @@ def split_arguments(args: list[str]) -> tuple[list[str], list[str]]:
     >>> split_arguments(["--published", "a.pth", "--config=coco.yaml", "--data.root", "coco"])
     (['--published', 'a.pth'], ['--config=coco.yaml', '--data.root', 'coco'])
     """
-    if not any(argument.partition("=")[0] == "--published" for argument in args):
+    if not named_values(args, "--published"):
         return args, []
     parts: tuple[list[str], list[str]] = ([], [])
     is_of_fit = False
@@ -118,10 +118,6 @@ def split_arguments(args: list[str]) -> tuple[list[str], list[str]]:
             is_of_fit = name in _OF_FIT
         parts[is_of_fit].append(argument)
     return parts
-
-
-def _names_config(args: list[str]) -> bool:
-    return any(argument.partition("=")[0] in ("--config", "-c") for argument in args)
 
 
 def evaluate(args: list[str]) -> None:
@@ -149,7 +145,7 @@ def evaluate(args: list[str]) -> None:
         "Expected either --checkpoint FILE of zsl.fit, or --published FILE with --config.",
     )
     require(
-        not options.published or _names_config(fit_args),
+        not options.published or len(named_values(fit_args, *CONFIG_FLAGS)) > 0,
         "--published needs the config of what was trained; add --config NAME.yaml, such as "
         "coco_tresnet_l_448.yaml.",
     )

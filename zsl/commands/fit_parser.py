@@ -10,11 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import yaml
 from jsonargparse import ArgumentParser, Namespace
 from pytorch_lightning.cli import LightningArgumentParser
 
-from zsl.commands.configs import resolve_configs, yaml_value
+from zsl.commands.configs import (
+    CONFIG_FLAGS,
+    find_config,
+    named_values,
+    read_config,
+    resolve_configs,
+    yaml_value,
+)
 from zsl.commands.help import USAGE, all_arguments
 from zsl.commands.messages import explain
 from zsl.data import MultiLabelDataModule
@@ -95,18 +101,12 @@ def named_task(args: list[str]) -> type[Task]:
     """Returns the task that arguments and the configs among them name; the last one counts.
 
     Raises:
-        InputError: It can't be imported, or is not a task; or there is no such config.
+        InputError: It can't be imported, or is not a task; or a config is missing or not YAML.
     """
     path = _TASKS[0]
-    resolved = resolve_configs(args)
-    for argument, following in zip(resolved, [*resolved[1:], ""], strict=True):
-        flag, equals, value = argument.partition("=")
-        value = value if equals else following
-        if flag == "--task":
-            path = value
-        elif flag in ("-c", "--config") and Path(value).is_file():
-            config = yaml.safe_load(Path(value).read_text(encoding="utf-8"))
-            path = config.get("task", path) if isinstance(config, dict) else path
+    for flag, value in named_values(args, "--task", *CONFIG_FLAGS):
+        config = {"task": value} if flag == "--task" else read_config(find_config(value))
+        path = config.get("task", path) if isinstance(config, dict) else path
     module, _, name = str(path).rpartition(".")
     try:
         task = getattr(import_module(module), name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from pathlib import Path
 
+from zsl.commands.configs import CONFIG_FLAGS, named_values
 from zsl.commands.fit_cli import data_of
 from zsl.data import Split
 from zsl.data.write_shards import write_shards
@@ -24,16 +25,10 @@ def prepare_shards(args: list[str]) -> None:
     write_shards(data, folder, options.images_per_shard)
     shards = list(folder.glob("*.tar"))
     size = sum(path.stat().st_size for path in shards) / 1e9
-    next_command = ["python -m zsl.fit", *_configs(rest), "--data zsl.data.ShardsDataModule"]
+    configs = [f"--config {name}" for _, name in named_values(rest, *CONFIG_FLAGS)]
+    next_command = ["python -m zsl.fit", *configs, "--data zsl.data.ShardsDataModule"]
     print(
         f"Written to {folder}: {len(shards):,} shards, {size:.2f} GB.\n"
         f"With images, batch_size and so on as they were, the shards train to the same digits.\n"
         f"Next: {' '.join(next_command)} --data.root {folder} ..."
     )
-
-
-def _configs(args: list[str]) -> list[str]:
-    """The arguments among them that name a config."""
-    parser = ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-c", "--config", action="append", default=[])
-    return [f"--config {name}" for name in parser.parse_known_args(args)[0].config]
