@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from zsl.data import (
 )
 from zsl.data.openimages.datamodule import OpenImagesDataset
 from zsl.data.shards import ShardDataset, shard_name
-from zsl.data.sparse_targets import TargetBlock
+from zsl.data.sparse_targets import SparseTargets, TargetBlock
 from zsl.data.write_shards import _write_index
 from zsl.metrics import average_precision
 
@@ -121,26 +121,26 @@ def lay_out_shards(root: Path, folder: Path) -> None:
         }
         (folder / split).mkdir()
         start = time.perf_counter()
-        targets = index.targets
-
-        def parts() -> Iterator[dict[str, np.ndarray]]:
-            for first in starts:  # noqa: B023
-                ends = targets.ends[first : first + PER_SHARD]  # noqa: B023
-                begin = targets.ends[first - 1] if first else 0  # noqa: B023
-                listed = slice(begin, ends[-1])
-                block = TargetBlock(
-                    np.diff(ends, prepend=begin),
-                    targets.rest[first : first + PER_SHARD],  # noqa: B023
-                    targets.columns[listed],  # noqa: B023
-                    targets.values[listed],  # noqa: B023
-                )
-                sizes = np.full(len(ends), 50_000)
-                offsets = 512 + np.arange(len(ends)) * (SHARD_BYTES // PER_SHARD)
-                yield {"offsets": offsets, "sizes": sizes, **block._asdict()}
-
-        _write_index(folder / split, parts())
+        _write_index(folder / split, _parts(index.targets, starts))
         print(f"shards' index of {split}: {time.perf_counter() - start:.1f} s", flush=True)
     (folder / "shards.json").write_text(json.dumps(record))
+
+
+def _parts(targets: SparseTargets, starts: Iterable[int]) -> Iterator[dict[str, np.ndarray]]:
+    """Yields the indexes of the shards that begin at these images."""
+    for first in starts:
+        ends = targets.ends[first : first + PER_SHARD]
+        begin = targets.ends[first - 1] if first else 0
+        listed = slice(begin, ends[-1])
+        block = TargetBlock(
+            np.diff(ends, prepend=begin),
+            targets.rest[first : first + PER_SHARD],
+            targets.columns[listed],
+            targets.values[listed],
+        )
+        sizes = np.full(len(ends), 50_000)
+        offsets = 512 + np.arange(len(ends)) * (SHARD_BYTES // PER_SHARD)
+        yield {"offsets": offsets, "sizes": sizes, **block._asdict()}
 
 
 def resident() -> float:
