@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.commands.test_configs import PUBLISHED, settings_of
+from tests.commands.test_recipes import PUBLISHED, settings_of
 
 COCO: dict[str, Any] = {
     "task": "zsl.tasks.ClassificationTask",
