@@ -160,7 +160,7 @@ def test_the_figures_of_the_tables_are_those_of_a_test() -> None:
     assert {f"test/zsl/{name}" for name in CARD_METRICS} <= tested
 
 
-@pytest.mark.parametrize("folder", ["out", "a/b/out"])
+@pytest.mark.parametrize("folder", ["out", "a/b/out", "runs/pooled/0"])
 def test_a_run_may_have_any_folder(in_tmp_path: Path, folder: str) -> None:
     cli = make_run(["--config=shapes.yaml", *TINY, f"--run_folder={folder}"])
     assert Path(str(cli.trainer.log_dir)) == Path(folder)

@@ -150,8 +150,9 @@ def _logging_to(folder: str, config: Namespace) -> Namespace:
         f"trainer.logger begins with {getattr(first, 'class_path', first)}; expected a CSVLogger "
         f"first, as in shapes.yaml, for it makes the folder {folder}.",
     )
-    first.init_args.save_dir = str(path.parent.parent)
-    first.init_args.name, first.init_args.version = path.parent.name, path.name
+    # As a version, a number would become `version_N`.
+    first.init_args.save_dir, first.init_args.name = str(path.parent), path.name
+    first.init_args.version = ""
     return config
 
 
