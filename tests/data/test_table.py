@@ -297,11 +297,11 @@ def test_real_data(
 def test_the_images_of_a_split_are_looked_at_once(
     table_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked_at: list[Split] = []
+    looked_at: list[list[Split]] = []
     monkeypatch.setattr(
-        TableDataModule, "check_images", lambda self, splits: looked_at.extend(splits)
+        TableDataModule, "check_images", lambda self, splits: looked_at.append(splits)
     )
     data = TableDataModule(str(table_root), num_workers=0)
     for stage in ("fit", "validate", "test"):
         data.setup(stage)
-    assert looked_at == list(Split)
+    assert looked_at == [list(Split)]

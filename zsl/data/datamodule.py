@@ -146,8 +146,8 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         """
         stages = {"fit": list(Split), "validate": [Split.VAL], "test": [Split.TEST]}
         # A feature store was made of images that could be read; predictions bring a loader.
-        if self.features is None and stage in stages:
-            unchecked = [split for split in stages[stage] if split not in self._checked]
+        unchecked = [split for split in stages.get(stage, []) if split not in self._checked]
+        if self.features is None and unchecked:
             self.check_images(unchecked)
             self._checked.update(unchecked)
         if stage == "fit":
