@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from zsl.errors import InputError, did_you_mean, listing
-from zsl.labels.encoders.texts import find_texts, match_texts, read_texts
+from zsl.errors import InputError, listing
+from zsl.labels.encoders.texts import find_texts, match_texts, none_found, read_texts
 
 _log = logging.getLogger(__name__)
+
+_NEW = " The model was trained with texts: without one a label's scores may be lower."
 
 
 class LabelTexts:
@@ -50,23 +52,18 @@ class LabelTexts:
         """
         lacking = [name for name, own in zip(names, self.of(names), strict=True) if not own]
         if len(lacking) == len(names) and not self.of_a_checkpoint:
-            raise InputError(
-                f"{self.source} has a text for none of the {len(names)} labels "
-                f"({listing(names)}), but for {listing(self._filed)}; name the labels as there, or "
-                f"take another file.{did_you_mean(names[0], self._filed)}"
-            )
+            raise InputError(none_found(names, self._filed, self.source))
         if lacking:
+            kind, advice = ("new labels", _NEW) if self.of_a_checkpoint else ("labels", "")
             _log.warning(
-                "note: %d of %d %slabels have no text in %s (%s); they are embedded by their names "
+                "note: %d of %d %s have no text in %s (%s); they are embedded by their names "
                 "alone.%s",
                 len(lacking),
                 len(names),
-                "new " if self.of_a_checkpoint else "",
-                self.source,
+                kind,
+                self.source + (" or among those added" if self._added else ""),
                 listing(lacking),
-                " The model was trained with texts, so their scores may be lower than with one."
-                if self.of_a_checkpoint
-                else "",
+                advice,
             )
 
     @cached_property

@@ -125,6 +125,12 @@ class SentenceEncoder(LabelEncoder):
         origins = [self._origin(name, own) for name, own in zip(names, texts, strict=True)]
         return Embedded(made, origins, weights_digest(model))
 
+    def describe(self) -> str:
+        """Names the source, for messages."""
+        return super().describe() + (
+            f" with the texts of {self.texts.source}" if self.texts else ""
+        )
+
     def _sentences(self, name: str, texts: Sequence[str]) -> list[list[str]]:
         texts_as = self.texts_as if self.texts else None
         return sentences_of(name, texts, texts_as, self.templates)

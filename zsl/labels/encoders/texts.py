@@ -9,7 +9,15 @@ from pathlib import Path
 
 import yaml
 
-from zsl.errors import InputError, did_you_mean, others, reason_of, refuse_repeated, require
+from zsl.errors import (
+    InputError,
+    did_you_mean,
+    listing,
+    others,
+    reason_of,
+    refuse_repeated,
+    require,
+)
 from zsl.files.tables import other_rows, read_table, row_name
 from zsl.files.text_files import read_text
 
@@ -79,6 +87,27 @@ def match_texts(names: Sequence[str], texts: Mapping[str, Sequence[str]]) -> dic
         alike.setdefault(_folded(name), name)
     keys = {name: name if name in texts else alike.get(_folded(name), "") for name in names}
     return {name: list(texts.get(key, ())) for name, key in keys.items()}
+
+
+def read_texts_of(names: Sequence[str], path_or_name: str | Path) -> dict[str, list[str]]:
+    """Reads a file, and returns the texts of those names that have any in it.
+
+    Raises:
+        InputError: As `read_texts`; or no name has a text.
+    """
+    texts = read_texts(path_or_name)
+    found = {name: own for name, own in match_texts(names, texts).items() if own}
+    require(len(found) > 0, none_found(names, texts, path_or_name))
+    return found
+
+
+def none_found(names: Sequence[str], texts: Mapping[str, Sequence[str]], source: object) -> str:
+    """Says that none of the names has a text, for an `InputError`."""
+    return (
+        f"{source} has a text for none of the {len(names)} labels ({listing(names)}), but for "
+        f"{listing(texts)}; name the labels as there, or take another file."
+        + did_you_mean(names[0], texts)
+    )
 
 
 def _folded(name: str) -> str:
