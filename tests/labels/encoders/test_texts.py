@@ -1,5 +1,6 @@
 """Files of label texts: what is read, and what is refused."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,8 @@ def test_a_json_file_and_tables_are_read(tmp_path: Path) -> None:
     expected = {"dog": ["barks, loudly", "pet"], "cat": ["purrs"]}
     (tmp_path / "a.json").write_text('{"dog": ["barks, loudly", "pet"],\n"cat": "purrs"}')
     assert read_texts(tmp_path / "a.json") == expected
+    (tmp_path / "c.json").write_text(json.dumps({"\U0001f436": "a \U0001f415"}))
+    assert read_texts(tmp_path / "c.json") == {"\U0001f436": ["a \U0001f415"]}
     (tmp_path / "b.csv").write_text('text,name\n"barks, loudly",dog\npurrs,cat\npet,dog\n')
     assert read_texts(str(tmp_path / "b.csv")) == expected
 
@@ -75,6 +78,7 @@ def test_names_match_as_they_stand_then_alike() -> None:
         ("a.yaml", b"? [a, b]\n: barks\n", "line 1: a list or a mapping stands where a label name"),
         ("a.yaml", b"dog: a\ncat: b\ndog: c\n", "line 3: 'dog' is there twice, first at .*line 1"),
         ("a.yaml", b"dog: barks\ncaf\xe9: drink\n", "line 2 is not UTF-8"),
+        ("a.json", b'{"dog": "\\ud83d"}', r"line 1 has half a character in '\\ud83d'"),
         ("a.csv", b"label,text\ndog,barks\n", "has no column 'name'"),
         ("a.csv", b"name,text\n", "has no rows below its header"),
         ("a.csv", b"name,text\ndog,barks\ncat,\n", "line 3: a name or its text is empty"),

@@ -14,7 +14,6 @@ from zsl.errors import (
     did_you_mean,
     listing,
     others,
-    reason_of,
     refuse_repeated,
     require,
 )
@@ -131,7 +130,7 @@ def _table_texts(path: Path) -> Iterator[tuple[str, str]]:
 
 def _mapping_texts(path: Path) -> Iterator[tuple[str, str]]:
     entries = _entries(path)
-    names = [key.value.strip() for key, _ in entries]
+    names = [_characters(path, key).strip() for key, _ in entries]
     lines = [f"{path}, line {_line(key)}" for key, _ in entries]
     if empty := [line for line, name in zip(lines, names, strict=True) if not name]:
         raise InputError(f"{empty[0]}: the label name is empty." + others(empty))
@@ -149,18 +148,30 @@ def _mapping_texts(path: Path) -> Iterator[tuple[str, str]]:
 
 def _text(path: Path, name: str, node: yaml.Node) -> str:
     where = f"{path}, line {_line(node)}"
-    text = " ".join(node.value.split()) if isinstance(node, yaml.ScalarNode) else "a list"
-    is_null = node.tag.endswith(":null")
+    text = " ".join(_characters(path, node).split())
     require(
-        text != "" and not is_null,
+        text != "" and not node.tag.endswith(":null"),
         f"{where}: a text of the label {name!r} is empty; write one, or leave the label out.",
     )
-    kind = "a mapping" if isinstance(node, yaml.MappingNode) else text
     require(
         node.tag == _STRING,
-        f"{where}: the label {name!r} has {kind} for a text; expected a text, or a list of texts; "
+        f"{where}: the label {name!r} has {text} for a text; expected a text, or a list of texts; "
         "put quotes around a text that is a number or a word such as yes.",
     )
+    return text
+
+
+def _characters(path: Path, node: yaml.Node) -> str:
+    """Returns the text of a node, or what it is instead; JSON escapes some characters as halves."""
+    if not isinstance(node, yaml.ScalarNode):
+        return "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"
+    try:
+        text: str = node.value.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}, line {_line(node)} has half a character in {node.value!r}; write it whole, as "
+            "UTF-8."
+        ) from error
     return text
 
 
@@ -172,8 +183,7 @@ def _entries(path: Path) -> list[tuple[yaml.Node, yaml.Node]]:
     except (yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).replace('in "<unicode string>", ', "in ").split())
         raise InputError(
-            f"{path} is not YAML: {reason or reason_of(error)}; put quotes around a text that has "
-            "': ' in it."
+            f"{path} is not YAML: {reason}; put quotes around a text that has ': ' in it."
         ) from error
     if root is None or not root.value:
         raise InputError(f"{path} has nothing in it; expected in each line {_EXPECTED}.")
