@@ -169,8 +169,8 @@ def _characters(path: Path, node: yaml.Node) -> str:
         text: str = node.value.encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{path}, line {_line(node)} has half a character in {node.value!r}; write it whole, as "
-            "UTF-8."
+            f"{path}, line {_line(node)} has half a character in {node.value!r}; write it "
+            "whole, as UTF-8."
         ) from error
     return text
 
