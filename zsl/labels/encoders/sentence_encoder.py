@@ -111,7 +111,10 @@ class SentenceEncoder(LabelEncoder):
         """Loads the model; embeds all sentences in batches, on a GPU if there is one."""
         model = self._load()
         texts = self.texts_of(names) or [[] for _ in names]
-        labels = [self._sentences(name, own) for name, own in zip(names, texts, strict=True)]
+        labels = [
+            self._sentences(name, own, self.templates)
+            for name, own in zip(names, texts, strict=True)
+        ]
         sentences = list(dict.fromkeys(s for parts in labels for part in parts for s in part))
         vectors = model.encode(
             sentences,
@@ -127,20 +130,20 @@ class SentenceEncoder(LabelEncoder):
 
     def describe(self) -> str:
         """Names the source, for messages."""
-        return super().describe() + (
-            f" with the texts of {self.texts.source}" if self.texts else ""
-        )
+        source = f" with the texts of {self.texts.source}" if self.texts else ""
+        return super().describe() + source
 
-    def _sentences(self, name: str, texts: Sequence[str]) -> list[list[str]]:
-        texts_as = self.texts_as if self.texts else None
-        return sentences_of(name, texts, texts_as, self.templates)
+    def _sentences(
+        self, name: str, texts: Sequence[str], templates: Sequence[str]
+    ) -> list[list[str]]:
+        return sentences_of(name, texts, self.texts_as if self.texts else None, templates)
 
     def _origin(self, name: str, texts: Sequence[str]) -> str:
         """Quotes the sentences of a label, those of the first template."""
-        texts_as = self.texts_as if self.texts else None
-        shown = sentences_of(name, texts, texts_as, self.templates[:1])
-        rest = sum(map(len, self._sentences(name, texts))) - sum(map(len, shown))
+        every = self._sentences(name, texts, self.templates)
+        shown = self._sentences(name, texts, self.templates[:1])
         quoted = " | ".join(", ".join(map(repr, part)) for part in shown)
+        rest = sum(map(len, every)) - sum(map(len, shown))
         return f"{quoted}, and {rest} more" if rest else quoted
 
     def _look_up(self, names: Sequence[str]) -> Embedded:
