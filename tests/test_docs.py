@@ -14,7 +14,7 @@ from tests.models.official import official_shapes
 from zsl.commands.configs import shipped_names
 from zsl.commands.export import main as export
 from zsl.labels import SentenceEncoder
-from zsl.labels.encoders.texts import read_texts
+from zsl.labels.encoders.texts import read_texts, shipped_texts
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -94,6 +94,7 @@ def test_the_readme_names_every_config() -> None:
 
 def test_the_examples_of_label_texts_run(in_tmp_path: Path) -> None:
     page = (DOCS / "labels.md").read_text(encoding="utf-8").partition("### Texts of a label")[2]
+    assert all(f"`{name}`" in page for name in shipped_texts())
     file = page.partition("```yaml\n")[2].partition("```")[0]
     Path("texts.yaml").write_text(file)
     texts = read_texts("texts.yaml")

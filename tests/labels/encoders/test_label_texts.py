@@ -173,6 +173,7 @@ def test_a_checkpoint_outlives_its_file_of_texts(
 def test_added_texts_win_and_may_be_added_again(file: Path) -> None:
     encoder = trained(file, ["dog"])
     first = encoder.encode(["polar bear", "heron"])
+    encoder.add_texts({"Polar_Bear": ["a toy"], "heron": ["a long-legged bird: it wades"]})
     encoder.add_texts({"Polar_Bear": ["a plush toy"]})
     second = encoder.encode(["polar bear", "heron"])
     assert encoder.origins(["polar bear"]) == ["'polar bear: a plush toy'"]
