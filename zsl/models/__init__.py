@@ -11,6 +11,7 @@ from zsl.models.baselines import (
     Fast0TagConfig,
     Fast0TagHead,
 )
+from zsl.models.closed_form import ClosedFormConfig, ClosedFormHead
 from zsl.models.drop_in import add_ml_decoder_head
 from zsl.models.fixed_heads import FixedHeadConfig, FixedMLDecoderConfig, PoolingConfig, PoolingHead
 from zsl.models.grouping import group_labels
@@ -18,6 +19,7 @@ from zsl.models.heads import HeadConfig, MLDecoderConfig, span_of
 from zsl.models.ml_decoder import FixedMLDecoder, GroupedWordMLDecoder, MLDecoder, WordMLDecoder
 from zsl.models.network import TaggerNetwork
 from zsl.models.published import load_published, published_classes, to_published
+from zsl.models.scores import NormalisedScores, ScoresConfig
 from zsl.models.tokens import OnMeanToken
 
 __all__ = [
@@ -27,6 +29,8 @@ __all__ = [
     "BilinearHead",
     "CLIPConfig",
     "CLIPHead",
+    "ClosedFormConfig",
+    "ClosedFormHead",
     "ConSEConfig",
     "ConSEHead",
     "Fast0TagConfig",
@@ -38,9 +42,11 @@ __all__ = [
     "HeadConfig",
     "MLDecoder",
     "MLDecoderConfig",
+    "NormalisedScores",
     "OnMeanToken",
     "PoolingConfig",
     "PoolingHead",
+    "ScoresConfig",
     "TaggerNetwork",
     "TimmBackboneConfig",
     "WordMLDecoder",

@@ -124,7 +124,7 @@ class Backbone(nn.Module):
         name, weights, frozen, pooled = config.name, config.weights, config.frozen, config.pooled
         self.frozen = frozen
         self.pooled = pooled
-        self.model = _create(config, image_size)
+        self.model = create_model(config, image_size)
         self.to_tokens = ToTokens.of(self.model)
         self.stage = _find_stage(self.model, name, config.stride)
         self.token_dim = int(self.model.num_features)
@@ -187,7 +187,12 @@ class Backbone(nn.Module):
         return features.flatten(2).transpose(1, 2)
 
 
-def _create(config: TimmBackboneConfig, image_size: int) -> Any:
+def create_model(config: TimmBackboneConfig, image_size: int) -> Any:
+    """Makes the timm model of a config: without a classifier, or as it is where it is `pooled`.
+
+    Raises:
+        InputError: There is no such model, or its weights can't be had.
+    """
     name, weights = config.name, config.weights
     if not timm.is_model(name):
         raise InputError(

@@ -66,7 +66,7 @@ class Task(pl.LightningModule, ABC):
         super().__init__()
         self.save_hyperparameters(
             {
-                name: part if self.parts[name] is bool else describe_part(part)
+                name: part if part is None or self.parts[name] is bool else describe_part(part)
                 for name, part in parts.items()
             }
         )
@@ -140,13 +140,24 @@ class Task(pl.LightningModule, ABC):
             "image_size": self.image_size,
         }
 
-    def score(self, batch: Batch, queries: Tensor | None) -> Tensor:
-        """Returns logits (B, L) of a batch of images, or of their stored tokens."""
+    def tokens(self, batch: Batch) -> Tensor:
+        """Returns the tokens of a batch of images, or their stored ones."""
         if "tokens" in batch:
-            logits = self.network.score(batch["tokens"].float(), queries)
-        else:
-            logits = self.network(batch["image"], queries)
-        num_labels = len(self.vocabulary) if queries is None else len(queries)
+            return batch["tokens"].float()
+        return self.network.backbone(batch["image"])
+
+    def score(self, batch: Batch, queries: Any, num_labels: int) -> Tensor:
+        """Returns logits (B, L).
+
+        Args:
+            batch: Images, or their stored tokens.
+            queries: As `TaggerNetwork.score` takes them.
+            num_labels: Number L of labels that are queried.
+
+        Raises:
+            InputError: The head made logits of another shape.
+        """
+        logits = self.network.score(self.tokens(batch), queries)
         expected = (len(batch["target"]), num_labels)
         require(
             logits.shape == expected,
@@ -156,8 +167,22 @@ class Task(pl.LightningModule, ABC):
         return logits
 
     def on_validation_epoch_start(self) -> None:
-        """Forgets earlier scores."""
+        """Forgets earlier scores; does the head's work on the labels."""
+        self._begin(Role.HELD_OUT)
+
+    def on_test_epoch_start(self) -> None:
+        """Forgets earlier scores; does the head's work on the labels."""
+        self._begin(Role.UNSEEN)
+
+    def on_predict_epoch_start(self) -> None:
+        """Does the head's work on all labels."""
+        self._begin(Role.UNSEEN)
+
+    def _begin(self, last: Role) -> None:
         self.predictions.reset()
+        queries = self.queries(Role.SEEN, last)
+        with self.trainer.precision_plugin.forward_context():
+            self._queried = None if queries is None else self.network.prepare(queries)
 
     def validation_step(self, batch: Batch) -> None:
         """Scores seen and held-out labels; the unseen ones have no part in selection."""
@@ -165,12 +190,13 @@ class Task(pl.LightningModule, ABC):
 
     def on_validation_epoch_end(self) -> None:
         """Logs `val/...`, where the held-out labels stand for the unseen ones."""
-        logged = self._evaluate(Role.HELD_OUT).logged("val")
+        self._log_validation(self._evaluate(Role.HELD_OUT))
+
+    def _log_validation(self, evaluation: Evaluation) -> None:
+        logged = evaluation.logged("val")
         headline = f"val/{self.headline}"
         self.log(headline, logged.pop(headline), prog_bar=True, sync_dist=True)
         self.log_dict(logged, sync_dist=True)
-
-    on_test_epoch_start = on_validation_epoch_start
 
     def test_step(self, batch: Batch) -> None:
         """Scores all labels."""
@@ -184,12 +210,12 @@ class Task(pl.LightningModule, ABC):
     def _predict(self, batch: Batch, last: Role) -> None:
         """Collects the scores of the labels up to a role."""
         targets = batch["target"][:, self.vocabulary.columns(Role.SEEN, last)]
-        scores = self.comparable(self.score(batch, self.queries(Role.SEEN, last)))
+        scores = self.comparable(self.score(batch, self._queried, targets.shape[1]))
         self.predictions.update(batch["index"], scores, targets)
 
     def predict_step(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Scores all labels: logits float32 (B, L) and targets int8 (B, L)."""
-        scores = self.comparable(self.score(batch, self.queries(Role.SEEN, Role.UNSEEN)))
+        scores = self.comparable(self.score(batch, self._queried, len(self.vocabulary)))
         return scores.float().cpu(), batch["target"].cpu()
 
     def comparable(self, logits: Tensor) -> Tensor:

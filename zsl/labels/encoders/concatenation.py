@@ -36,6 +36,10 @@ class Concatenation(LabelEncoder):
         """Whether one of the encoders does."""
         return any(encoder.takes_texts for encoder in self.encoders)
 
+    def without_texts(self) -> Concatenation:
+        """Returns the encoders side by side that embed names alone."""
+        return Concatenation([encoder.without_texts() for encoder in self.encoders], self.scale)
+
     def add_texts(self, texts: Mapping[str, Sequence[str]]) -> None:
         """Gives texts to labels, for the encoders that take any."""
         super().add_texts(texts)

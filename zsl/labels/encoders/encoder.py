@@ -98,6 +98,10 @@ class LabelEncoder(ABC):
             del self._vectors[name]
         self._origins.clear()
 
+    def without_texts(self) -> LabelEncoder:
+        """Returns an encoder that embeds names alone, into vectors of the same kind."""
+        return self
+
     def encode(self, names: Sequence[str]) -> Tensor:
         """Returns the float32 (L, W) vectors of L names, in their order.
 

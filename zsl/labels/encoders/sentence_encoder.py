@@ -97,6 +97,10 @@ class SentenceEncoder(LabelEncoder):
         """Whether a label's vector is made of texts besides its name."""
         return self.texts is not None
 
+    def without_texts(self) -> SentenceEncoder:
+        """Returns an encoder of the same model that embeds names alone."""
+        return SentenceEncoder(self.model, self.templates, self.normalize, self.scale)
+
     def add_texts(self, texts: Mapping[str, Sequence[str]]) -> None:
         """Gives texts to labels, before those of the file; remembered vectors stay."""
         super().add_texts(texts)
