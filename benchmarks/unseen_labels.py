@@ -54,8 +54,10 @@ def is_trained(model: dict[str, Any]) -> bool:
 
 def write_config(path: Path, texts: str | None, model: dict[str, Any], folder: Path) -> None:
     """Writes what a variant adds to table.yaml."""
-    config: dict[str, Any] = {"model": dict(model), "data": {"init_args": {"features": str(folder)}}}
-    config["model"]["encoder"] = {"init_args": {"texts": texts}}
+    config: dict[str, Any] = {
+        "data": {"init_args": {"features": str(folder)}},
+        "model": model | {"encoder": {"init_args": {"texts": texts}}},
+    }
     if not is_trained(model):
         config["trainer"] = {"max_epochs": 0}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +87,8 @@ def main() -> None:
     parser.add_argument("sets", nargs="+", metavar="NAME[@SIZE]=FOLDER:TEXTS")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--variants", nargs="*", choices=VARIANTS, default=list(VARIANTS))
-    parser.add_argument("--labels", nargs="*", choices=("names", "texts"), default=("texts", "names"))
+    kinds = ("texts", "names")
+    parser.add_argument("--labels", nargs="*", choices=kinds, default=kinds)
     options = parser.parse_args()
     records = []
     for argument in options.sets:

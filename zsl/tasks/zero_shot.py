@@ -90,9 +90,7 @@ class ZeroShotTask(Task):
         super().__init__(
             vocabulary,
             image_size,
-            TaggerNetwork.make(
-                backbone, head, image_size, vectors, num_seen, scores, closed_form
-            ),
+            TaggerNetwork.make(backbone, head, image_size, vectors, num_seen, scores, closed_form),
             backbone=backbone,
             head=head,
             augmentation=augmentation,
@@ -147,7 +145,7 @@ class ZeroShotTask(Task):
         return data
 
     def _prepare(self) -> None:
-        """Solves the closed form; takes the scores' sample, and measures how frequent labels are."""
+        """Solves the closed form; takes the sample; measures how frequent labels are."""
         if self._is_prepared:
             return
         self._is_prepared = True
