@@ -78,7 +78,8 @@ class ClosedFormHead(nn.Module):
         """Returns scores (B, L) of tokens (B, T, C) or a map for label vectors (L, W)."""
         tokens = self.to_tokens(features)
         with without_autocast(tokens):
-            projected = (tokens.to(self.mean.dtype) - self.mean) @ self.map
+            dtype = torch.promote_types(self.mean.dtype, torch.float32)
+            projected = (tokens.to(dtype) - self.mean) @ self.map.to(dtype)
             directions = F.normalize(queries, dim=1).to(projected.dtype)
             scores = projected.mean(dim=1) @ directions.T
             number = min(self.config.local_tokens, projected.shape[1])

@@ -85,8 +85,9 @@ class TaggerNetwork(nn.Module):
         own_head = head.make(made.token_dim, seen)
         normalised = beside = None
         if scores is not None:
-            with torch.no_grad():
-                tokens = made(torch.zeros(1, 3, image_size, image_size))
+            with torch.no_grad():  # As in evaluation: a batch of one would spoil statistics.
+                tokens = made.eval()(torch.zeros(1, 3, image_size, image_size))
+            made.train()
             normalised = NormalisedScores(scores, tokens.shape[1:], seen)
         if closed_form is not None:
             require(
