@@ -47,9 +47,7 @@ def keep_sample(network: TaggerNetwork, data: MultiLabelDataModule) -> None:
         start += len(tokens)
 
 
-def measure_log_odds(
-    network: TaggerNetwork, dataset: MultiLabelDataset, columns: slice
-) -> None:
+def measure_log_odds(network: TaggerNetwork, dataset: MultiLabelDataset, columns: slice) -> None:
     """Measures how frequent the seen labels are, and predicts it of others from their vectors.
 
     The prediction is a ridge regression of the log-odds.
@@ -70,9 +68,7 @@ def measure_log_odds(
     centre, mean = vectors.mean(dim=0), log_odds.mean()
     gram = (vectors - centre).T @ (vectors - centre)
     strength = _FREQUENCY_STRENGTH * torch.eye(len(gram), dtype=torch.float64)
-    weights = torch.linalg.solve(
-        gram + strength, (vectors - centre).T @ (log_odds - mean)
-    )
+    weights = torch.linalg.solve(gram + strength, (vectors - centre).T @ (log_odds - mean))
     scores.seen_log_odds.copy_(log_odds)
     scores.log_odds_map.copy_(torch.cat([weights, (mean - centre @ weights)[None]]))
 
@@ -98,7 +94,8 @@ def solve_closed_form(
     assert network.label_vectors is not None
     dataset = data.plain_dataset(Split.TRAIN)
     for head in heads:
-        own = _own_class_map(backbone, data.image_size, encoder) if head.config.own_classes else None
+        wanted = head.config.own_classes
+        own = _own_class_map(backbone, data.image_size, encoder) if wanted else None
         fit = ClosedFormFit(network.label_vectors[columns], len(dataset), own)
         batches: Iterable[Batch] = tqdm(
             data.loader(dataset), desc="closed form", unit="batch", delay=2, leave=False
