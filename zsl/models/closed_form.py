@@ -61,7 +61,7 @@ class ClosedFormHead(nn.Module):
     """Scores any labels, given as vectors, by `(x − μ)ᵀ A v / ‖v‖` of tokens x.
 
     The score of an image is the mean over all tokens, plus the mean over the label's best ones if
-    there are `local_tokens`. μ and A are buffers, zero until they are solved.
+    there are `local_tokens`. Buffers, zero until they are solved, are μ, A and `Aᵀ Cov(x) A`.
 
     Args:
         token_dim: Width C of the backbone's tokens.
@@ -71,6 +71,7 @@ class ClosedFormHead(nn.Module):
 
     mean: Tensor
     map: Tensor
+    covariance: Tensor
 
     def __init__(self, token_dim: int, query_dim: int, config: ClosedFormConfig) -> None:
         super().__init__()
@@ -78,6 +79,12 @@ class ClosedFormHead(nn.Module):
         self.to_tokens = ToTokens()
         self.register_buffer("mean", torch.zeros(token_dim))
         self.register_buffer("map", torch.zeros(token_dim, query_dim))
+        self.register_buffer("covariance", torch.zeros(query_dim, query_dim))
+
+    def deviation(self, queries: Tensor) -> Tensor:
+        """Standard deviations (L,) of the scores of all tokens, over all training images."""
+        directions = F.normalize(queries, dim=1).to(self.covariance)
+        return ((directions @ self.covariance) * directions).sum(dim=1).clamp(min=0).sqrt()
 
     def forward(self, features: Tensor, queries: Tensor) -> Tensor:
         """Returns scores (B, L) of tokens (B, T, C) or a map for label vectors (L, W)."""

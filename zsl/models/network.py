@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
@@ -118,8 +119,18 @@ class TaggerNetwork(nn.Module):
             labels,
             0 if begins_with_seen else num_seen,
             torch.cat(sample_scores, dim=1),
+            self._spread(sample, labels),
             self.scores.log_odds(queries),
         )
+
+    def _spread(self, sample: Sequence[Tensor], labels: Tensor) -> Tensor:
+        """Returns `PreparedLabels.spread` of the sample, given in parts: by the closed form's."""
+        for closed_form in (self.closed_form, self.head):
+            if isinstance(closed_form, ClosedFormHead):
+                of_whole = [closed_form.separate(tokens, labels)[-1] for tokens in sample]
+                found = torch.cat(of_whole).std(dim=0)
+                return closed_form.deviation(labels) / found.clamp(min=1e-12)
+        return torch.ones(len(labels), device=labels.device)
 
     def separate_scores(self, tokens: Tensor, prepared: Any, labels: Tensor) -> Tensor:
         """Returns the scores (P, B, L) of each of the P scorers: first the head's.

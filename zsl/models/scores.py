@@ -56,6 +56,9 @@ class PreparedLabels(NamedTuple):
     """Where those begin that are asked for: 0, if they begin with the seen labels, or S."""
     sample_scores: Tensor
     """(P, M, S or more): scores of the sample."""
+    spread: Tensor
+    """(S or more,): how much more a label's scores spread over all training images than over the
+    sample, which may have none of a rare label's; 1 where that is not known."""
     log_odds: Tensor
     """(L,): of a label's presence in any image."""
 
@@ -122,19 +125,22 @@ class NormalisedScores(nn.Module):
         measured = self.seen_log_odds[is_seen.int().argmax(dim=1)]
         return torch.where(is_seen.any(dim=1), measured, predicted)
 
-    def combine(self, scores: Tensor, sample_scores: Tensor, weights: Tensor) -> Tensor:
+    def combine(
+        self, scores: Tensor, sample_scores: Tensor, spread: Tensor, weights: Tensor
+    ) -> Tensor:
         """Returns the normalised scores (B, L), of unit variance on the sample.
 
         Args:
             scores: (P, B, L) of the P scorers, for labels of which the S seen ones come first.
             sample_scores: (P, M, L), the same of the sample.
+            spread: (L,), as in `PreparedLabels`.
             weights: (P,), how much each scorer counts.
         """
-        mean, std = _statistics(sample_scores)
+        mean, std = _statistics(sample_scores, spread)
         each = weights[:, None, None] / std
         mixed = [((part - mean) * each).sum(dim=0) for part in (scores, sample_scores)]
-        own, sample = (self._compete(part) for part in _standardised(*mixed))
-        return _standardised(own, sample)[0]
+        own, sample = (self._compete(part) for part in _standardised(*mixed, spread))
+        return _standardised(own, sample, torch.ones_like(spread))[0]
 
     def _compete(self, scores: Tensor) -> Tensor:
         if not self.temperature:
@@ -150,17 +156,17 @@ class NormalisedScores(nn.Module):
             scores: (P, B, S or more), of `prepared.queries`.
             prepared: The labels.
         """
-        combined = self.combine(scores, prepared.sample_scores, self.weights)
+        combined = self.combine(scores, prepared.sample_scores, prepared.spread, self.weights)
         return combined[:, prepared.first :] - 0.5 + prepared.log_odds
 
 
-def _statistics(sample: Tensor) -> tuple[Tensor, Tensor]:
+def _statistics(sample: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation over images (..., M, L), each (..., 1, L)."""
     std, mean = torch.std_mean(sample, dim=-2, keepdim=True)
-    return mean, std.clamp(min=_LEAST_STD)
+    return mean, (std * spread).clamp(min=_LEAST_STD)
 
 
-def _standardised(scores: Tensor, sample: Tensor) -> tuple[Tensor, Tensor]:
+def _standardised(scores: Tensor, sample: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
     """Returns scores (B, L), and those (M, L) of the sample, standardised by the sample's."""
-    mean, std = _statistics(sample)
+    mean, std = _statistics(sample, spread)
     return (scores - mean) / std, (sample - mean) / std

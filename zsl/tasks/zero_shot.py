@@ -195,12 +195,14 @@ class ZeroShotTask(Task):
             separate: (P, N, L), scores of the head and of the closed form.
             targets: int8 (N, L).
         """
-        sample, log_odds = self._queried.sample_scores.cpu(), self._queried.log_odds.cpu()
+        prepared = self._queried
+        parts = (prepared.sample_scores, prepared.spread, prepared.log_odds)
+        sample, spread, log_odds = (part.cpu() for part in parts)
         groups = self.groups(Role.HELD_OUT)
         choices = product(_HEAD_WEIGHTS, *[(0.0, 1.0)] * (len(separate) - 2), (1.0,))
         found: list[tuple[Tensor, Evaluation]] = []
         for weights in map(torch.tensor, choices):
-            scores = self._scores.combine(separate, sample, weights) + log_odds
+            scores = self._scores.combine(separate, sample, spread, weights) + log_odds
             found.append((weights, self.evaluate(scores, targets, Role.HELD_OUT)))
         return max(found, key=lambda choice: _sure_gain(found[0][1], choice[1], groups))
 
