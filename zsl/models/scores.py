@@ -138,8 +138,11 @@ class NormalisedScores(nn.Module):
         """
         mean, std = _statistics(sample_scores, spread)
         each = weights[:, None, None] / std
-        mixed = [((part - mean) * each).sum(dim=0) for part in (scores, sample_scores)]
-        own, sample = (self._compete(part) for part in _standardised(*mixed, spread))
+        mixed, mixed_sample = (
+            ((part - mean) * each).sum(dim=0) for part in (scores, sample_scores)
+        )
+        standardised = _standardised(mixed, mixed_sample, spread)
+        own, sample = (self._compete(part) for part in standardised)
         return _standardised(own, sample, torch.ones_like(spread))[0]
 
     def _compete(self, scores: Tensor) -> Tensor:
@@ -153,7 +156,7 @@ class NormalisedScores(nn.Module):
         """Returns logits (B, L).
 
         Args:
-            scores: (P, B, S or more), of `prepared.queries`.
+            scores: (P, B, S or more), of `prepared.labels`.
             prepared: The labels.
         """
         combined = self.combine(scores, prepared.sample_scores, prepared.spread, self.weights)
