@@ -20,8 +20,10 @@ from zsl.data import MultiLabelDataModule
 from zsl.errors import InputError, did_you_mean, require
 from zsl.evaluation.callback import Report
 from zsl.labels import LabelEncoder, Vocabulary
+from zsl.models import BackboneConfig, HeadConfig
 from zsl.tasks import Task
 from zsl.tasks.callbacks import BestCheckpoint, LastCheckpoint
+from zsl.tasks.pairing import pair_towers
 
 _log = logging.getLogger(__name__)
 
@@ -127,8 +129,12 @@ def labels_of(args: list[str]) -> tuple[Vocabulary, LabelEncoder]:
     )
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--data", type=MultiLabelDataModule)
-    parser.add_argument("--encoder", type=LabelEncoder)
-    made = _instantiate(parser, Namespace(data=config.data, encoder=config.model.encoder))
+    parts = {"encoder": LabelEncoder, "backbone": BackboneConfig, "head": HeadConfig}
+    for name, kind in parts.items():
+        parser.add_argument(f"--{name}", type=kind)
+    settings = {name: config.model[name] for name in parts}
+    made = _instantiate(parser, Namespace(data=config.data, **settings))
+    pair_towers(made.encoder, made.backbone, made.head)
     return made.data.vocabulary, made.encoder
 
 

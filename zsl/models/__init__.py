@@ -17,6 +17,7 @@ from zsl.models.grouping import group_labels
 from zsl.models.heads import HeadConfig, MLDecoderConfig, span_of
 from zsl.models.ml_decoder import FixedMLDecoder, GroupedWordMLDecoder, MLDecoder, WordMLDecoder
 from zsl.models.network import TaggerNetwork
+from zsl.models.open_clip_backbone import OpenCLIPBackbone, OpenCLIPBackboneConfig
 from zsl.models.published import load_published, published_classes, to_published
 from zsl.models.tokens import OnMeanToken
 
@@ -39,6 +40,8 @@ __all__ = [
     "MLDecoder",
     "MLDecoderConfig",
     "OnMeanToken",
+    "OpenCLIPBackbone",
+    "OpenCLIPBackboneConfig",
     "PoolingConfig",
     "PoolingHead",
     "TaggerNetwork",

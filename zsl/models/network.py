@@ -63,7 +63,10 @@ class TaggerNetwork(nn.Module):
         if isinstance(head, FixedHeadConfig):
             return cls(made, head.make(made.token_dim, num_seen))
         assert label_vectors is not None
-        return cls(made, head.make(made.token_dim, label_vectors[:num_seen]), label_vectors)
+        scorer: Any = head.make(made.token_dim, label_vectors[:num_seen])
+        if hasattr(made, "logit_scale") and hasattr(scorer, "logit_scale"):
+            scorer.logit_scale.copy_(made.logit_scale)
+        return cls(made, scorer, label_vectors)
 
     def prepare(self, queries: Tensor) -> Any:
         """Does the head's work on queries, as `score` takes them, that needs no image.
