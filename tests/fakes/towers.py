@@ -101,7 +101,9 @@ def train_pair(path: Path, name: str = "tiny-mobile-s", steps: int = 110) -> Pat
 
 
 def _loss(model: Any, images: Tensor, labels: Tensor, tokens: Tensor) -> Tensor:
-    mean, std = (torch.tensor(model.visual.preprocess_cfg[k]).view(3, 1, 1) for k in ("mean", "std"))
+    mean, std = (
+        torch.tensor(model.visual.preprocess_cfg[k]).view(3, 1, 1) for k in ("mean", "std")
+    )
     vectors = model.encode_image((images / 255 - mean) / std, normalize=True)
     cosines = vectors @ model.encode_text(tokens, normalize=True).T
     return F.cross_entropy(model.logit_scale.exp() * cosines, labels)

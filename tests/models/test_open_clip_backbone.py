@@ -69,7 +69,9 @@ def test_the_first_token_is_the_image_vector_of_open_clip(
     assert not any(parameter.requires_grad for parameter in frozen.parameters())
 
 
-def alone(block: Any, tokens: Tensor, norms: tuple[str, str], values: nn.Linear, out: Any) -> Tensor:
+def alone(
+    block: Any, tokens: Tensor, norms: tuple[str, str], values: nn.Linear, out: Any
+) -> Tensor:
     """The output of a block of which attention returns each token's own value."""
     first, second = (getattr(block, norm) for norm in norms)
     tokens = tokens + out(values(first(tokens)))

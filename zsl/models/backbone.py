@@ -128,10 +128,12 @@ class PixelBackbone(nn.Module, ABC):
         """Sets the statistics of pixels in [0, 1]; freezes what is not to be trained."""
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+        # Several times faster for convolutions, on CPUs too, and no loss for transformers.
+        is_safe = self.frozen or not any(map(_corrupts_memory, self.modules()))
+        self.memory_format = torch.channels_last if is_safe else torch.contiguous_format
+        self.to(memory_format=self.memory_format)
         if not self.frozen:
             self._freeze_unused(image_size)
-        # Several times faster for convolutions, on CPUs too, and no loss for transformers.
-        self.to(memory_format=torch.channels_last)
         if self.frozen:
             self.requires_grad_(False)
             self.train(False)
@@ -160,7 +162,7 @@ class PixelBackbone(nn.Module, ABC):
             images = images.float() / 255
         # A network in half precision has its buffers in it too.
         images = ((images - self.mean) / self.std).to(self.mean.dtype)
-        return images.contiguous(memory_format=torch.channels_last)
+        return images.contiguous(memory_format=self.memory_format)
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns tokens (B, T, C) of images (B, 3, H, W), uint8 or float in [0, 1]."""
@@ -211,6 +213,16 @@ class Backbone(PixelBackbone):
             images, indices=[self.stage], intermediates_only=True, output_fmt="NCHW"
         )
         return features.flatten(2).transpose(1, 2)
+
+
+def _corrupts_memory(part: nn.Module) -> bool:
+    """Whether PyTorch (2.14, CPU) writes beyond its memory in the layer's backward pass.
+
+    It does in channels-last layout, for 1 × 1 convolutions that leave pixels out and have few
+    channels, as the stems of RepVGG, MobileOne and FastViT do.
+    """
+    is_pointwise = isinstance(part, nn.Conv2d) and part.kernel_size == (1, 1)
+    return is_pointwise and part.stride != (1, 1) and part.in_channels < 16
 
 
 def _create(config: TimmBackboneConfig, image_size: int) -> Any:

@@ -119,7 +119,9 @@ class _TextTower(nn.Module):
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.to(device)
         batches = [
-            self.model.encode_text(self.tokenizer(sentences[start : start + _BATCH_SIZE]).to(device))
+            self.model.encode_text(
+                self.tokenizer(sentences[start : start + _BATCH_SIZE]).to(device)
+            )
             for start in range(0, len(sentences), _BATCH_SIZE)
         ]
         vectors = torch.cat(batches)
