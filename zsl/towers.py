@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -160,9 +160,9 @@ def make_tokenizer(name: str, weights: str | None) -> Tokenizer:
             return tokenizer
     except _LIBRARY_ERRORS as error:
         raise InputError(
-            f"The tokenizer of {name} can't be had ({reason_of(error)}); it comes from {hub} on the "
-            "Hugging Face hub: check the connection, or set weights to a folder that holds a copy "
-            f"of the model's repository there, {_CONFIG_FILE} and tokenizer included."
+            f"The tokenizer of {name} can't be had ({reason_of(error)}); it comes from {hub} on "
+            "the Hugging Face hub: check the connection, or set weights to a folder that holds a "
+            f"copy of the model's repository there, {_CONFIG_FILE} and tokenizer included."
         ) from error
 
 

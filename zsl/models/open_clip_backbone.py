@@ -103,6 +103,7 @@ class OpenCLIPBackbone(PixelBackbone):
         image_size: Side of the square images in pixels; position embeddings are resized to it.
 
     Attributes:
+        num_prefix_tokens: How many tokens are not parts of the image: the image vector.
         token_dim: Width C of the tokens, that of the model's text vectors.
         logit_scale: What the model multiplies cosines by.
         distillation: Weight of `distance` in the loss.
@@ -112,6 +113,7 @@ class OpenCLIPBackbone(PixelBackbone):
             size can't be cut into patches.
     """
 
+    num_prefix_tokens = 1
     logit_scale: Tensor
 
     def __init__(self, config: OpenCLIPBackboneConfig, image_size: int = 224) -> None:
