@@ -256,6 +256,15 @@ def test_the_activation_stays_where_weights_are_loaded_afterwards(
     assert not torch.allclose(plain.tower(images / 255), backbone.tower(images / 255))
 
 
+def test_training_leaves_the_statistics_of_batch_norms(tmp_path: Path) -> None:
+    backbone = make("tiny-mobile-s", tmp_path, distillation=1.0).train()
+    before = {name: buffer.clone() for name, buffer in backbone.named_buffers()}
+    images = random_images(32, 8)
+    assert backbone.distance(images, backbone(images)) < 1e-6
+    after = dict(backbone.named_buffers())
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
 def test_distillation_pulls_the_image_vector_back(tmp_path: Path) -> None:
     images = random_images(32, 8)
     distances = []

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from inspect import signature
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -140,12 +140,23 @@ class OpenCLIPBackbone(PixelBackbone):
         images = config.images
         self._finish(images.mean, images.std, image_size)
 
+    def train(self, mode: bool = True) -> Self:
+        """Sets training mode, but batch norms keep the statistics that the weights came with.
+
+        They are of many more images than a batch has.
+        """
+        super().train(mode)
+        for part in self.tower.modules():
+            if isinstance(part, nn.modules.batchnorm._BatchNorm):
+                part.eval()
+        return self
+
     def _tokens(self, images: Tensor) -> Tensor:
         if self.reader is None:
             return self.tower(images).unsqueeze(1)
         vectors, parts = self.reader(self.tower, images)
         # Of a doubled batch, the second half are the parts on their own.
-        return torch.cat([vectors.unsqueeze(1), parts[-len(images) :]], dim=1)
+        return torch.cat([vectors.unsqueeze(1), parts[-images.shape[0] :]], dim=1)
 
     @property
     def distils(self) -> bool:
@@ -182,8 +193,8 @@ class WithEachAlone(nn.Module):
     def forward(self, tokens: Tensor, *arguments: Any, **options: Any) -> Tensor:
         """Returns tokens (2B, T, C): the block's, then those without any mixing."""
         side = tokens.shape[1]
-        mask = torch.full((side, side), float("-inf"), device=tokens.device, dtype=tokens.dtype)
-        alone = {**options, "attn_mask": mask.fill_diagonal_(0)}
+        itself = torch.eye(side, device=tokens.device, dtype=tokens.dtype)
+        alone = {**options, "attn_mask": itself.log()}
         return torch.cat([self.block(tokens, *arguments, **options), self.block(tokens, **alone)])
 
 
@@ -222,7 +233,7 @@ def _read_transformer(tower: Any, images: Tensor) -> tuple[Tensor, Tensor]:
     read = tower.forward_intermediates(
         images, indices=1, normalize_intermediates=True, output_fmt="NLC"
     )
-    return read["image_features"][: len(images)], read["image_intermediates"][0] @ tower.proj
+    return read["image_features"][: images.shape[0]], read["image_intermediates"][0] @ tower.proj
 
 
 def _read_resnet(tower: Any, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -234,9 +245,9 @@ def _read_resnet(tower: Any, images: Tensor) -> tuple[Tensor, Tensor]:
 def _read_timm(tower: Any, images: Tensor) -> tuple[Tensor, Tensor]:
     trunk = tower.trunk
     features = trunk.forward_features(images)
-    vectors = tower.head(trunk.forward_head(features[: len(images)]))
+    vectors = tower.head(trunk.forward_head(features[: images.shape[0]]))
     to_tokens = ToTokens.of(trunk)
-    parts = to_tokens(features[-len(images) :])
+    parts = to_tokens(features[-images.shape[0] :])
     alone = parts.flatten(0, 1)
     if features.ndim == 4:
         alone = alone[:, None, None] if to_tokens.channels_last else alone[:, :, None, None]
