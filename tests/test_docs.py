@@ -13,6 +13,8 @@ from tests.fakes.checkpoints import write_checkpoint
 from tests.models.official import official_shapes
 from zsl.commands.configs import shipped_names
 from zsl.commands.export import main as export
+from zsl.labels import SentenceEncoder
+from zsl.labels.encoders.texts import read_texts, shipped_texts
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -88,3 +90,20 @@ def test_the_readme_names_every_config() -> None:
     readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
     named = set(re.findall(r"^\| `([\w/.]+\.yaml)` \|", readme, re.MULTILINE))
     assert named == set(shipped_names())
+
+
+def test_the_examples_of_label_texts_run(in_tmp_path: Path) -> None:
+    page = (DOCS / "labels.md").read_text(encoding="utf-8").partition("### Texts of a label")[2]
+    assert all(f"`{name}`" in page for name in shipped_texts())
+    file = page.partition("```yaml\n")[2].partition("```")[0]
+    Path("texts.yaml").write_text(file)
+    texts = read_texts("texts.yaml")
+    assert [*texts] == ["mufflers", "caps", "no"]
+    Path("texts.yaml").write_text(file + "red: of blood\n")
+    checkpoint = write_checkpoint(in_tmp_path / "run", encoder=SentenceEncoder(texts="texts.yaml"))
+    shutil.copy(in_tmp_path / "run" / "photos" / "images" / "1.png", "a.jpg")
+    example = page.partition("```python\n")[2].partition("```")[0]
+    tagger = zsl.Tagger.from_pretrained(checkpoint)
+    exec(example, {"tagger": tagger})
+    assert tagger.encoder is not None
+    assert tagger.encoder.origins(["zebra"])[0].startswith("'zebra: a horse with black and white")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zipfile
 from configparser import ConfigParser
+from fnmatch import fnmatch
 from pathlib import Path
 
 from zsl.inference.export_formats import _LEAST_TORCH, PACKAGES
@@ -21,6 +22,21 @@ def test_the_packages_that_export_asks_for_are_those_of_its_extra() -> None:
     extra = setup["options.extras_require"]["export"].split()
     assert extra[-1] == f"torch>={_LEAST_TORCH}"
     assert [line.partition(">=")[0] for line in extra[:-1]] == list(PACKAGES)
+
+
+def test_files_that_are_not_code_are_package_data() -> None:
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    assert "texts/*.yaml" in setup["options.package_data"]["zsl.labels"]
+    patterns = [
+        f"{package.replace('.', '/')}/{pattern.strip()}"
+        for package, found in setup["options.package_data"].items()
+        for pattern in found.split(",")
+    ]
+    for path in (ROOT / "zsl").rglob("*"):
+        if path.is_file() and path.suffix not in (".py", ".pyc"):
+            name = path.relative_to(ROOT).as_posix()
+            assert any(fnmatch(name, pattern) for pattern in patterns), name
 
 
 def test_the_folder_of_a_clone_does_not_stand_for_the_package(tmp_path: Path) -> None:

@@ -34,6 +34,22 @@ def test_the_labels_of_a_config_are_listed_and_drawn(
         assert min(picture.size) > 500
 
 
+def test_texts_are_cut_to_the_terminal_and_whole_in_the_file(
+    in_tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "a small round thing of one colour, without any corner, seen from above"
+    Path("texts.yaml").write_text(f"red circle: {text}\n")
+    monkeypatch.setenv("COLUMNS", "130")
+    assert labels(["--config=shapes.yaml", "--model.encoder.texts=texts.yaml"]) == 0
+    *lines, _, _, _, _ = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 130
+    (line,) = (line for line in lines if "'red circle: a" in line)
+    assert " … " in line
+    with Path("runs/labels/labels.csv").open() as file:
+        rows = {row["name"]: row["made_of"] for row in csv.DictReader(file)}
+    assert rows["red circle"] == f"'red circle: {text}'"
+
+
 def test_neighbours_are_those_of_a_naive_search(tmp_path: Path) -> None:
     names = [f"w{number:02d}" for number in range(12)]
     vocabulary = Vocabulary(names, ["seen"] * 8 + ["held_out"] + ["unseen"] * 3)
@@ -63,6 +79,14 @@ def test_mistakes_are_one_sentence(in_tmp_path: Path, capsys: pytest.CaptureFixt
         (
             ["--config=shapes.yaml", "--model.encoder=WordVectors", "--model.encoder.source=n.txt"],
             "The word vectors n.txt do not exist",
+        ),
+        (
+            ["--config=shapes.yaml", "--model.encoder=WordVectors", "--model.encoder.texts=coco"],
+            "There is no argument model.encoder.texts.",
+        ),
+        (
+            ["--config=shapes.yaml", "--model.encoder.texts=mine.yaml"],
+            "The label texts 'mine.yaml' are neither a file nor one of the shipped ones",
         ),
     ):
         assert labels(arguments) == 2

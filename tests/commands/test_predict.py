@@ -12,11 +12,12 @@ import torch
 from PIL import Image
 
 import zsl
-from tests.fakes.checkpoints import write_checkpoint
+from tests.fakes.checkpoints import COLOUR_TEXTS, write_checkpoint
 from tests.fakes.parts import tiny_head
 from zsl.commands.predict import main as predict
 from zsl.errors import InputError
 from zsl.files.image_paths import find_images
+from zsl.labels import SentenceEncoder
 from zsl.models import BilinearConfig
 
 PHOTOS = "photos/images"
@@ -117,6 +118,33 @@ def test_what_is_passed_over_in_a_folder_is_told(
         find_images(["elsewhere"])
 
 
+def test_new_labels_have_the_texts_of_a_file(
+    tmp_path: Path, work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("texts.yaml").write_text(COLOUR_TEXTS)
+    path = write_checkpoint(tmp_path / "run", encoder=SentenceEncoder(texts="texts.yaml"))
+    tagger = zsl.Tagger.from_pretrained(path)
+    (tokens,) = tagger.token_batches("album/1.png")
+
+    def told(*arguments: str) -> dict[str, float]:
+        common = ["--checkpoint", str(path), "album/1.png", "--format=jsonl"]
+        assert predict([*common, *arguments]) == 0
+        (line,) = capsys.readouterr().out.splitlines()
+        return {tag["label"]: tag["score"] for tag in json.loads(line)["labels"]}
+
+    def expected(texts: str, name: str) -> Any:
+        query = SentenceEncoder(texts=texts).encode([name])
+        return pytest.approx(float(tagger.score(tokens, query)[1]), abs=1e-4)
+
+    found = told("--labels=red, pink")
+    assert found == {name: expected("texts.yaml", name) for name in ("red", "pink")}
+    Path("mine.csv").write_text("name,text\nPink,not blue\nred,pale blue\n")
+    by_mine, of_red = expected("mine.csv", "pink"), expected("texts.yaml", "red")
+    assert found["pink"] != by_mine
+    Path("texts.yaml").unlink()
+    assert told("--labels=red, pink", "--texts=mine.csv") == {"red": of_red, "pink": by_mine}
+
+
 def test_a_folder_is_searched_for_files_alone(work: Path) -> None:
     """A pipe is left out, a link to nothing is told when it is read, loops are not followed."""
     os.mkfifo("album/pipe.png")
@@ -172,6 +200,14 @@ def test_the_checkpoint_is_not_written_over(
         (["album", "--labels=red, red"], "--labels, label 2: 'red' is there twice"),
         (["album", "--labels=blurple"], "has no vector for the label 'blurple'"),
         (["album", "--labels=none.txt"], "none.txt can't be read"),
+        (
+            ["album", "--texts=own.yaml"],
+            "--texts gives texts to new labels, but --labels names none",
+        ),
+        (["album", "--labels=pink", "--texts=my.yaml"], "'my.yaml' are neither a file nor one of"),
+        (["album", "--labels=pink", "--texts=own.yaml"], "has a text for none of the 1 labels"),
+        (["album", "--labels=red", "--texts=own.yaml"], "are embedded by their names alone"),
+        (["album", "--labels=red", "--texts=own.yaml", "--output=own.yaml"], "which is read"),
         (["album", "--output=album"], "The output album can't be written (Is a directory)"),
         (["album", "--output=album/1.png"], "The output album/1.png is album/1.png, which is read"),
         (["album", "--output=link.csv"], "The output link.csv is album/1.png, which is read"),
@@ -198,6 +234,7 @@ def test_one_sentence_for_each_mistake(
     Path("empty").mkdir()
     Path("empty.txt").write_bytes(b"\n")
     Path("own.txt").write_text("red\n")
+    Path("own.yaml").write_text("red: the colour of blood\n")
     Path("link.csv").symlink_to("album/1.png")
 
     def read(*_: object) -> None:

@@ -19,6 +19,10 @@ NEW_LABELS = ["pink", "grey", "sky blue"]
 """The matrix of label vectors has these beside the labels of the checkpoint."""
 
 
+COLOUR_TEXTS = "red: the colour of blood\nblue: the colour of the sky\npink: pale red\n"
+"""A file of label texts, for two of the labels of the checkpoint and a new one."""
+
+
 def save_checkpoint(task: Task, data: MultiLabelDataModule, path: Path) -> Path:
     """Saves a task as a Trainer would, without one."""
     trainer: Any = SimpleNamespace(datamodule=data, precision="32-true")
@@ -39,7 +43,7 @@ def write_checkpoint(
         folder: Of the run.
         image_size: Side of the images in pixels.
         images: Further fields of `ImageConfig`.
-        parts: Arguments of `ZeroShotTask` in place of a tiny backbone and head.
+        parts: Arguments of `ZeroShotTask` in place of a matrix, a tiny backbone and a tiny head.
     """
     folder.mkdir(parents=True, exist_ok=True)
     names = [*COLOURS, *NEW_LABELS]
@@ -49,7 +53,8 @@ def write_checkpoint(
     data = TableDataModule(str(root), images=ImageConfig(image_size, **(images or {})))
     torch.manual_seed(0)
     encoder = LabelMatrix(str(folder / "vectors.npz"), scale="unit_variance")
-    parts = {"backbone": tiny_backbone(stride=None), "head": tiny_head(), **parts}
-    task = ZeroShotTask(data.vocabulary, image_size, encoder, **parts)
+    backbone, head = tiny_backbone(stride=None), tiny_head()
+    parts = {"encoder": encoder, "backbone": backbone, "head": head, **parts}
+    task = ZeroShotTask(data.vocabulary, image_size, **parts)
     randomise(task.network.head)
     return save_checkpoint(task, data, folder / "checkpoints" / "best.ckpt")

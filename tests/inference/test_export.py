@@ -19,11 +19,12 @@ from torch import Tensor, nn
 
 import zsl
 from tests.fakes import towers
-from tests.fakes.checkpoints import write_checkpoint
+from tests.fakes.checkpoints import COLOUR_TEXTS, write_checkpoint
 from tests.fakes.parts import tiny_backbone, tiny_head
 from tests.fakes.table import COLOURS
 from zsl.commands.export import main as export
 from zsl.inference.export_formats import Difference, _compare, export_tagger
+from zsl.labels import SentenceEncoder
 from zsl.models import (
     BilinearConfig,
     CLIPConfig,
@@ -300,6 +301,8 @@ def file_as_output(checkpoint: str) -> list[str]:
         (lambda c: ["--checkpoint", c, "--labels=red,,blue"], "label 2 is empty"),
         (lambda c: ["--checkpoint", c, "--labels="], "label 1 is empty"),
         (lambda c: ["--checkpoint", c, "--labels=no.txt"], "no.txt can't be read"),
+        (lambda c: ["--checkpoint", c, "--texts=coco"], "but --labels names none"),
+        (lambda c: ["--checkpoint", c, "--labels=checkpoint", "--texts=coco"], "names none"),
         (fill_output, "holds 'model.onnx', which is not of an earlier export"),
         (file_as_output, "The output file is a file"),
     ],
@@ -315,6 +318,25 @@ def test_bad_input_is_one_sentence(
     error = capsys.readouterr().err
     assert message in error
     assert len(error.splitlines()) == 1
+
+
+def test_labels_are_built_in_with_their_texts(
+    in_tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("texts.yaml").write_text(COLOUR_TEXTS)
+    path = write_checkpoint(in_tmp_path / "run", encoder=SentenceEncoder(texts="texts.yaml"))
+    Path("texts.yaml").unlink()
+    Path("mine.yaml").write_text("grey: the colour of ash")
+    built: list[Tensor] = []
+
+    def keep(tagger: zsl.Tagger, kind: str, names: list[str], output: Path) -> Difference:
+        built.append(tagger.embed(names)[1])
+        return Difference(0.0, 1.0)
+
+    monkeypatch.setattr("zsl.inference.export_folder.write_export", keep)
+    common = ["--checkpoint", str(path), "--format=torch_export"]
+    assert export([*common, "--labels=grey", "--texts=mine.yaml"]) == 0
+    assert torch.equal(built[0], SentenceEncoder(texts="mine.yaml").encode(["grey"]))
 
 
 def test_missing_packages_are_named(

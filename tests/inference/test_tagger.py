@@ -15,12 +15,13 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import zsl
-from tests.fakes.checkpoints import NEW_LABELS, write_checkpoint
+from tests.fakes.checkpoints import COLOUR_TEXTS, NEW_LABELS, write_checkpoint
 from tests.fakes.parts import OwnHead, OwnHeadConfig, tiny_backbone, tiny_head
 from zsl.errors import InputError
 from zsl.evaluation.scoring import make_datamodule, score_checkpoint
 from zsl.files.checkpoints import read_checkpoint
 from zsl.files.class_paths import describe_part
+from zsl.labels import SentenceEncoder
 from zsl.models import BilinearConfig, ConSEConfig, HeadConfig
 from zsl.preprocessing import Resizing
 from zsl.tasks.zero_shot import ZeroShotTask
@@ -221,6 +222,38 @@ def change(path: Path, **changes: Any) -> None:
     for name, value in changes.items():
         checkpoint[name].update(value)
     torch.save(checkpoint, path)
+
+
+def test_new_labels_may_be_given_texts(
+    tmp_path: Path, tagger: zsl.Tagger, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the file that it was trained with is gone too, and from a folder to share."""
+    file = tmp_path / "texts.yaml"
+    file.write_text(COLOUR_TEXTS)
+    pink = SentenceEncoder(texts=str(file)).encode(["pink"])
+    encoder = SentenceEncoder(texts=str(file))
+    checkpoint = write_checkpoint(tmp_path / "run", encoder=encoder)
+    zsl.Tagger.from_pretrained(checkpoint).save_pretrained(tmp_path / "shared")
+    file.unlink()
+    for source in (checkpoint, tmp_path / "shared"):
+        own = zsl.Tagger.from_pretrained(source)
+        expected = torch.cat([own.own_queries[own.vocabulary.indices(["red"])], pink])
+        assert own.predict(Image.new("RGB", (9, 7)))
+        with pytest.raises(InputError, match=r"texts\.yaml, with which the model was trained, are"):
+            own.embed(["red", "pink"])
+        caplog.clear()
+        own.add_texts({"pink": "pale red", "grey": ["of ash", "of rain"]})
+        assert not caplog.records
+        names, queries = own.embed(["red", "pink"])
+        assert names == ["red", "pink"]
+        torch.testing.assert_close(queries, expected, atol=1e-6, rtol=1e-5)
+        own.add_texts({"red": "pale blue"})
+        assert "note: the texts of 'red' are not used" in caplog.text
+        torch.testing.assert_close(own.embed(["red", "pink"])[1], expected, atol=1e-6, rtol=1e-5)
+        with pytest.raises(InputError, match="A text of the label 'grey' is empty"):
+            own.add_texts({"pink": "pale red", "grey": [" "]})
+    with pytest.raises(InputError, match="embedded by their names alone"):
+        tagger.add_texts({"pink": "pale red"})
 
 
 def test_what_is_no_tagger_is_refused(checkpoint: Path, tmp_path: Path) -> None:

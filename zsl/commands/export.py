@@ -10,6 +10,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from zsl.commands.configs import yaml_value
 from zsl.commands.exit_codes import add_trust_code, exit_code
+from zsl.errors import require
 from zsl.files.label_lists import read_labels
 
 
@@ -34,6 +35,11 @@ def parse(args: list[str]) -> Namespace:
         "checkpoint for its own. By default their vectors are an input of the model.",
     )
     parser.add_argument(
+        "--texts",
+        type=str | None,
+        help="Texts of the new labels that are built in, as zsl.predict takes them.",
+    )
+    parser.add_argument(
         "--output",
         type=str | None,
         help="Folder, new, empty or of an earlier export (default: CHECKPOINT_export beside it).",
@@ -45,10 +51,15 @@ def parse(args: list[str]) -> Namespace:
 def export(args: list[str]) -> None:
     """Writes the model of a checkpoint, once the file scores as PyTorch does."""
     options = parse(args)
+    require(
+        options.texts is None or options.labels not in (None, "checkpoint"),
+        "--texts gives texts to new labels, but --labels names none; add it, or leave --texts out.",
+    )
     # Imported here, so that the help comes at once.
     from zsl.inference.export_folder import check_output, write_export
     from zsl.inference.export_formats import check_packages
     from zsl.inference.tagger import Tagger
+    from zsl.labels.encoders.texts import read_texts_of
 
     if options.format == "onnx":
         check_packages()
@@ -60,6 +71,8 @@ def export(args: list[str]) -> None:
     if options.labels is not None:
         is_own = options.labels == "checkpoint"
         names = tagger.vocabulary.names if is_own else read_labels(options.labels)
+    if options.texts is not None:
+        tagger.add_texts(read_texts_of(names or (), options.texts))
     difference = write_export(tagger, options.format, names, output)
     print(
         f"{path} as {options.format}: logits differ from PyTorch's by at most "

@@ -20,7 +20,7 @@ from zsl.data import MultiLabelDataModule
 from zsl.errors import InputError, did_you_mean, require
 from zsl.evaluation.callback import Report
 from zsl.labels import LabelEncoder, Vocabulary
-from zsl.models import BackboneConfig, HeadConfig
+from zsl.models import BackboneConfig
 from zsl.tasks import Task
 from zsl.tasks.callbacks import BestCheckpoint, LastCheckpoint
 from zsl.tasks.pairing import pair_towers
@@ -129,12 +129,11 @@ def labels_of(args: list[str]) -> tuple[Vocabulary, LabelEncoder]:
     )
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--data", type=MultiLabelDataModule)
-    parts = {"encoder": LabelEncoder, "backbone": BackboneConfig, "head": HeadConfig}
-    for name, kind in parts.items():
-        parser.add_argument(f"--{name}", type=kind)
-    settings = {name: config.model[name] for name in parts}
-    made = _instantiate(parser, Namespace(data=config.data, **settings))
-    pair_towers(made.encoder, made.backbone, made.head)
+    parser.add_argument("--encoder", type=LabelEncoder)
+    parser.add_argument("--backbone", type=BackboneConfig)
+    parts = {name: config.model[name] for name in ("encoder", "backbone")}
+    made = _instantiate(parser, Namespace(data=config.data, **parts))
+    pair_towers(made.encoder, made.backbone)
     return made.data.vocabulary, made.encoder
 
 

@@ -7,7 +7,7 @@ import re
 from argparse import ArgumentError
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytorch_lightning as pl
 from jsonargparse import ArgumentParser, Namespace
@@ -172,8 +172,10 @@ def _of_another_task(sentence: str, task: type[Task]) -> str:
     """Returns a sentence on an unknown argument that another task has; empty if none has it."""
     unknown = re.match(r"There is no argument (model\.[\w.]+\w)", sentence)
     name = unknown[1].replace(".init_args", "") if unknown else ""
+    part = name.split(".")[1] if name else ""
     for other in (ZeroShotTask, ClassificationTask):
-        if name and other is not task and name in known_names(fit_parser(other)):
+        theirs, ours = (get_type_hints(kind.__init__).get(part) for kind in (other, task))
+        if theirs not in (None, ours) and name in known_names(fit_parser(other)):
             return (
                 f"{name} is a setting of {class_path(other)}, but the task is {class_path(task)}; "
                 "take a config of that task, or set task."

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
 from zsl.commands.exit_codes import exit_code
-from zsl.errors import printable, require
+from zsl.errors import printable, require, shorten
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,12 +84,17 @@ def describe(vocabulary: Vocabulary, encoder: LabelEncoder) -> tuple[pd.DataFram
 def label_listing(labels: pd.DataFrame) -> str:
     """The labels as text: seen ones with what they are made of, others with their neighbours too.
 
+    What they are made of is cut to the width of the terminal, but not below 40 characters.
+
     Args:
         labels: What `describe` returned.
     """
     from zsl.evaluation.results import aligned
 
     shown = labels.assign(nearest=labels["nearest"].mask(labels["role"] == "seen", ""))
+    rest = sum(int(shown[column].str.len().max()) for column in ("name", "nearest"))
+    width = max(get_terminal_size().columns - rest - 6, 40)
+    shown["made_of"] = [shorten(text, width - 3) for text in shown["made_of"]]
     cells = shown[["name", "made_of", "nearest"]].to_numpy().tolist()
     shown["line"] = aligned(cells, num_left=3).splitlines()
     lines: list[str] = []

@@ -41,6 +41,12 @@ def parse(args: list[str]) -> Namespace:
         "Parquet file with the column name (default: the checkpoint's).",
     )
     parser.add_argument(
+        "--texts",
+        type=str | None,
+        help="Texts of new labels, for a checkpoint trained with texts: a file as "
+        "model.encoder.texts takes it, or the name of a shipped one (default: the checkpoint's).",
+    )
+    parser.add_argument(
         "--format",
         type=Literal["table", "csv", "jsonl"],
         default="table",
@@ -72,6 +78,10 @@ def predict(args: list[str]) -> None:
     options = parse(args)
     require(options.batch_size >= 1, f"--batch_size is {options.batch_size}; expected 1 or more.")
     labels = None if options.labels is None else read_labels(options.labels)
+    require(
+        options.texts is None or labels is not None,
+        "--texts gives texts to new labels, but --labels names none; add it, or leave --texts out.",
+    )
     # Imported here, so that the help comes at once.
     from zsl.files.image_paths import find_images
     from zsl.inference.heat_maps import common_folder
@@ -90,7 +100,7 @@ def _check_output(options: Namespace, paths: list[Path]) -> None:
     output = options.output
     if not output or not os.path.exists(output):
         return
-    for path in (options.checkpoint, options.labels or "", *paths):
+    for path in (options.checkpoint, options.labels or "", options.texts or "", *paths):
         require(
             not os.path.exists(path) or not os.path.samefile(path, output),
             f"The output {output} is {path}, which is read; name another file for --output.",
@@ -118,12 +128,15 @@ def tag_files(
     from zsl.inference.image_batches import image_batches
     from zsl.inference.prediction import Selection
     from zsl.inference.tagger import Tagger
+    from zsl.labels.encoders.texts import read_texts_of
 
     root = common_folder(paths)
     tagger = Tagger.from_pretrained(options.checkpoint, options.trust_code)
     tagger.to("cuda" if torch.cuda.is_available() else "cpu")
     if options.heatmaps is not None:
         tagger.check_attention()
+    if options.texts is not None:
+        tagger.add_texts(read_texts_of(labels or (), options.texts))
     selection = Selection.of(options.top_k, options.threshold, tagger.scores_are_probabilities)
     names, queries = tagger.embed(labels)
     prepared = tagger.prepare(queries)

@@ -154,9 +154,13 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
             self.train_dataset = self._served(Split.TRAIN, self.training_transform)
             self.trained_rows = self._rows_to_train()
         if stage in ("fit", "validate"):
-            self.val_dataset = self._served(Split.VAL, self.evaluation_transform)
+            self.val_dataset = self.plain_dataset(Split.VAL)
         if stage == "test":
-            self.test_dataset = self._served(Split.TEST, self.evaluation_transform)
+            self.test_dataset = self.plain_dataset(Split.TEST)
+
+    def plain_dataset(self, split: Split) -> MultiLabelDataset:
+        """Returns a split as in evaluation, its images not varied, or their stored tokens."""
+        return self._served(split, self.evaluation_transform)
 
     def _served(self, split: Split, transform: ImageTransform) -> MultiLabelDataset:
         images = self.dataset(split, transform)

@@ -12,7 +12,14 @@ from torch import Tensor
 from zsl.files.checkpoints import read_checkpoint
 from zsl.files.class_paths import restore_part
 from zsl.labels import LabelEncoder, Role, Vocabulary, encoder_from_recipe
-from zsl.models import BackboneConfig, FixedHeadConfig, HeadConfig, TaggerNetwork
+from zsl.models import (
+    BackboneConfig,
+    ClosedFormConfig,
+    FixedHeadConfig,
+    HeadConfig,
+    ScoresConfig,
+    TaggerNetwork,
+)
 
 
 def checkpoint_values(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -29,7 +36,10 @@ def checkpoint_values(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         "image_size": contents.image_size,
         "resizing": contents.resizing,
         "encoder": contents.encoder,
-        "model": {name: checkpoint.settings.get(name) for name in ("backbone", "head")},
+        "model": {
+            name: checkpoint.settings.get(name)
+            for name in ("backbone", "head", "closed_form", "scores")
+        },
         "scores_are_log_odds": contents.scores_are_log_odds,
         "scores_are_softmax": contents.scores_are_softmax,
         "data": _describe_data(contents.data),
@@ -57,7 +67,13 @@ def restore_parts(
     recipe = arguments["encoder"]
     head = FixedHeadConfig if recipe is None else HeadConfig
     parts: dict[str, type] = {"backbone": BackboneConfig, "head": head}
-    model = {k: restore_part(arguments["model"][k], base, trust_code) for k, base in parts.items()}
+    if recipe is not None:
+        parts |= {"closed_form": ClosedFormConfig, "scores": ScoresConfig}
+    given = {name: arguments["model"].get(name) for name in parts}
+    model = {
+        name: None if part is None else restore_part(part, parts[name], trust_code)
+        for name, part in given.items()
+    }
     vocabulary = Vocabulary.ordered(arguments["names"], arguments["roles"])
     encoder = vectors = None
     if recipe is not None:
@@ -70,6 +86,8 @@ def restore_parts(
         arguments["image_size"],
         vectors,
         len(vocabulary.select(Role.SEEN)),
+        model.get("scores"),
+        model.get("closed_form"),
     )
     return encoder, network
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from zsl.errors import InputError, reason_of, require
+from zsl.errors import InputError, listing, reason_of, require
 from zsl.files.atomic import atomic_files
 from zsl.files.checkpoints import LOAD_ERRORS, of_another_version
 from zsl.inference.image_batches import ImageLike, image_batches
@@ -26,6 +27,8 @@ from zsl.labels import LabelEncoder, Role, Vocabulary
 from zsl.models import TaggerNetwork
 from zsl.preprocessing import Resizing
 from zsl.versions import __version__
+
+_log = logging.getLogger(__name__)
 
 _WEIGHTS = "model.safetensors"
 _CONFIG = "config.json"
@@ -237,6 +240,36 @@ class Tagger(
                 f"{error} The classes of this tagger are fixed; for other labels train with "
                 "task: zsl.tasks.ZeroShotTask."
             ) from error
+
+    def add_texts(self, texts: Mapping[str, str | Sequence[str]]) -> None:
+        """Gives texts to new labels, such as a description, for a tagger trained with texts.
+
+        They win over those of the file it was trained with. Its own labels keep the vectors with
+        which they were trained.
+
+        Args:
+            texts: A text, or several, for each name.
+
+        Raises:
+            InputError: It was trained without texts, or a text is empty.
+        """
+        if self.encoder is None:
+            raise InputError(
+                "The classes of this tagger are fixed, so it takes no texts of labels."
+            )
+        given = {name: [own] if isinstance(own, str) else list(own) for name, own in texts.items()}
+        for name, own in given.items():
+            require(
+                len(own) > 0 and all(text.strip() for text in own),
+                f"A text of the label {name!r} is empty, or there is none; write one.",
+            )
+        self.encoder.add_texts(given)
+        if trained := [name for name in given if name in self.vocabulary]:
+            _log.warning(
+                "note: the texts of %s are not used: these are labels of the tagger itself, whose "
+                "vectors stay those it was trained with.",
+                listing(trained),
+            )
 
     def forward(self, images: Tensor, queries: Tensor | None = None) -> Tensor:
         """Returns logits (B, L).

@@ -11,6 +11,7 @@ from zsl.models.baselines import (
     Fast0TagConfig,
     Fast0TagHead,
 )
+from zsl.models.closed_form import ClosedFormConfig, ClosedFormHead
 from zsl.models.drop_in import add_ml_decoder_head
 from zsl.models.fixed_heads import FixedHeadConfig, FixedMLDecoderConfig, PoolingConfig, PoolingHead
 from zsl.models.grouping import group_labels
@@ -19,6 +20,7 @@ from zsl.models.ml_decoder import FixedMLDecoder, GroupedWordMLDecoder, MLDecode
 from zsl.models.network import TaggerNetwork
 from zsl.models.open_clip_backbone import OpenCLIPBackbone, OpenCLIPBackboneConfig
 from zsl.models.published import load_published, published_classes, to_published
+from zsl.models.scores import NormalisedScores, ScoresConfig
 from zsl.models.tokens import OnMeanToken
 
 __all__ = [
@@ -28,6 +30,8 @@ __all__ = [
     "BilinearHead",
     "CLIPConfig",
     "CLIPHead",
+    "ClosedFormConfig",
+    "ClosedFormHead",
     "ConSEConfig",
     "ConSEHead",
     "Fast0TagConfig",
@@ -39,11 +43,13 @@ __all__ = [
     "HeadConfig",
     "MLDecoder",
     "MLDecoderConfig",
+    "NormalisedScores",
     "OnMeanToken",
     "OpenCLIPBackbone",
     "OpenCLIPBackboneConfig",
     "PoolingConfig",
     "PoolingHead",
+    "ScoresConfig",
     "TaggerNetwork",
     "TimmBackboneConfig",
     "WordMLDecoder",

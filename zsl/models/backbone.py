@@ -193,7 +193,7 @@ class Backbone(PixelBackbone):
     def __init__(self, config: TimmBackboneConfig, image_size: int = 224) -> None:
         super().__init__(config.frozen)
         self.pooled = config.pooled
-        self.model = _create(config, image_size)
+        self.model = create_model(config, image_size)
         self.to_tokens = ToTokens.of(self.model)
         self.stage = _find_stage(self.model, config.name, config.stride)
         self.token_dim = int(self.model.num_features)
@@ -225,7 +225,12 @@ def _corrupts_memory(part: nn.Module) -> bool:
     return is_pointwise and part.stride != (1, 1) and part.in_channels < 16
 
 
-def _create(config: TimmBackboneConfig, image_size: int) -> Any:
+def create_model(config: TimmBackboneConfig, image_size: int) -> Any:
+    """Makes the timm model of a config: without a classifier, or as it is where it is `pooled`.
+
+    Raises:
+        InputError: There is no such model, or its weights can't be had.
+    """
     name, weights = config.name, config.weights
     if not timm.is_model(name):
         raise InputError(

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
 from zsl.errors import require
 from zsl.models.backbone import BackboneConfig
+from zsl.models.closed_form import ClosedFormConfig
 from zsl.models.fixed_heads import FixedHeadConfig
 from zsl.models.heads import HeadConfig
+from zsl.models.scores import NormalisedScores, PreparedLabels, ScoresConfig
+
+_AT_ONCE = 64
 
 
 class TaggerNetwork(nn.Module):
@@ -24,16 +29,25 @@ class TaggerNetwork(nn.Module):
         head: Turns tokens and label vectors into logits.
         label_vectors: float32 (L, W) of the labels that the network is queried with by default;
             None for a head of fixed classes.
+        scores: Makes the scores of labels comparable in evaluation; None leaves the head's logits.
+        closed_form: Scores labels beside the head in evaluation, where there is one.
     """
 
     label_vectors: Tensor | None
 
     def __init__(
-        self, backbone: nn.Module, head: nn.Module, label_vectors: Tensor | None = None
+        self,
+        backbone: nn.Module,
+        head: nn.Module,
+        label_vectors: Tensor | None = None,
+        scores: NormalisedScores | None = None,
+        closed_form: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.scores = scores
+        self.closed_form = closed_form
         self.register_buffer("label_vectors", label_vectors)
 
     @classmethod
@@ -44,6 +58,8 @@ class TaggerNetwork(nn.Module):
         image_size: int,
         label_vectors: Tensor | None,
         num_seen: int,
+        scores: ScoresConfig | None = None,
+        closed_form: ClosedFormConfig | None = None,
     ) -> Self:
         """Makes backbone and head for a vocabulary.
 
@@ -53,6 +69,8 @@ class TaggerNetwork(nn.Module):
             image_size: Side of the square images in pixels.
             label_vectors: float32 (L, W); None for a head of fixed classes.
             num_seen: How many of the labels are trained; they come first. Of fixed classes all are.
+            scores: Makes what makes scores comparable, for heads that are queried with vectors.
+            closed_form: Makes what scores labels beside such a head.
 
         Raises:
             InputError: A setting is out of range, or the backbone or its weights can't be had.
@@ -63,19 +81,60 @@ class TaggerNetwork(nn.Module):
         if isinstance(head, FixedHeadConfig):
             return cls(made, head.make(made.token_dim, num_seen))
         assert label_vectors is not None
-        scorer: Any = head.make(made.token_dim, label_vectors[:num_seen])
-        if hasattr(made, "logit_scale") and hasattr(scorer, "logit_scale"):
-            scorer.logit_scale.copy_(made.logit_scale)
-        return cls(made, scorer, label_vectors)
+        seen = label_vectors[:num_seen]
+        own_head: Any = head.make(made.token_dim, seen)
+        if hasattr(made, "logit_scale") and hasattr(own_head, "logit_scale"):
+            own_head.logit_scale.copy_(made.logit_scale)
+        normalised = beside = None
+        if scores is not None:
+            with torch.no_grad():
+                tokens = made(torch.zeros(1, 3, image_size, image_size))
+            normalised = NormalisedScores(scores, tokens.shape[1:], seen)
+        if closed_form is not None:
+            require(
+                normalised is not None,
+                "The scores of closed_form and of the head have no common scale; set scores too, "
+                "or take zsl.models.ClosedFormConfig for the head.",
+            )
+            beside = closed_form.make(made.token_dim, seen)
+        return cls(made, own_head, label_vectors, normalised, beside)
+
+    @property
+    def scorers(self) -> list[nn.Module]:
+        """What scores labels in evaluation: the head, and the closed form if there is one."""
+        return [self.head] if self.closed_form is None else [self.head, self.closed_form]
 
     def prepare(self, queries: Tensor) -> Any:
-        """Does the head's work on queries, as `score` takes them, that needs no image.
+        """Does the work on queries, as `score` takes them, that needs no image.
 
         Returns:
             What `score` takes in place of the queries, for as long as its weights stay as they are.
         """
-        prepare = getattr(self.head, "prepare", None)
-        return prepare(queries) if prepare else queries
+        if self.scores is None or self.training:
+            return _prepare(self.head, queries)
+        seen = self.scores.seen_vectors
+        num_seen = len(seen)
+        begins_with_seen = torch.equal(queries[:num_seen], seen)
+        labels = queries if begins_with_seen else torch.cat([seen, queries])
+        prepared = [_prepare(scorer, labels) for scorer in self.scorers]
+        sample = self.scores.sample.to(seen.dtype).split(_AT_ONCE)
+        sample_scores = [self.separate_scores(tokens, prepared) for tokens in sample]
+        return PreparedLabels(
+            prepared,
+            0 if begins_with_seen else num_seen,
+            torch.cat(sample_scores, dim=1),
+            self.scores.log_odds(queries),
+        )
+
+    def separate_scores(self, tokens: Tensor, queries: list[Any]) -> Tensor:
+        """Returns the scores (P, B, L) of each of the P scorers.
+
+        Args:
+            tokens: What the backbone makes of B images.
+            queries: `PreparedLabels.queries`.
+        """
+        pairs = zip(self.scorers, queries, strict=True)
+        return torch.stack([scorer(tokens, own).float() for scorer, own in pairs])
 
     def forward(self, images: Tensor, queries: Any = None) -> Tensor:
         """Returns logits (B, L).
@@ -87,7 +146,7 @@ class TaggerNetwork(nn.Module):
         return self.score(self.backbone(images), queries)
 
     def score(self, tokens: Tensor, queries: Any = None) -> Tensor:
-        """Returns logits (B, L).
+        """Returns logits (B, L): in training those of the head, in evaluation the normalised ones.
 
         Args:
             tokens: What the backbone makes of B images.
@@ -100,4 +159,12 @@ class TaggerNetwork(nn.Module):
             return self.head(tokens)
         if isinstance(queries, Tensor) and not queries.is_floating_point():
             return self.head(tokens)[:, queries]
-        return self.head(tokens, queries)
+        if self.scores is None or self.training:
+            return self.head(tokens, queries)
+        prepared = queries if isinstance(queries, PreparedLabels) else self.prepare(queries)
+        return self.scores(self.separate_scores(tokens, prepared.queries), prepared)
+
+
+def _prepare(scorer: nn.Module, queries: Tensor) -> Any:
+    prepare = getattr(scorer, "prepare", None)
+    return prepare(queries) if prepare else queries

@@ -10,13 +10,15 @@ from zsl.models import BackboneConfig, CLIPConfig, HeadConfig, OpenCLIPBackboneC
 from zsl.towers import same_model
 
 
-def pair_towers(encoder: LabelEncoder, backbone: BackboneConfig, head: HeadConfig) -> None:
+def pair_towers(
+    encoder: LabelEncoder, backbone: BackboneConfig, head: HeadConfig | None = None
+) -> None:
     """Gives text encoders that name no model or weights those of the backbone.
 
     Args:
         encoder: Makes the label vectors.
         backbone: Makes the tokens.
-        head: What is to compare them.
+        head: What is to compare them, if that is to be checked.
 
     Raises:
         InputError: The head compares image and text vectors as they are, of different models.

@@ -66,7 +66,7 @@ class Task(pl.LightningModule, ABC):
         super().__init__()
         self.save_hyperparameters(
             {
-                name: part if self.parts[name] is bool else describe_part(part)
+                name: part if part is None or self.parts[name] is bool else describe_part(part)
                 for name, part in parts.items()
             }
         )
@@ -143,7 +143,7 @@ class Task(pl.LightningModule, ABC):
     def training_loss(self, batch: Batch, queries: Tensor | None, targets: Tensor) -> Tensor:
         """Returns the loss on targets (B, L), with that of a distillation, and logs them."""
         tokens = self.tokens(batch)
-        loss = self.loss(self.score_tokens(tokens, queries), targets)
+        loss = self.loss(self.score_tokens(tokens, queries, targets.shape[1]), targets)
         backbone = self.network.backbone
         if isinstance(backbone, OpenCLIPBackbone) and backbone.distils:
             distance = backbone.distance(batch["image"], tokens)
@@ -153,19 +153,27 @@ class Task(pl.LightningModule, ABC):
         return loss
 
     def tokens(self, batch: Batch) -> Tensor:
-        """Returns the tokens (B, T, C) of a batch of images, stored ones if it has them."""
+        """Returns the tokens of a batch of images, or their stored ones."""
         if "tokens" in batch:
             return batch["tokens"].float()
         return self.network.backbone(batch["image"])
 
-    def score(self, batch: Batch, queries: Tensor | None) -> Tensor:
-        """Returns logits (B, L) of a batch of images, or of their stored tokens."""
-        return self.score_tokens(self.tokens(batch), queries)
+    def score(self, batch: Batch, queries: Any, num_labels: int) -> Tensor:
+        """Returns logits (B, L).
 
-    def score_tokens(self, tokens: Tensor, queries: Tensor | None) -> Tensor:
-        """Returns logits (B, L) of tokens (B, T, C)."""
+        Args:
+            batch: Images, or their stored tokens.
+            queries: As `TaggerNetwork.score` takes them.
+            num_labels: Number L of labels that are queried.
+
+        Raises:
+            InputError: The head made logits of another shape.
+        """
+        return self.score_tokens(self.tokens(batch), queries, num_labels)
+
+    def score_tokens(self, tokens: Tensor, queries: Any, num_labels: int) -> Tensor:
+        """Returns logits (B, L) of tokens (B, T, C); see `score`."""
         logits = self.network.score(tokens, queries)
-        num_labels = len(self.vocabulary) if queries is None else len(queries)
         expected = (len(tokens), num_labels)
         require(
             logits.shape == expected,
@@ -175,8 +183,22 @@ class Task(pl.LightningModule, ABC):
         return logits
 
     def on_validation_epoch_start(self) -> None:
-        """Forgets earlier scores."""
+        """Forgets earlier scores; does the head's work on the labels."""
+        self._begin(Role.HELD_OUT)
+
+    def on_test_epoch_start(self) -> None:
+        """Forgets earlier scores; does the head's work on the labels."""
+        self._begin(Role.UNSEEN)
+
+    def on_predict_epoch_start(self) -> None:
+        """Does the head's work on all labels."""
+        self._begin(Role.UNSEEN)
+
+    def _begin(self, last: Role) -> None:
         self.predictions.reset()
+        queries = self.queries(Role.SEEN, last)
+        with self.trainer.precision_plugin.forward_context():
+            self._queried = None if queries is None else self.network.prepare(queries)
 
     def validation_step(self, batch: Batch) -> None:
         """Scores seen and held-out labels; the unseen ones have no part in selection."""
@@ -184,12 +206,13 @@ class Task(pl.LightningModule, ABC):
 
     def on_validation_epoch_end(self) -> None:
         """Logs `val/...`, where the held-out labels stand for the unseen ones."""
-        logged = self._evaluate(Role.HELD_OUT).logged("val")
+        self._log_validation(self._evaluate(Role.HELD_OUT))
+
+    def _log_validation(self, evaluation: Evaluation) -> None:
+        logged = evaluation.logged("val")
         headline = f"val/{self.headline}"
         self.log(headline, logged.pop(headline), prog_bar=True, sync_dist=True)
         self.log_dict(logged, sync_dist=True)
-
-    on_test_epoch_start = on_validation_epoch_start
 
     def test_step(self, batch: Batch) -> None:
         """Scores all labels."""
@@ -203,12 +226,12 @@ class Task(pl.LightningModule, ABC):
     def _predict(self, batch: Batch, last: Role) -> None:
         """Collects the scores of the labels up to a role."""
         targets = batch["target"][:, self.vocabulary.columns(Role.SEEN, last)]
-        scores = self.comparable(self.score(batch, self.queries(Role.SEEN, last)))
+        scores = self.comparable(self.score(batch, self._queried, targets.shape[1]))
         self.predictions.update(batch["index"], scores, targets)
 
     def predict_step(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Scores all labels: logits float32 (B, L) and targets int8 (B, L)."""
-        scores = self.comparable(self.score(batch, self.queries(Role.SEEN, Role.UNSEEN)))
+        scores = self.comparable(self.score(batch, self._queried, len(self.vocabulary)))
         return scores.float().cpu(), batch["target"].cpu()
 
     def comparable(self, logits: Tensor) -> Tensor:

@@ -8,22 +8,29 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from zsl.data import Batch
+from zsl.data import Batch, MultiLabelDataModule, Split
 from zsl.errors import InputError, require
 from zsl.files.checkpoints import CheckpointFile
 from zsl.labels import LabelEncoder, QueryAugmentationConfig, Role, Vocabulary, encoder_from_recipe
 from zsl.losses import AsymmetricLoss, Loss
-from zsl.metrics import KS, evaluate
+from zsl.metrics import KS, Evaluation, evaluate
 from zsl.models import (
     BackboneConfig,
+    ClosedFormConfig,
+    ClosedFormHead,
     HeadConfig,
     MLDecoderConfig,
+    NormalisedScores,
+    ScoresConfig,
     TaggerNetwork,
     TimmBackboneConfig,
 )
 from zsl.tasks.optimization import OptimizationConfig
 from zsl.tasks.pairing import pair_towers
+from zsl.tasks.preparation import keep_sample, measure_log_odds, solve_closed_form
 from zsl.tasks.task import Task
+
+_HEAD_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0)
 
 
 class ZeroShotTask(Task):
@@ -36,6 +43,10 @@ class ZeroShotTask(Task):
         backbone: Makes what turns images into tokens.
         head: Makes what turns tokens and label vectors into logits.
         augmentation: How queries are augmented in training.
+        closed_form: A map that is solved before the first step, and scores labels beside the head
+            in evaluation; how much the head counts is chosen in each validation, so that the two
+            are never worse there than the closed form alone. None leaves it out.
+        scores: Makes the scores of labels comparable in evaluation; None leaves the head's logits.
         loss: The loss on the seen labels.
         optimization: Optimizer, schedule and moving average of the weights.
 
@@ -47,6 +58,8 @@ class ZeroShotTask(Task):
         "backbone": BackboneConfig,
         "head": HeadConfig,
         "augmentation": QueryAugmentationConfig,
+        "closed_form": ClosedFormConfig,
+        "scores": ScoresConfig,
         "loss": Loss,
         "optimization": OptimizationConfig,
     }
@@ -61,6 +74,8 @@ class ZeroShotTask(Task):
         backbone: BackboneConfig = TimmBackboneConfig(),
         head: HeadConfig = MLDecoderConfig(),
         augmentation: QueryAugmentationConfig = QueryAugmentationConfig(),
+        closed_form: ClosedFormConfig | None = None,
+        scores: ScoresConfig | None = None,
         loss: Loss = AsymmetricLoss(),
         optimization: OptimizationConfig = OptimizationConfig(),
     ) -> None:
@@ -77,20 +92,110 @@ class ZeroShotTask(Task):
         super().__init__(
             vocabulary,
             image_size,
-            TaggerNetwork.make(backbone, head, image_size, vectors, num_seen),
+            TaggerNetwork.make(backbone, head, image_size, vectors, num_seen, scores, closed_form),
             backbone=backbone,
             head=head,
             augmentation=augmentation,
+            closed_form=closed_form,
+            scores=scores,
             loss=loss,
             optimization=optimization,
         )
         self.encoder = encoder
         self.augmentation = augmentation.make(num_seen)
-        self.scores_are_log_odds = head.scores_are_log_odds and loss.scores_are_log_odds
+        self.scores_are_log_odds = scores is not None or (
+            head.scores_are_log_odds and loss.scores_are_log_odds
+        )
+        self._is_prepared = False
+        self._sample: Tensor | None = None
+        solved = isinstance(head, ClosedFormConfig) or closed_form is not None
+        require(
+            backbone.frozen or not solved,
+            "The closed form is solved for tokens that stay as they are, but the backbone is "
+            "trained; set backbone.frozen true, or closed_form null.",
+        )
 
     def queries(self, first: Role, last: Role | None = None) -> Tensor:
         """Returns the label vectors (L, W) of a role, or of those from `first` to `last`."""
         return self.network.get_buffer("label_vectors")[self.vocabulary.columns(first, last)]
+
+    @property
+    def closed_forms(self) -> list[ClosedFormHead]:
+        """What is solved before the first step."""
+        return [part for part in self.network.scorers if isinstance(part, ClosedFormHead)]
+
+    def on_fit_start(self) -> None:
+        """Learns what needs no step, unless a checkpoint brought it."""
+        self._prepare()
+
+    def on_validation_epoch_start(self) -> None:
+        """Does the head's work on the labels."""
+        self._prepare()
+        if self.network.scores is not None and not self.backbone.frozen:
+            keep_sample(self.network, self._data)
+            self._sample = self._scores.sample.clone()
+        super().on_validation_epoch_start()
+
+    @property
+    def _scores(self) -> NormalisedScores:
+        assert self.network.scores is not None
+        return self.network.scores
+
+    @property
+    def _data(self) -> MultiLabelDataModule:
+        data: MultiLabelDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        return data
+
+    def _prepare(self) -> None:
+        """Solves the closed form; takes the scores' sample, and measures how frequent labels are."""
+        if self._is_prepared:
+            return
+        self._is_prepared = True
+        seen = self.vocabulary.columns(Role.SEEN)
+        if self.closed_forms:
+            solve_closed_form(
+                self.network, self.closed_forms, self._data, seen, self.backbone, self.encoder
+            )
+        if self.network.scores is not None:
+            keep_sample(self.network, self._data)
+            measure_log_odds(self.network, self._data.plain_dataset(Split.TRAIN), seen)
+
+    def validation_step(self, batch: Batch) -> None:
+        """Scores seen and held-out labels; of a head beside a closed form, by each of the two."""
+        if self.network.closed_form is None:
+            super().validation_step(batch)
+            return
+        targets = batch["target"][:, self.vocabulary.columns(Role.SEEN, Role.HELD_OUT)]
+        separate = self.network.separate_scores(self.tokens(batch), self._queried.queries)
+        self.predictions.update(batch["index"], torch.cat([*separate], dim=1), targets)
+
+    def on_validation_epoch_end(self) -> None:
+        """Chooses how much the head counts beside the closed form; logs `val/...`."""
+        if self._sample is not None:  # Averaged weights have been replaced meanwhile.
+            self._scores.sample.copy_(self._sample)
+        if self.network.closed_form is None:
+            super().on_validation_epoch_end()
+            return
+        _, scores, targets = self.predictions.compute()
+        separate = torch.stack(scores.split(targets.shape[1], dim=1))
+        weight, evaluation = self._choose_head_weight(separate, targets)
+        self._scores.head_weight.fill_(weight)
+        self._log_validation(evaluation)
+
+    def _choose_head_weight(self, separate: Tensor, targets: Tensor) -> tuple[float, Evaluation]:
+        """Returns how much the head counts where that is best, and the figures of it.
+
+        Args:
+            separate: (2, N, L), scores of the head and of the closed form.
+            targets: int8 (N, L).
+        """
+        sample, log_odds = self._queried.sample_scores.cpu(), self._queried.log_odds.cpu()
+        found = {}
+        for weight in _HEAD_WEIGHTS:
+            scores = self._scores.combine(separate, sample, weight) + log_odds
+            found[weight] = self.evaluate(scores, targets, Role.HELD_OUT)
+        best = max(found, key=lambda weight: _goodness(found[weight]))
+        return best, found[best]
 
     def training_step(self, batch: Batch) -> Tensor:
         """Returns the loss on the seen labels."""
@@ -121,6 +226,18 @@ class ZeroShotTask(Task):
         """What a training can log, given enough labels."""
         return logged_names()
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what makes the checkpoint self-contained."""
+        super().on_save_checkpoint(checkpoint)
+        if self.network.scores is not None:  # It is not to be averaged, as the weights may be.
+            name = "network.scores.head_weight"
+            checkpoint["state_dict"][name] = self._scores.head_weight.clone()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses to resume with other labels; what needs no step has been learnt."""
+        super().on_load_checkpoint(checkpoint)
+        self._is_prepared = True
+
     @classmethod
     def _restored(
         cls,
@@ -132,7 +249,9 @@ class ZeroShotTask(Task):
         assert checkpoint.contents.encoder is not None
         encoder = encoder_from_recipe(checkpoint.contents.encoder, trust_code)
         encoder.remember(vocabulary.names, checkpoint.tensors["network.label_vectors"])
-        return cls(vocabulary, checkpoint.contents.image_size, encoder, **parts)
+        task = cls(vocabulary, checkpoint.contents.image_size, encoder, **parts)
+        task._is_prepared = True
+        return task
 
 
 def logged_names(vocabulary: Vocabulary | None = None) -> list[str]:
@@ -147,6 +266,12 @@ def logged_names(vocabulary: Vocabulary | None = None) -> list[str]:
     scores = torch.zeros(1, len(vocabulary.select(Role.SEEN, Role.HELD_OUT)))
     figures = evaluate(scores, scores.to(torch.int8), _groups(vocabulary, Role.HELD_OUT))
     return ["train/loss", *figures.logged("val")]
+
+
+def _goodness(evaluation: Evaluation) -> float:
+    """By what the weight of the head is chosen: seen labels too, since those held out are few."""
+    harmonic = evaluation.harmonic_map
+    return harmonic or evaluation.groups["seen"].metrics["mAP"]
 
 
 def _groups(vocabulary: Vocabulary, last: Role) -> dict[str, list[int]]:

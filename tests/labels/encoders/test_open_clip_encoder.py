@@ -146,3 +146,18 @@ def test_what_cannot_be_had_is_one_sentence(
     with pytest.raises(InputError, match=message) as error:
         encoder.encode(NAMES)
     assert "\n" not in str(error.value)
+
+
+@torch.no_grad()
+def test_texts_of_labels_are_embedded_too(weights: str, tmp_path: Path) -> None:
+    texts = tmp_path / "texts.yaml"
+    texts.write_text("polar bear: a white bear on ice\n")
+    encoder = OpenCLIPEncoder("tiny-clip", weights, "{}", texts=str(texts), texts_as="mean")
+    found = encoder.encode(NAMES)
+    model: Any = make_pair("tiny-clip", Path(weights))
+    tokenizer = open_clip.get_tokenizer("tiny-clip")
+    name, text = model.encode_text(tokenizer(["polar bear", "a white bear on ice"]), normalize=True)
+    torch.testing.assert_close(found[0], (name + text) / 2)
+    alone = encoder.without_texts()
+    torch.testing.assert_close(alone.encode(NAMES)[0], name)
+    assert alone.recipe["init_args"]["weights"] == weights

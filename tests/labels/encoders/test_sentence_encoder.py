@@ -114,7 +114,8 @@ def test_several_templates_are_averaged(packaged_folder: str) -> None:
             expected *= 384**0.5
             assert np.square(expected).mean() == pytest.approx(1, abs=1e-5)
         encoder = SentenceEncoder(template=templates, normalize=normalize, scale=scale)
-        np.testing.assert_allclose(encoder.encode(names).numpy(), expected, atol=2e-6)
+        # Sentences of one batch are padded to one length, which shows in the last digits.
+        np.testing.assert_allclose(encoder.encode(names).numpy(), expected, atol=1e-5)
     assert encoder.origins(["dog"]) == ["'a photo of a dog', and 2 more"]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -30,6 +30,22 @@ class Concatenation(LabelEncoder):
     def arguments(self) -> dict[str, Any]:
         """The recipes of the encoders."""
         return {"encoders": [encoder.recipe for encoder in self.encoders]}
+
+    @property
+    def takes_texts(self) -> bool:
+        """Whether one of the encoders does."""
+        return any(encoder.takes_texts for encoder in self.encoders)
+
+    def without_texts(self) -> Concatenation:
+        """Returns the encoders side by side that embed names alone."""
+        return Concatenation([encoder.without_texts() for encoder in self.encoders], self.scale)
+
+    def add_texts(self, texts: Mapping[str, Sequence[str]]) -> None:
+        """Gives texts to labels, for the encoders that take any."""
+        super().add_texts(texts)
+        for encoder in self.encoders:
+            if encoder.takes_texts:
+                encoder.add_texts(texts)
 
     def _look_up(self, names: Sequence[str]) -> Embedded:
         # Not cached as a whole, since its parts are.

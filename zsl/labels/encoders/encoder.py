@@ -49,6 +49,15 @@ class LabelEncoder(ABC):
         """The files of the source: if size or time of one changes, vectors are made again."""
         return []
 
+    @property
+    def takes_texts(self) -> bool:
+        """Whether a label's vector is made of texts besides its name."""
+        return False
+
+    def texts_of(self, names: Sequence[str]) -> list[list[str]] | None:
+        """Returns the texts of L names, which their vectors depend on; None if it takes none."""
+        return None
+
     @abstractmethod
     def embed(self, names: Sequence[str]) -> Embedded:
         """Opens the source and makes the vectors of L names, before scaling.
@@ -70,6 +79,28 @@ class LabelEncoder(ABC):
     def remember(self, names: Sequence[str], vectors: Tensor) -> None:
         """Makes `encode` return these float32 (L, W) vectors for these names."""
         self._vectors.update(zip(names, vectors, strict=True))
+
+    def add_texts(self, texts: Mapping[str, Sequence[str]]) -> None:
+        """Gives texts to labels, before those of the file; remembered vectors stay.
+
+        Args:
+            texts: One or more for each name.
+
+        Raises:
+            InputError: The vectors are made of names alone.
+        """
+        require(
+            self.takes_texts,
+            f"The labels are embedded by their names alone ({self.describe()}), so texts would "
+            "lead astray; leave them out, or train with model.encoder.texts.",
+        )
+        for name in self._origins:
+            del self._vectors[name]
+        self._origins.clear()
+
+    def without_texts(self) -> LabelEncoder:
+        """Returns an encoder that embeds names alone, into vectors of the same kind."""
+        return self
 
     def encode(self, names: Sequence[str]) -> Tensor:
         """Returns the float32 (L, W) vectors of L names, in their order.
@@ -98,8 +129,8 @@ class LabelEncoder(ABC):
             return self.embed(names)
         stats = [path.stat() for path in (*self.files, Path(code)) if path.is_file()]
         files = [(stat.st_size, stat.st_mtime_ns) for stat in stats]
-        key = {**self.recipe, "fingerprint": None, "files": files}
-        return cached(key, names, lambda: self.embed(names))
+        changing = {"fingerprint": None, "files": files, "texts": self.texts_of(names)}
+        return cached({**self.recipe, **changing}, names, lambda: self.embed(names))
 
     def _check(self, names: Sequence[str], found: Embedded) -> None:
         if self.fingerprint not in (None, found.fingerprint):

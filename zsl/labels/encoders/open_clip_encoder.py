@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from zsl.errors import require
 from zsl.labels.encoders.encoder import Scale
-from zsl.labels.encoders.sentence_encoder import SentenceEncoder
+from zsl.labels.encoders.sentence_encoder import SentenceEncoder, TextsAs
 from zsl.towers import Tokenizer, absolute_weights, make_tokenizer, make_towers, same_model
 
 # The seven that OpenAI's notebook of prompts for ImageNet ends up with.
@@ -40,9 +40,12 @@ class OpenCLIPEncoder(SentenceEncoder):
             taken; `clip` stands for the seven of CLIP's authors.
         normalize: Divides the vector of each sentence by its length before the mean is taken.
         scale: Scale of the result: `unit_norm`, `unit_variance`, or None to leave it.
+        texts: Texts of the labels, as `SentenceEncoder` takes them.
+        texts_as: What is embedded of a label with texts, as `SentenceEncoder` says; `beside`
+            makes vectors that no image tower's can be compared with.
 
     Raises:
-        InputError: A template has no `{}`.
+        InputError: A template has no `{}`, or `texts_as` is not one of the four.
     """
 
     def __init__(
@@ -52,15 +55,18 @@ class OpenCLIPEncoder(SentenceEncoder):
         template: str | list[str] = "a photo of a {}.",
         normalize: bool = True,
         scale: Scale | None = None,
+        texts: str | None = None,
+        texts_as: TextsAs = "name_and_description",
     ) -> None:
-        super().__init__("", CLIP_TEMPLATES if template == "clip" else template, normalize, scale)
+        templates = CLIP_TEMPLATES if template == "clip" else template
+        super().__init__("", templates, normalize, scale, texts, texts_as)
         # Not as a folder, which it may be to the encoders of sentence-transformers.
         self.model = model or ""
         self.weights = absolute_weights(self.model, weights)
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Model, weights, templates, normalisation."""
+        """Model, weights, templates, normalisation, texts."""
         named = {"model": self.model or None, "weights": self.weights}
         return super().arguments | named
 
@@ -69,6 +75,12 @@ class OpenCLIPEncoder(SentenceEncoder):
         """The files of the weights, unless they are fetched."""
         path = Path(self.weights or "no file")
         return sorted(path.rglob("*")) if path.is_dir() else [path]
+
+    def without_texts(self) -> OpenCLIPEncoder:
+        """Returns an encoder of the same model that embeds names alone."""
+        return OpenCLIPEncoder(
+            self.model or None, self.weights, self.templates, self.normalize, self.scale
+        )
 
     def pair_with(self, model: str, weights: str | None) -> None:
         """Takes model and weights of an image tower, in place of those not named.

