@@ -43,7 +43,7 @@ _folder = TemporaryDirectory()
 atexit.register(_folder.cleanup)
 for _name, _vision in TOWERS.items():
     _width = 96 if _name == "tiny-siglip" else WIDTH
-    _config = {"embed_dim": _width, "vision_cfg": _vision, "text_cfg": dict(_TEXT)}
+    _config: dict[str, Any] = {"embed_dim": _width, "vision_cfg": _vision, "text_cfg": dict(_TEXT)}
     if _name == "tiny-siglip":
         _config["text_cfg"] |= {"hf_tokenizer_name": "timm/tiny-siglip", "vocab_size": 40}
     if "timm_model_name" in _vision:

@@ -221,8 +221,9 @@ def _corrupts_memory(part: nn.Module) -> bool:
     It does in channels-last layout, for 1 × 1 convolutions that leave pixels out and have few
     channels, as the stems of RepVGG, MobileOne and FastViT do.
     """
-    is_pointwise = isinstance(part, nn.Conv2d) and part.kernel_size == (1, 1)
-    return is_pointwise and part.stride != (1, 1) and part.in_channels < 16
+    if not isinstance(part, nn.Conv2d) or part.in_channels >= 16:
+        return False
+    return part.kernel_size == (1, 1) and part.stride != (1, 1)
 
 
 def create_model(config: TimmBackboneConfig, image_size: int) -> Any:

@@ -123,10 +123,10 @@ class OpenCLIPBackbone(PixelBackbone):
         self.tower.output_tokens = False  # CoCa's would return more than the image vector.
         _check_patches(self.tower, config.name, image_size)
         self.distillation = config.distillation
-        # In a tuple, so that it is neither trained nor saved.
-        self._teacher = (deepcopy(self.tower).eval(),) if config.distillation else ()
-        for teacher in self._teacher:
-            teacher.requires_grad_(False)
+        # In a list, so that it is neither trained nor saved.
+        self._teachers: list[nn.Module] = []
+        if config.distillation > 0:
+            self._teachers.append(deepcopy(self.tower).eval().requires_grad_(False))
         self.reader: Reader | None = None
         if config.local:
             self.reader = _find_reader(self.tower)
@@ -161,7 +161,7 @@ class OpenCLIPBackbone(PixelBackbone):
     @property
     def distils(self) -> bool:
         """Whether a copy of the tower before training is at hand."""
-        return len(self._teacher) > 0
+        return len(self._teachers) > 0
 
     def distance(self, images: Tensor, tokens: Tensor) -> Tensor:
         """Returns how far image vectors have moved from those of the tower before training.
@@ -173,7 +173,7 @@ class OpenCLIPBackbone(PixelBackbone):
         Returns:
             The mean absolute difference of B × C elements.
         """
-        (teacher,) = self._teacher
+        (teacher,) = self._teachers
         with torch.no_grad():
             expected = teacher.to(images.device)(self.normalised(images))
         return F.l1_loss(tokens[:, 0].float(), expected.float())

@@ -79,7 +79,7 @@ def test_a_folder_of_the_hub_brings_weights_and_tokenizer(tmp_path: Path) -> Non
     folder = tmp_path / "ViT-tiny-SigLIP"
     words = ["[PAD]", "[UNK]", "a", "photo", "of", ".", "polar", "bear", "sky"]
     tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, "[UNK]"))
-    tokenizer.pre_tokenizer = Whitespace()  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = Whitespace()
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]")
     fast.save_pretrained(folder)
     config = open_clip.get_model_config("tiny-siglip")

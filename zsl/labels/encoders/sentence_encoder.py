@@ -24,7 +24,7 @@ TextsAs = Literal["description", "name_and_description", "mean", "beside"]
 
 
 class SentenceEncoder(LabelEncoder):
-    """Embeds label names with a text encoder of sentence-transformers, CLIP's among them.
+    """Embeds label names with a text encoder of sentence-transformers.
 
     Args:
         model: A model name of the hub, or a folder that holds a model. `all-MiniLM-L6-v2` comes
