@@ -21,6 +21,8 @@ from zsl.models import (
     TaggerNetwork,
 )
 
+_PARTS = ("backbone", "head", "closed_form", "scores")
+
 
 def checkpoint_values(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Reads a checkpoint: the plain arguments of a `Tagger`, and tensors by name.
@@ -36,10 +38,7 @@ def checkpoint_values(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         "image_size": contents.image_size,
         "resizing": contents.resizing,
         "encoder": contents.encoder,
-        "model": {
-            name: checkpoint.settings.get(name)
-            for name in ("backbone", "head", "closed_form", "scores")
-        },
+        "model": {name: checkpoint.settings.get(name) for name in _PARTS},
         "scores_are_log_odds": contents.scores_are_log_odds,
         "scores_are_softmax": contents.scores_are_softmax,
         "data": _describe_data(contents.data),

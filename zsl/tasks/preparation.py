@@ -94,9 +94,8 @@ def solve_closed_form(
     assert network.label_vectors is not None
     dataset = data.plain_dataset(Split.TRAIN)
     for head in heads:
-        own = (
-            _own_class_map(backbone, data.image_size, encoder) if head.config.own_classes else None
-        )
+        wanted = head.config.own_classes
+        own = _own_class_map(backbone, data.image_size, encoder) if wanted else None
         fit = ClosedFormFit(network.label_vectors[columns], len(dataset), own)
         batches: Iterable[Batch] = tqdm(
             data.loader(dataset), desc="closed form", unit="batch", delay=2, leave=False

@@ -30,7 +30,7 @@ from zsl.tasks.pairing import pair_towers
 from zsl.tasks.preparation import keep_sample, measure_log_odds, solve_closed_form
 from zsl.tasks.task import Task
 
-_HEAD_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0)
+_HEAD_WEIGHTS = (0.0, 0.25, 0.5, 1.0)
 
 
 class ZeroShotTask(Task):
@@ -147,7 +147,7 @@ class ZeroShotTask(Task):
         return data
 
     def _prepare(self) -> None:
-        """Solves the closed form; takes the scores' sample, and measures how frequent labels are."""
+        """Solves the closed form; takes the sample; measures how frequent labels are."""
         if self._is_prepared:
             return
         self._is_prepared = True
@@ -185,16 +185,19 @@ class ZeroShotTask(Task):
     def _choose_head_weight(self, separate: Tensor, targets: Tensor) -> tuple[float, Evaluation]:
         """Returns how much the head counts where that is best, and the figures of it.
 
+        That is 0 unless the gain in AP is more than its standard error, since validation images and
+        labels held out may be few.
+
         Args:
             separate: (2, N, L), scores of the head and of the closed form.
             targets: int8 (N, L).
         """
         sample, log_odds = self._queried.sample_scores.cpu(), self._queried.log_odds.cpu()
-        found = {}
+        found, groups = {}, self.groups(Role.HELD_OUT)
         for weight in _HEAD_WEIGHTS:
             scores = self._scores.combine(separate, sample, weight) + log_odds
             found[weight] = self.evaluate(scores, targets, Role.HELD_OUT)
-        best = max(found, key=lambda weight: _goodness(found[weight]))
+        best = max(found, key=lambda weight: _sure_gain(found[0.0], found[weight], groups))
         return best, found[best]
 
     def training_step(self, batch: Batch) -> Tensor:
@@ -268,10 +271,23 @@ def logged_names(vocabulary: Vocabulary | None = None) -> list[str]:
     return ["train/loss", *figures.logged("val")]
 
 
-def _goodness(evaluation: Evaluation) -> float:
-    """By what the weight of the head is chosen: seen labels too, since those held out are few."""
-    harmonic = evaluation.harmonic_map
-    return harmonic or evaluation.groups["seen"].metrics["mAP"]
+def _sure_gain(base: Evaluation, other: Evaluation, groups: Mapping[str, list[int]]) -> float:
+    """Returns the gain in AP less its standard error over labels; of ZSL and seen labels the mean.
+
+    Args:
+        base: Without the head.
+        other: With it, on the same images and labels.
+        groups: Columns of the labels by name.
+    """
+    gain = other.average_precision - base.average_precision
+    of_groups = [gain[groups[name]] for name in ("zsl", "seen")]
+    counted = [values[~values.isnan()] for values in of_groups]
+    present = [values for values in counted if len(values) > 1]
+    if not present:
+        return 0.0
+    mean = torch.stack([values.mean() for values in present]).mean()
+    variances = [values.var() / len(values) for values in present]
+    return float(mean - torch.stack(variances).sum().sqrt() / len(present))
 
 
 def _groups(vocabulary: Vocabulary, last: Role) -> dict[str, list[int]]:

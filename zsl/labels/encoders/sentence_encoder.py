@@ -52,7 +52,7 @@ class SentenceEncoder(LabelEncoder):
         normalize: bool = False,
         scale: Scale | None = None,
         texts: str | None = None,
-        texts_as: TextsAs = "name_and_description",
+        texts_as: TextsAs = "mean",
     ) -> None:
         super().__init__(scale)
         require(
