@@ -30,7 +30,7 @@ NUM_FOLDS = 4
 NUM_KEPT = 4000
 IMAGE_STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 LABEL_STRENGTHS = (0.03, 0.1, 0.3, 1.0)
-OWN_CLASS_WEIGHTS = (0.0, 0.3, 1.0)
+OWN_CLASS_WEIGHTS = (0.0, 0.25, 0.5)
 _OWN_CLASS_STRENGTH = 3.0
 _LEAST_LABELS = 2 * NUM_FOLDS
 
@@ -42,7 +42,7 @@ class Strengths(NamedTuple):
     """γ."""
     labels: float = 0.3
     """λ."""
-    own_classes: float = 0.3
+    own_classes: float = 0.25
     """β."""
 
 
