@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from zsl.errors import InputError, did_you_mean, reason_of, require
+from zsl.errors import InputError, did_you_mean, reason_of, require, shorten
 from zsl.preprocessing import Resizing
 
 Tokenizer = Callable[[Sequence[str]], Tensor]
@@ -216,7 +216,7 @@ def _check_weights(name: str, weights: str | None) -> str | None:
         files = [path / file for file in _WEIGHT_FILES if (path / file).is_file()]
         require(
             len(files) > 0,
-            f"The folder {weights} holds no weights; expected {', or '.join(_WEIGHT_FILES)}.",
+            f"The folder {weights} holds no weights; expected {' or '.join(_WEIGHT_FILES)}.",
         )
         return str(files[0])
     known = f"one of its tags ({', '.join(tags)}), " if tags else ""
@@ -229,7 +229,9 @@ def _check_weights(name: str, weights: str | None) -> str | None:
 def _not_made(
     name: str, weights: str | None, image_size: int | None, error: Exception
 ) -> InputError:
-    reason = reason_of(error, line=-1)
+    # PyTorch lists the tensors that don't fit after a first line that says nothing.
+    lists_tensors = str(error).startswith("Error(s) in loading state_dict")
+    reason = shorten(reason_of(error, line=1 if lists_tensors else 0), 300)
     if weights is None:
         return InputError(
             f"open_clip can't make {name} for images of {image_size} px ({reason}); take "

@@ -45,7 +45,7 @@ class OpenCLIPBackboneConfig(BackboneConfig):
             there (He et al., arXiv 2207.01887).
 
     Raises:
-        InputError: The weight is negative, or there is nothing to distil.
+        InputError: The weight of the distillation is negative, or the tower is frozen.
     """
 
     name: str = "ViT-B-16"
@@ -55,7 +55,7 @@ class OpenCLIPBackboneConfig(BackboneConfig):
     distillation: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuses distillation of a tower that stays as it is, or was never trained."""
+        """Refuses distillation of a tower that stays as it is."""
         weight = self.distillation
         require(weight >= 0, f"backbone.distillation is {weight}; expected 0 or more.")
         require(
