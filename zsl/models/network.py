@@ -83,7 +83,9 @@ class TaggerNetwork(nn.Module):
             return cls(made, head.make(made.token_dim, num_seen))
         assert label_vectors is not None
         seen = label_vectors[:num_seen]
-        own_head = head.make(made.token_dim, seen)
+        own_head: Any = head.make(made.token_dim, seen)
+        if hasattr(made, "logit_scale") and hasattr(own_head, "logit_scale"):
+            own_head.logit_scale.copy_(made.logit_scale)
         if scores is None:
             require(
                 closed_form is None,

@@ -27,6 +27,7 @@ from zsl.models import (
     TimmBackboneConfig,
 )
 from zsl.tasks.optimization import OptimizationConfig
+from zsl.tasks.pairing import pair_towers
 from zsl.tasks.preparation import keep_sample, measure_log_odds, solve_closed_form
 from zsl.tasks.task import Task
 
@@ -86,6 +87,7 @@ class ZeroShotTask(Task):
                 f"{type(head).__name__} trains a classifier of the seen labels, which has no "
                 "queries to augment; set it to 0, or take another head."
             )
+        pair_towers(encoder, backbone, head)
         num_seen = len(vocabulary.select(Role.SEEN))
         vectors = encoder.encode(vocabulary.names)
         super().__init__(
@@ -212,9 +214,7 @@ class ZeroShotTask(Task):
         if self.augmentation.ramp:
             self.augmentation.progress = self.global_step / self.num_steps
         queries, targets = self.augmentation(self.queries(Role.SEEN), targets)
-        loss = self.loss(self.score(batch, queries, len(queries)), targets)
-        self.log("train/loss", loss, prog_bar=True)
-        return loss
+        return self.training_loss(batch, queries, targets)
 
     def groups(self, last: Role = Role.UNSEEN) -> dict[str, list[int]]:
         """Columns of the scores that are evaluated together, by name.
