@@ -125,7 +125,7 @@ class ClassificationTask(Task):
             _check_single(targets)
         if "image" in batch:
             batch["image"], targets = self.mixing(batch["image"], targets)
-        loss = self.loss(self.score(batch, None), targets)
+        loss = self.loss(self.score(batch, None, len(self.vocabulary)), targets)
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
