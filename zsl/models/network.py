@@ -102,6 +102,16 @@ class TaggerNetwork(nn.Module):
         """What scores labels in evaluation: the head, and the closed form if there is one."""
         return [self.head] if self.closed_form is None else [self.head, self.closed_form]
 
+    @property
+    def scoring(self) -> str:
+        """How logits are made of scores, in words; empty where they are those of the head."""
+        if self.scores is None:
+            return ""
+        text = str(self.scores.config)
+        if self.closed_form is None:
+            return text
+        return f"closed form and {self.scores.head_weight:g} times the head, {text}"
+
     def prepare(self, queries: Tensor) -> Any:
         """Does the work on queries, as `score` takes them, that needs no image.
 
@@ -115,13 +125,13 @@ class TaggerNetwork(nn.Module):
         begins_with_seen = torch.equal(queries[:num_seen], seen)
         labels = queries if begins_with_seen else torch.cat([seen, queries])
         prepared = [_prepare(scorer, labels) for scorer in self.scorers]
-        sample = self.scores.sample.to(seen.dtype).split(_AT_ONCE)
-        sample_scores = [self.separate_scores(tokens, prepared) for tokens in sample]
+        parts = self.scores.sample.split(_AT_ONCE)
+        sample = torch.cat([self.separate_scores(p.to(seen.dtype), prepared) for p in parts], dim=1)
         return PreparedLabels(
             prepared,
             0 if begins_with_seen else num_seen,
-            torch.cat(sample_scores, dim=1),
-            self.scores.log_odds(queries),
+            sample,
+            self.scores.normalisation(sample, self.scores.log_odds(labels)),
         )
 
     def separate_scores(self, tokens: Tensor, queries: list[Any]) -> Tensor:
@@ -157,10 +167,12 @@ class TaggerNetwork(nn.Module):
             return self.head(tokens)
         if isinstance(queries, Tensor) and not queries.is_floating_point():
             return self.head(tokens)[:, queries]
+        if isinstance(queries, PreparedLabels):
+            scores = self.separate_scores(tokens, queries.queries)
+            return queries.normalisation.logits(scores)[:, queries.first :]
         if self.scores is None or self.training:
             return self.head(tokens, queries)
-        prepared = queries if isinstance(queries, PreparedLabels) else self.prepare(queries)
-        return self.scores(self.separate_scores(tokens, prepared.queries), prepared)
+        return self.score(tokens, self.prepare(queries))
 
 
 def _prepare(scorer: nn.Module, queries: Tensor) -> Any:

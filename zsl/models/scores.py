@@ -45,6 +45,66 @@ class ScoresConfig:
         return text
 
 
+class Statistics(NamedTuple):
+    """What scores are standardised by: those of a sample of M images."""
+
+    mean: Tensor
+    """(..., 1, L)."""
+    std: Tensor
+    """(..., 1, L)."""
+
+    @classmethod
+    def of(cls, sample: Tensor) -> Statistics:
+        """Measures scores (..., M, L) of the sample."""
+        std, mean = torch.std_mean(sample, dim=-2, keepdim=True)
+        return cls(mean, std.clamp(min=_LEAST_STD))
+
+    def standardise(self, scores: Tensor) -> Tensor:
+        """Returns scores (..., B, L), less the mean and by the standard deviation."""
+        return (scores - self.mean) / self.std
+
+
+class Normalisation(NamedTuple):
+    """Makes logits of scores, as `NormalisedScores` says, for L labels, first the S seen ones."""
+
+    weights: Tensor
+    """(P, 1, 1): how much each of the P scorers counts."""
+    separate: Statistics
+    """Of each scorer, (P, 1, L)."""
+    mixed: Statistics
+    """Of their weighted sum, (1, L)."""
+    competing: Statistics
+    """Of that after competition, (1, L)."""
+    log_odds: Tensor
+    """(L,): of a label's presence in any image."""
+    temperature: float
+    num_seen: int
+
+    @classmethod
+    def of(
+        cls,
+        sample: Tensor,
+        log_odds: Tensor,
+        head_weight: Tensor | float,
+        temperature: float,
+        num_seen: int,
+    ) -> Normalisation:
+        """Measures scores (P, M, L) of the sample, of which the first are the head's."""
+        weights = torch.ones(len(sample), 1, 1, device=sample.device)
+        weights[0] = head_weight
+        separate = Statistics.of(sample)
+        sum_ = (weights * separate.standardise(sample)).sum(dim=0)
+        mixed = Statistics.of(sum_)
+        competing = Statistics.of(_compete(mixed.standardise(sum_), temperature, num_seen))
+        return cls(weights, separate, mixed, competing, log_odds, temperature, num_seen)
+
+    def logits(self, scores: Tensor) -> Tensor:
+        """Returns logits (B, L) of scores (P, B, L)."""
+        sum_ = (self.weights * self.separate.standardise(scores)).sum(dim=0)
+        own = _compete(self.mixed.standardise(sum_), self.temperature, self.num_seen)
+        return self.competing.standardise(own) - 0.5 + self.log_odds
+
+
 class PreparedLabels(NamedTuple):
     """What scoring L labels needs of them: they follow, or are, the S seen ones."""
 
@@ -54,12 +114,12 @@ class PreparedLabels(NamedTuple):
     """Where those begin that are asked for: 0, if they begin with the seen labels, or S."""
     sample_scores: Tensor
     """(P, M, S or more): scores of the sample."""
-    log_odds: Tensor
-    """(L,): of a label's presence in any image."""
+    normalisation: Normalisation
+    """Of these labels."""
 
 
 class NormalisedScores(nn.Module):
-    """Makes the scores of different labels comparable.
+    """Holds what makes the scores of different labels comparable.
 
     Of each label, the scores z of each scorer are standardised by those of the sample, added up,
     and standardised again. Then labels compete within the image, the seen ones S being a fixed
@@ -93,7 +153,7 @@ class NormalisedScores(nn.Module):
         self, config: ScoresConfig, token_shape: tuple[int, int], seen_vectors: Tensor
     ) -> None:
         super().__init__()
-        self.temperature = config.temperature
+        self.config = config
         num_seen, width = seen_vectors.shape
         self.register_buffer(
             "sample", torch.zeros(config.sample, *token_shape, dtype=torch.float16)
@@ -111,46 +171,24 @@ class NormalisedScores(nn.Module):
         measured = self.seen_log_odds[is_seen.int().argmax(dim=1)]
         return torch.where(is_seen.any(dim=1), measured, predicted)
 
-    def combine(self, scores: Tensor, sample_scores: Tensor, weight: Tensor | float) -> Tensor:
-        """Returns the normalised scores (B, L), of unit variance on the sample.
+    def normalisation(
+        self, sample: Tensor, log_odds: Tensor, head_weight: float | None = None
+    ) -> Normalisation:
+        """Returns what makes logits of the scores of L labels, of which the S seen ones come first.
 
         Args:
-            scores: (P, B, L) of the P scorers, for labels of which the S seen ones come first.
-            sample_scores: (P, M, L), the same of the sample.
-            weight: How much the first scorer counts beside the others.
+            sample: (P, M, L), scores of the sample by the P scorers.
+            log_odds: (L,).
+            head_weight: In place of the one that was chosen.
         """
-        mean, std = _statistics(sample_scores)
-        weights = torch.ones(len(scores), 1, 1, device=scores.device)
-        weights[0] = weight
-        mixed = [(weights * (part - mean) / std).sum(dim=0) for part in (scores, sample_scores)]
-        own, sample = (self._compete(part) for part in _standardised(*mixed))
-        return _standardised(own, sample)[0]
-
-    def _compete(self, scores: Tensor) -> Tensor:
-        if not self.temperature:
-            return scores
-        sharpened = self.temperature * scores
-        reference = sharpened[:, : len(self.seen_vectors)]
-        return sharpened - reference.logsumexp(dim=1, keepdim=True)
-
-    def forward(self, scores: Tensor, prepared: PreparedLabels) -> Tensor:
-        """Returns logits (B, L).
-
-        Args:
-            scores: (P, B, S or more), of `prepared.queries`.
-            prepared: The labels.
-        """
-        combined = self.combine(scores, prepared.sample_scores, self.head_weight)
-        return combined[:, prepared.first :] - 0.5 + prepared.log_odds
+        weight = self.head_weight if head_weight is None else head_weight
+        num_seen = len(self.seen_vectors)
+        return Normalisation.of(sample, log_odds, weight, self.config.temperature, num_seen)
 
 
-def _statistics(sample: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation over images (..., M, L), each (..., 1, L)."""
-    std, mean = torch.std_mean(sample, dim=-2, keepdim=True)
-    return mean, std.clamp(min=_LEAST_STD)
-
-
-def _standardised(scores: Tensor, sample: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns scores (B, L), and those (M, L) of the sample, standardised by the sample's."""
-    mean, std = _statistics(sample)
-    return (scores - mean) / std, (sample - mean) / std
+def _compete(scores: Tensor, temperature: float, num_seen: int) -> Tensor:
+    """Returns scores (B, L), at the temperature, less the reference of the seen labels."""
+    if not temperature:
+        return scores
+    sharpened = temperature * scores
+    return sharpened - sharpened[:, :num_seen].logsumexp(dim=1, keepdim=True)

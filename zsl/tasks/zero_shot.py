@@ -190,11 +190,12 @@ class ZeroShotTask(Task):
             separate: (2, N, L), scores of the head and of the closed form.
             targets: int8 (N, L).
         """
-        sample, log_odds = self._queried.sample_scores.cpu(), self._queried.log_odds.cpu()
+        sample = self._queried.sample_scores.cpu()
+        log_odds = self._queried.normalisation.log_odds.cpu()
         found, groups = {}, self.groups(Role.HELD_OUT)
         for weight in _HEAD_WEIGHTS:
-            scores = self._scores.combine(separate, sample, weight) + log_odds
-            found[weight] = self.evaluate(scores, targets, Role.HELD_OUT)
+            logits = self._scores.normalisation(sample, log_odds, weight).logits(separate)
+            found[weight] = self.evaluate(logits, targets, Role.HELD_OUT)
         best = max(found, key=lambda weight: _sure_gain(found[0.0], found[weight], groups))
         return best, found[best]
 
