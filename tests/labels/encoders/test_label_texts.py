@@ -41,9 +41,7 @@ def test_a_vector_is_made_of_name_and_texts_in_equal_parts(
     folder = write_clip(tmp_path / "clip")  # Whose vectors have other lengths than 1.
     model = SentenceTransformer(str(folder))
     (tmp_path / "texts.yaml").write_text("dog: [barks, 'a {} pet']\npolar bear: white\n")
-    encoder = SentenceEncoder(
-        str(folder), templates, normalize, texts=str(tmp_path / "texts.yaml")
-    )
+    encoder = SentenceEncoder(str(folder), templates, normalize, texts=str(tmp_path / "texts.yaml"))
 
     def mean(sentences: list[str]) -> np.ndarray:
         rows = [model.encode(sentence) for sentence in sentences]
