@@ -152,7 +152,10 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
             self._checked.update(unchecked)
         if stage == "fit":
             self.train_dataset = self._served(Split.TRAIN, self.training_transform)
-            self.trained_rows = self._rows_to_train()
+            self.trained_rows = self.rows_to_train(self.train_dataset)
+            dropped = len(self.train_dataset) - len(self.trained_rows)
+            if dropped:
+                _log.info("Dropped %s training images, which have no seen label.", f"{dropped:,}")
         if stage in ("fit", "validate"):
             self.val_dataset = self.plain_dataset(Split.VAL)
         if stage == "test":
@@ -166,16 +169,12 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         images = self.dataset(split, transform)
         return self.feature_store.serve(split, images) if self.feature_store else images
 
-    def _rows_to_train(self) -> np.ndarray:
+    def rows_to_train(self, dataset: MultiLabelDataset) -> np.ndarray:
         """Which images of the training split are trained on, by their position: int64."""
-        size = len(self.train_dataset)
         if self.unlabelled == "keep":
-            return np.arange(size)
-        kept = np.flatnonzero(self.train_dataset.has_label(self.vocabulary.columns(Role.SEEN)))
-        require(len(kept) > 0, f"None of the {size:,} training images has a seen label.")
-        dropped = size - len(kept)
-        if dropped:
-            _log.info("Dropped %s training images, which have no seen label.", f"{dropped:,}")
+            return np.arange(len(dataset))
+        kept = np.flatnonzero(dataset.has_label(self.vocabulary.columns(Role.SEEN)))
+        require(len(kept) > 0, f"None of the {len(dataset):,} training images has a seen label.")
         return kept
 
     def train_dataloader(self) -> DataLoader[Sample]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from timm.data import ImageNetInfo, infer_imagenet_subset
 from torch import Tensor
 
@@ -60,11 +61,14 @@ def own_classes(config: BackboneConfig, image_size: int) -> OwnClasses | None:
 
 
 @torch.no_grad()
-def _sees_mean_token(model: torch.nn.Module, weights: Tensor, bias: Tensor, size: int) -> bool:
+def _sees_mean_token(
+    model: torch.nn.Module, weights: Tensor, bias: Tensor | None, size: int
+) -> bool:
     """Whether the classifier is linear in the mean of the final features."""
-    features = model.forward_features(torch.rand(1, 3, size, size))  # type: ignore[operator]
+    images = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    features = model.forward_features(images)  # type: ignore[operator]
     if features.ndim != 4 or features.shape[1] != weights.shape[1]:
         return False
-    expected = features.mean(dim=(2, 3)) @ weights.T + bias
+    expected = F.linear(features.mean(dim=(2, 3)), weights, bias)
     found = model.forward_head(features)  # type: ignore[operator]
     return torch.allclose(found, expected, rtol=1e-3, atol=1e-3)

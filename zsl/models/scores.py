@@ -54,10 +54,10 @@ class Statistics(NamedTuple):
     """(..., 1, L)."""
 
     @classmethod
-    def of(cls, sample: Tensor) -> Statistics:
-        """Measures scores (..., M, L) of the sample."""
+    def of(cls, sample: Tensor, spread: Tensor) -> Statistics:
+        """Measures scores (..., M, L) of the sample; `spread` (L,) is that of `PreparedLabels`."""
         std, mean = torch.std_mean(sample, dim=-2, keepdim=True)
-        return cls(mean, std.clamp(min=_LEAST_STD))
+        return cls(mean, (std * spread).clamp(min=_LEAST_STD))
 
     def standardise(self, scores: Tensor) -> Tensor:
         """Returns scores (..., B, L), less the mean and by the standard deviation."""
@@ -65,7 +65,7 @@ class Statistics(NamedTuple):
 
 
 class Normalisation(NamedTuple):
-    """Makes logits of scores, as `NormalisedScores` says, for L labels, first the S seen ones."""
+    """Makes scores of L labels comparable, as `NormalisedScores` says; the first S are seen."""
 
     weights: Tensor
     """(P, 1, 1): how much each of the P scorers counts."""
@@ -75,55 +75,46 @@ class Normalisation(NamedTuple):
     """Of their weighted sum, (1, L)."""
     competing: Statistics
     """Of that after competition, (1, L)."""
-    log_odds: Tensor
-    """(L,): of a label's presence in any image."""
     temperature: float
     num_seen: int
 
-    @classmethod
-    def of(
-        cls,
-        sample: Tensor,
-        log_odds: Tensor,
-        head_weight: Tensor | float,
-        temperature: float,
-        num_seen: int,
-    ) -> Normalisation:
-        """Measures scores (P, M, L) of the sample, of which the first are the head's."""
-        weights = torch.ones(len(sample), 1, 1, device=sample.device)
-        weights[0] = head_weight
-        separate = Statistics.of(sample)
-        sum_ = (weights * separate.standardise(sample)).sum(dim=0)
-        mixed = Statistics.of(sum_)
-        competing = Statistics.of(_compete(mixed.standardise(sum_), temperature, num_seen))
-        return cls(weights, separate, mixed, competing, log_odds, temperature, num_seen)
-
-    def logits(self, scores: Tensor) -> Tensor:
-        """Returns logits (B, L) of scores (P, B, L)."""
-        sum_ = (self.weights * self.separate.standardise(scores)).sum(dim=0)
-        own = _compete(self.mixed.standardise(sum_), self.temperature, self.num_seen)
-        return self.competing.standardise(own) - 0.5 + self.log_odds
+    def combine(self, scores: Tensor) -> Tensor:
+        """Returns the normalised scores (B, L) of scores (P, B, L)."""
+        mixed = (self.weights * self.separate.standardise(scores)).sum(dim=0)
+        own = _compete(self.mixed.standardise(mixed), self.temperature, self.num_seen)
+        return self.competing.standardise(own)
 
 
 class PreparedLabels(NamedTuple):
     """What scoring L labels needs of them: they follow, or are, the S seen ones."""
 
-    queries: list[Any]
-    """What each of the P scorers prepared of the seen labels and of those that are asked for."""
+    head: Any
+    """What the head prepared of `labels`."""
+    labels: Tensor
+    """(S or more, W): vectors of the seen labels and of those that are asked for."""
     first: int
     """Where those begin that are asked for: 0, if they begin with the seen labels, or S."""
     sample_scores: Tensor
     """(P, M, S or more): scores of the sample."""
+    spread: Tensor
+    """(S or more,): how much more a label's scores spread over all training images than over the
+    sample, which may have none of a rare label's; 1 where that is not known."""
+    log_odds: Tensor
+    """(L,): of a label's presence in any image."""
     normalisation: Normalisation
-    """Of these labels."""
+    """Measured of the sample, with the weights that were chosen."""
+
+    def logits(self, scores: Tensor) -> Tensor:
+        """Returns logits (B, L) of scores (P, B, S or more)."""
+        return self.normalisation.combine(scores)[:, self.first :] - 0.5 + self.log_odds
 
 
 class NormalisedScores(nn.Module):
-    """Holds what makes the scores of different labels comparable.
+    """Makes the scores of different labels comparable.
 
-    Of each label, the scores z of each scorer are standardised by those of the sample, added up,
-    and standardised again. Then labels compete within the image, the seen ones S being a fixed
-    reference, so that a label's score does not depend on which others are queried:
+    Of each label, the scores z of each scorer are standardised by those of the sample, added up
+    with weights, and standardised again. Then labels compete within the image, the seen ones S
+    being a fixed reference, so that a label's score does not depend on which others are queried:
 
     `c = τ z − log Σ_{s ∈ S} exp(τ z_s)`
 
@@ -135,22 +126,27 @@ class NormalisedScores(nn.Module):
         config: The settings.
         token_shape: (T, C), shape of an image's tokens.
         seen_vectors: float32 (S, W) vectors of the seen labels.
+        num_scorers: Number P of scorers.
 
     Attributes:
         sample: float16 (M, T, C), tokens of training images.
         seen_log_odds: float32 (S,).
         log_odds_map: float32 (W + 1,): weights and bias of the log-odds of other labels.
-        head_weight: float32 (), how much the head counts beside the closed form.
+        weights: float32 (P,), how much the scores of each scorer count.
     """
 
     sample: Tensor
     seen_vectors: Tensor
     seen_log_odds: Tensor
     log_odds_map: Tensor
-    head_weight: Tensor
+    weights: Tensor
 
     def __init__(
-        self, config: ScoresConfig, token_shape: tuple[int, int], seen_vectors: Tensor
+        self,
+        config: ScoresConfig,
+        token_shape: tuple[int, int],
+        seen_vectors: Tensor,
+        num_scorers: int = 1,
     ) -> None:
         super().__init__()
         self.config = config
@@ -161,29 +157,38 @@ class NormalisedScores(nn.Module):
         self.register_buffer("seen_vectors", seen_vectors.detach().clone())
         self.register_buffer("seen_log_odds", torch.zeros(num_seen))
         self.register_buffer("log_odds_map", torch.zeros(width + 1))
-        self.register_buffer("head_weight", torch.ones(()))
+        self.register_buffer("weights", torch.ones(num_scorers))
 
     def log_odds(self, queries: Tensor) -> Tensor:
         """Returns the log-odds (L,) of the presence of labels, given as vectors (L, W)."""
         weights, bias = self.log_odds_map[:-1], self.log_odds_map[-1]
         predicted = nn.functional.normalize(queries.float(), dim=1) @ weights.float() + bias
-        is_seen = (queries[:, None] == self.seen_vectors[None]).all(dim=2)
+        # Not vector by vector: thousands of labels would take as many gigabytes.
+        both = torch.cat([self.seen_vectors, queries])
+        numbers = both.unique(dim=0, return_inverse=True)[1]
+        seen, queried = numbers.split([len(self.seen_vectors), len(queries)])
+        is_seen = queried[:, None] == seen
         measured = self.seen_log_odds[is_seen.int().argmax(dim=1)]
         return torch.where(is_seen.any(dim=1), measured, predicted)
 
     def normalisation(
-        self, sample: Tensor, log_odds: Tensor, head_weight: float | None = None
+        self, sample: Tensor, spread: Tensor, weights: Tensor | None = None
     ) -> Normalisation:
-        """Returns what makes logits of the scores of L labels, of which the S seen ones come first.
+        """Returns what makes the scores of labels comparable, of which the S seen ones come first.
 
         Args:
             sample: (P, M, L), scores of the sample by the P scorers.
-            log_odds: (L,).
-            head_weight: In place of the one that was chosen.
+            spread: (L,), as in `PreparedLabels`.
+            weights: (P,), how much each scorer counts; None takes those that were chosen.
         """
-        weight = self.head_weight if head_weight is None else head_weight
-        num_seen = len(self.seen_vectors)
-        return Normalisation.of(sample, log_odds, weight, self.config.temperature, num_seen)
+        each = (self.weights if weights is None else weights)[:, None, None]
+        temperature, num_seen = self.config.temperature, len(self.seen_vectors)
+        separate = Statistics.of(sample, spread)
+        sum_ = (each * separate.standardise(sample)).sum(dim=0)
+        mixed = Statistics.of(sum_, spread)
+        own = _compete(mixed.standardise(sum_), temperature, num_seen)
+        competing = Statistics.of(own, torch.ones_like(spread))
+        return Normalisation(each, separate, mixed, competing, temperature, num_seen)
 
 
 def _compete(scores: Tensor, temperature: float, num_seen: int) -> Tensor:

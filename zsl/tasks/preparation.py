@@ -103,9 +103,10 @@ def solve_closed_form(
         for batch in batches:
             tokens = head.to_tokens(tokens_of(network, batch))
             fit.update(batch["index"], tokens.mean(dim=1), batch["target"][:, columns])
-        mean, solved, strengths = fit.solve()
+        mean, solved, covariance, strengths = fit.solve()
         head.mean.copy_(mean)
         head.map.copy_(solved)
+        head.covariance.copy_(covariance)
         _log.info(
             "Closed form of %s images: strengths %g (images) and %g (labels)%s, chosen on labels "
             "held out of the seen ones.",

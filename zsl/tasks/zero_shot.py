@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 from typing import Any, ClassVar, Self
 
 import torch
@@ -26,6 +27,7 @@ from zsl.models import (
     TimmBackboneConfig,
 )
 from zsl.tasks.optimization import OptimizationConfig
+from zsl.tasks.pairing import pair_towers
 from zsl.tasks.preparation import keep_sample, measure_log_odds, solve_closed_form
 from zsl.tasks.task import Task
 
@@ -85,6 +87,7 @@ class ZeroShotTask(Task):
                 f"{type(head).__name__} trains a classifier of the seen labels, which has no "
                 "queries to augment; set it to 0, or take another head."
             )
+        pair_towers(encoder, backbone, head)
         num_seen = len(vocabulary.select(Role.SEEN))
         vectors = encoder.encode(vocabulary.names)
         super().__init__(
@@ -120,7 +123,8 @@ class ZeroShotTask(Task):
     @property
     def closed_forms(self) -> list[ClosedFormHead]:
         """What is solved before the first step."""
-        return [part for part in self.network.scorers if isinstance(part, ClosedFormHead)]
+        parts = (self.network.head, self.network.closed_form)
+        return [part for part in parts if isinstance(part, ClosedFormHead)]
 
     def on_fit_start(self) -> None:
         """Learns what needs no step, unless a checkpoint brought it."""
@@ -164,11 +168,13 @@ class ZeroShotTask(Task):
             super().validation_step(batch)
             return
         targets = batch["target"][:, self.vocabulary.columns(Role.SEEN, Role.HELD_OUT)]
-        separate = self.network.separate_scores(self.tokens(batch), self._queried.queries)
+        separate = self.network.separate_scores(
+            self.tokens(batch), self._queried.head, self._queried.labels
+        )
         self.predictions.update(batch["index"], torch.cat([*separate], dim=1), targets)
 
     def on_validation_epoch_end(self) -> None:
-        """Chooses how much the head counts beside the closed form; logs `val/...`."""
+        """Chooses how much each part counts beside the closed form; logs `val/...`."""
         if self._sample is not None:  # Averaged weights have been replaced meanwhile.
             self._scores.sample.copy_(self._sample)
         if self.network.closed_form is None:
@@ -176,28 +182,33 @@ class ZeroShotTask(Task):
             return
         _, scores, targets = self.predictions.compute()
         separate = torch.stack(scores.split(targets.shape[1], dim=1))
-        weight, evaluation = self._choose_head_weight(separate, targets)
-        self._scores.head_weight.fill_(weight)
+        weights, evaluation = self._choose_weights(separate, targets)
+        self._scores.weights.copy_(weights)
         self._log_validation(evaluation)
 
-    def _choose_head_weight(self, separate: Tensor, targets: Tensor) -> tuple[float, Evaluation]:
-        """Returns how much the head counts where that is best, and the figures of it.
+    def _choose_weights(self, separate: Tensor, targets: Tensor) -> tuple[Tensor, Evaluation]:
+        """Returns how much each scorer counts where that is best, and the figures of it.
 
-        That is 0 unless the gain in AP is more than its standard error, since validation images and
-        labels held out may be few.
+        The head, and the closed form's best tokens, count beside the closed form of the whole image
+        where the gain in AP is more than its standard error, since validation images and labels
+        held out may be few.
 
         Args:
-            separate: (2, N, L), scores of the head and of the closed form.
+            separate: (P, N, L), scores of the head and of the closed form.
             targets: int8 (N, L).
         """
-        sample = self._queried.sample_scores.cpu()
-        log_odds = self._queried.normalisation.log_odds.cpu()
-        found, groups = {}, self.groups(Role.HELD_OUT)
-        for weight in _HEAD_WEIGHTS:
-            logits = self._scores.normalisation(sample, log_odds, weight).logits(separate)
-            found[weight] = self.evaluate(logits, targets, Role.HELD_OUT)
-        best = max(found, key=lambda weight: _sure_gain(found[0.0], found[weight], groups))
-        return best, found[best]
+        prepared = self._queried
+        parts = (prepared.sample_scores, prepared.spread, prepared.log_odds)
+        sample, spread, log_odds = (part.cpu() for part in parts)
+        groups = self.groups(Role.HELD_OUT)
+        choices = product(_HEAD_WEIGHTS, *[(0.0, 1.0)] * (len(separate) - 2), (1.0,))
+        found: list[tuple[Tensor, Evaluation]] = []
+        for weights in map(torch.tensor, choices):
+            combined = self._scores.normalisation(sample, spread, weights).combine(separate)
+            found.append(
+                (weights, self.evaluate(combined - 0.5 + log_odds, targets, Role.HELD_OUT))
+            )
+        return max(found, key=lambda choice: _sure_gain(found[0][1], choice[1], groups))
 
     def training_step(self, batch: Batch) -> Tensor:
         """Returns the loss on the seen labels."""
@@ -205,9 +216,7 @@ class ZeroShotTask(Task):
         if self.augmentation.ramp:
             self.augmentation.progress = self.global_step / self.num_steps
         queries, targets = self.augmentation(self.queries(Role.SEEN), targets)
-        loss = self.loss(self.score(batch, queries, len(queries)), targets)
-        self.log("train/loss", loss, prog_bar=True)
-        return loss
+        return self.training_loss(batch, queries, targets)
 
     def groups(self, last: Role = Role.UNSEEN) -> dict[str, list[int]]:
         """Columns of the scores that are evaluated together, by name.
@@ -234,8 +243,8 @@ class ZeroShotTask(Task):
         """Adds what makes the checkpoint self-contained."""
         super().on_save_checkpoint(checkpoint)
         if self.network.scores is not None:  # It is not to be averaged, as the weights may be.
-            name = "network.scores.head_weight"
-            checkpoint["state_dict"][name] = self._scores.head_weight.clone()
+            name = "network.scores.weights"
+            checkpoint["state_dict"][name] = self._scores.weights.clone()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses to resume with other labels; what needs no step has been learnt."""

@@ -19,7 +19,7 @@ PACKAGED_MODEL = "all-MiniLM-L6-v2"
 
 
 class SentenceEncoder(LabelEncoder):
-    """Embeds label names with a text encoder of sentence-transformers, CLIP's among them.
+    """Embeds label names with a text encoder of sentence-transformers.
 
     Args:
         model: A model name of the hub, or a folder that holds a model. `all-MiniLM-L6-v2` comes
