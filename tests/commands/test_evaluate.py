@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.fakes.checkpoints import write_checkpoint
+from tests.fakes.checkpoints import NORMALISED, write_checkpoint
 from tests.fakes.table import write_table_dataset
 from zsl.commands.evaluate import main as evaluate
 from zsl.commands.evaluate import short_names
@@ -92,6 +92,23 @@ def test_a_checkpoint_does_not_differ_from_itself(runs: Path, in_tmp_path: Path)
     assert set(pairs["second"]) == {"work/copy"}
     assert (pairs[["difference", "low", "high"]] == 0).all(axis=None)
     assert not pairs["is_more_than_noise"].any()
+
+
+def test_normalised_scores_are_told_and_compared_with_those_of_the_head_alone(
+    in_tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_checkpoint(in_tmp_path / "run", 32, **NORMALISED)
+    arguments = ["--checkpoint", str(path), "--head_alone=true", "--calibrate=false", *QUICK]
+    assert evaluate([*arguments, "--output=out"]) == 0
+    told = "closed form and 1 times the head, each label standardised by 12 training images, then"
+    assert capsys.readouterr().out.count(f"Scores: {told}") == 1
+    found = [json.loads(file.read_text()) for file in sorted(Path("out").rglob("results.json"))]
+    assert found[0]["protocol"]["scores"].startswith(told)
+    assert found[1]["protocol"]["scores"] == "as the head gives them"
+    assert found[0]["metrics"] != found[1]["metrics"]
+    (name,) = set(pd.read_csv("out/comparison.csv")["second"])
+    assert name.endswith("_head_alone")
+    assert told in Path("out/report.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ def make_scored(
     image: Callable[[int], Image.Image] = lambda row: Image.new("RGBA", (500, 20 + row)),
     validation: tuple[Tensor, Tensor] | None = None,
     single_label: bool = False,
+    scoring: str = "",
 ) -> TaskScores:
     """Random scores of labels in the order of their roles; the first has no positive."""
     generator = torch.Generator().manual_seed(len(name))
@@ -47,7 +48,7 @@ def make_scored(
         groups=lambda *roles: groups or default,
         protocol=Protocol(),
         probabilities=torch.sigmoid,
-        network=SimpleNamespace(label_vectors=vectors),
+        network=SimpleNamespace(label_vectors=vectors, scoring=scoring),
         hparams={
             "head": {"class_path": "zsl.models.MLDecoderConfig", "init_args": {}},
             "backbone": {"class_path": "zsl.models.TimmBackboneConfig", "init_args": {}},

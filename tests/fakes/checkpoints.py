@@ -11,9 +11,18 @@ import torch
 
 from tests.fakes.parts import randomise, tiny_backbone, tiny_head
 from tests.fakes.table import COLOURS, write_table_dataset
-from zsl.data import ImageConfig, MultiLabelDataModule, TableDataModule
-from zsl.labels import LabelMatrix
+from zsl.data import ImageConfig, MultiLabelDataModule, Split, TableDataModule
+from zsl.labels import LabelMatrix, Role
+from zsl.models import ClosedFormConfig, ScoresConfig
 from zsl.tasks import Task, ZeroShotTask
+from zsl.tasks.preparation import keep_sample, measure_log_odds
+
+NORMALISED: dict[str, Any] = {
+    "backbone": tiny_backbone(stride=None, frozen=True),
+    "closed_form": ClosedFormConfig(local_tokens=2, own_classes=False),
+    "scores": ScoresConfig(sample=12),
+}
+"""Parts of a task whose scores are normalised."""
 
 NEW_LABELS = ["pink", "grey", "sky blue"]
 """The matrix of label vectors has these beside the labels of the checkpoint."""
@@ -57,4 +66,10 @@ def write_checkpoint(
     parts = {"encoder": encoder, "backbone": backbone, "head": head, **parts}
     task = ZeroShotTask(data.vocabulary, image_size, **parts)
     randomise(task.network.head)
+    if task.network.closed_form is not None:
+        torch.nn.init.normal_(task.network.closed_form.map)
+    if task.network.scores is not None:
+        keep_sample(task.network, data)
+        seen = data.vocabulary.columns(Role.SEEN)
+        measure_log_odds(task.network, data.plain_dataset(Split.TRAIN), seen)
     return save_checkpoint(task, data, folder / "checkpoints" / "best.ckpt")

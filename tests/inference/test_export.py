@@ -19,15 +19,16 @@ from torch import Tensor, nn
 
 import zsl
 from tests.fakes import towers
-from tests.fakes.checkpoints import COLOUR_TEXTS, write_checkpoint
+from tests.fakes.checkpoints import COLOUR_TEXTS, NORMALISED, write_checkpoint
 from tests.fakes.parts import tiny_backbone, tiny_head
 from tests.fakes.table import COLOURS
 from zsl.commands.export import main as export
-from zsl.inference.export_formats import Difference, _compare, export_tagger
+from zsl.inference.export_formats import Difference, Format, _compare, export_tagger
 from zsl.labels import SentenceEncoder
 from zsl.models import (
     BilinearConfig,
     CLIPConfig,
+    ClosedFormConfig,
     ConSEConfig,
     Fast0TagConfig,
     HeadConfig,
@@ -102,6 +103,7 @@ def test_label_vectors_are_an_input(tmp_path: Path, num_groups: int | None) -> N
         ("test_resnet", False, BilinearConfig()),
         ("test_resnet", False, Fast0TagConfig(16)),
         ("test_vit", False, ConSEConfig(2)),
+        ("test_resnet", True, ClosedFormConfig(2, own_classes=False)),
     ],
     ids=str,
 )
@@ -173,6 +175,30 @@ def test_weights_above_the_limit_of_one_file_go_to_a_second(
     tagger = make_tagger("test_resnet", head=BilinearConfig())
     assert export_tagger(tagger, VECTORS, False, 32, tmp_path / "model.onnx", "onnx").is_small
     assert {path.name for path in tmp_path.iterdir()} == {"model.onnx", "model.onnx.data"}
+
+
+@pytest.mark.parametrize("kind", ["onnx", "torch_export"])
+def test_normalised_scores_are_exported_without_the_sample(tmp_path: Path, kind: Format) -> None:
+    path = write_checkpoint(tmp_path / "run", 32, **NORMALISED)
+    tagger = zsl.Tagger.from_pretrained(path).network
+    assert tagger.scores is not None
+    tagger.scores.sample = tagger.scores.sample.repeat(1000, 1, 1)
+    queries = torch.randn(3, 12)
+    assert export_tagger(tagger, queries, True, 32, tmp_path / "file", kind).is_small
+    size = sum(tensor.nbytes for tensor in tagger.state_dict().values())
+    assert (tmp_path / "file").stat().st_size < size - tagger.scores.sample.nbytes + 1_000_000
+    assert tagger.scores.sample.nbytes > 2_000_000
+
+
+def test_normalised_scores_need_labels_that_are_built_in(
+    in_tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_checkpoint(in_tmp_path / "run", 32, **NORMALISED)
+    assert export(["--checkpoint", str(path), "--output=out"]) == 2
+    error = capsys.readouterr().err
+    assert "build labels in with --labels checkpoint" in error
+    assert len(error.splitlines()) == 1
+    assert not Path("out").exists()
 
 
 def test_what_counts_as_the_same() -> None:

@@ -93,6 +93,12 @@ def test_the_hub_reads_the_results(tmp_path: Path) -> None:
     }
 
 
+def test_it_says_how_scores_are_made() -> None:
+    text = model_card(CONFIG, ModelCardData(**HEADER), "each label standardised").text
+    assert "Scores: each label standardised." in text.splitlines()
+    assert "Scores:" not in model_card(CONFIG, ModelCardData(**HEADER)).text
+
+
 @pytest.mark.parametrize("is_softmax", [False, True])
 def test_images_of_one_class_each_are_not_called_multi_label(
     tmp_path: Path, is_softmax: bool

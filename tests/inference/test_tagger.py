@@ -15,14 +15,14 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import zsl
-from tests.fakes.checkpoints import COLOUR_TEXTS, NEW_LABELS, write_checkpoint
+from tests.fakes.checkpoints import COLOUR_TEXTS, NEW_LABELS, NORMALISED, write_checkpoint
 from tests.fakes.parts import OwnHead, OwnHeadConfig, tiny_backbone, tiny_head
 from zsl.errors import InputError
 from zsl.evaluation.scoring import make_datamodule, score_checkpoint
 from zsl.files.checkpoints import read_checkpoint
 from zsl.files.class_paths import describe_part
 from zsl.labels import SentenceEncoder
-from zsl.models import BilinearConfig, ConSEConfig, HeadConfig
+from zsl.models import BilinearConfig, ConSEConfig, HeadConfig, TaggerNetwork
 from zsl.preprocessing import Resizing
 from zsl.tasks.zero_shot import ZeroShotTask
 
@@ -89,6 +89,44 @@ def test_it_predicts_in_half_precision(
     assert half.attention(pictures[0]).dtype == torch.float32
 
 
+@pytest.fixture(scope="module")
+def normalised(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("normalised"), **NORMALISED)
+
+
+def test_labels_are_prepared_once_for_all_batches(
+    normalised: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tagger = zsl.Tagger.from_pretrained(normalised)
+    prepare, calls = TaggerNetwork.prepare, []
+
+    def counted(network: TaggerNetwork, queries: torch.Tensor) -> Any:
+        calls.append(queries)
+        return prepare(network, queries)
+
+    monkeypatch.setattr(TaggerNetwork, "prepare", counted)
+    names = ["pink", "red"]
+    predicted = tagger.predict(pictures, names, batch_size=2)
+    assert len(calls) == 1
+    # By another way: all tensors at once, from vectors.
+    with torch.no_grad():
+        logits = tagger(pixels(pictures), tagger.embed(names)[1])
+    for row, prediction in zip(logits.sigmoid(), predicted, strict=True):
+        found = [float(row[names.index(label)]) for label in prediction.labels]
+        assert found == pytest.approx(prediction.scores, abs=2e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_normalised_scores_are_probabilities_in_half_precision(
+    normalised: Path, pictures: list[Path], dtype: torch.dtype
+) -> None:
+    """Not the same ones: images of a network with random weights hardly differ."""
+    half = zsl.Tagger.from_pretrained(normalised).to(dtype)
+    for labels in (None, NEW_LABELS):
+        for prediction in half.predict(pictures, labels):
+            assert all(0 <= score <= 1 for score in prediction.scores)
+
+
 def test_top_k_and_threshold(tagger: zsl.Tagger, pictures: list[Path]) -> None:
     every = tagger.predict(pictures, top_k=1000)
     assert {len(labels) for labels, _ in every} == {8}
@@ -147,6 +185,7 @@ SHARED: list[dict[str, Any]] = [
         "head": tiny_head(num_groups=3, seen_span=True),
     },
     {"head": ConSEConfig(), "backbone": tiny_backbone(frozen=True)},
+    NORMALISED,
 ]
 
 

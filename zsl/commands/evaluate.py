@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +88,13 @@ def parse(args: list[str]) -> Namespace:
         help="Adds figures of calibrated scores, fitted on the validation images.",
     )
     parser.add_argument(
+        "--head_alone",
+        type=bool,
+        default=False,
+        help="Compares each checkpoint, where its scores are normalised, with those of its head "
+        "alone.",
+    )
+    parser.add_argument(
         "--output",
         type=str | None,
         help="Folder for tables and report (default: CHECKPOINT_evaluation beside it; of several "
@@ -159,16 +167,18 @@ def evaluate(args: list[str]) -> None:
     with folder_for_results(output):
         is_writable = os.access(output, os.W_OK)
         require(is_writable, f"--output {output} can't be written; name another folder.")
-        for path, name in zip(paths, names, strict=True):
+        kinds = [False, True] if options.head_alone and options.checkpoint else [False]
+        for (path, name), alone in product(zip(paths, names, strict=True), kinds):
             if options.published:
                 scored = score_published(path, *data_and_task(fit_args))
             else:
                 scored = score_checkpoint(
                     path,
                     options.data,
-                    name=name,
+                    name=f"{name}_head_alone" if alone else name,
                     ks=ks,
                     with_validation=options.calibrate,
+                    head_alone=alone,
                     trust_code=options.trust_code,
                 )
             num_images = len(scored.scores)

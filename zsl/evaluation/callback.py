@@ -35,5 +35,5 @@ class Report(Callback):
         scored = TaskScores(task, data, str(trainer.precision), *task.predictions.compute())
         assessment = Assessment(scored, [task.evaluation])
         write_results(folder, assessment)
-        table = summary(assessment.evaluations, scored.num_omitted)
+        table = summary(assessment.evaluations, scored.num_omitted, scored.scoring)
         self.text = f"\n{table}\n\nReport: {folder / 'report'}"

@@ -137,6 +137,8 @@ def _facts(assessment: Assessment) -> dict[str, str]:
         "precision": scored.precision,
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
     }
+    if scored.scoring:
+        facts["scores"] = scored.scoring
     first = assessment.evaluations[0]
     if first.harmonic_map is not None:
         interval = first.intervals.get("harmonic_mAP")

@@ -26,7 +26,8 @@ def write_results(folder: Path, assessment: Assessment, **more: Any) -> None:
         more: What else results.json holds.
     """
     scored = assessment.scored
-    results = results_record(assessment.evaluations[0], scored.num_omitted) | {
+    record = results_record(assessment.evaluations[0], scored.num_omitted, scored.scoring)
+    results = record | {
         "data_fingerprint": scored.data.fingerprint,
         "precision": scored.precision,
         "versions": versions(),
@@ -53,12 +54,12 @@ def write_evaluation(assessments: Sequence[Assessment], output: Path) -> None:
     from zsl.evaluation.html_report import write_html_report  # Slow to import, and fit has none.
 
     for assessment in assessments:
-        name, folder = assessment.scored.name, output
+        scored, folder = assessment.scored, output
         if len(assessments) > 1:
-            folder = output / name.replace("/", "_").lstrip("_")
-            print(f"\n{name}: {assessment.scored.path}")
+            folder = output / scored.name.replace("/", "_").lstrip("_")
+            print(f"\n{scored.name}: {scored.path}")
         for _, evaluations in groupby(assessment.evaluations, key=lambda own: own.protocol):
-            print(f"\n{summary(list(evaluations), assessment.scored.num_omitted)}")
+            print(f"\n{summary(list(evaluations), scored.num_omitted, scored.scoring)}")
         intervals = assessment.evaluations[0].intervals
         write_results(
             folder,

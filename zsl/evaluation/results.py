@@ -31,18 +31,20 @@ def metric_names(evaluations: Sequence[Evaluation]) -> tuple[list[str], list[str
     return headline, [name for name in names if name not in headline]
 
 
-def summary(evaluations: Sequence[Evaluation], num_omitted: int) -> str:
+def summary(evaluations: Sequence[Evaluation], num_omitted: int, scoring: str) -> str:
     """The headline figures as text, with their protocol and the number of images.
 
     Args:
         evaluations: Under one protocol, that of the raw scores first.
         num_omitted: Test images that are listed, but missing or unreadable.
+        scoring: How scores were made; empty where they are the head's.
     """
     raw = evaluations[0]
     omitted = f" Listed, but missing or unreadable: {num_omitted:,}." if num_omitted else ""
     lines = [
         f"Test on {raw.num_images:,} images.{omitted}",
         f"Protocol {raw.protocol}: {raw.protocol.definition}.",
+        *([f"Scores: {scoring}."] if scoring else []),
         "",
         figures_table(evaluations),
     ]
@@ -154,18 +156,20 @@ def _circumstances(evaluation: Evaluation, figure: str) -> dict[str, Any]:
     }
 
 
-def results_record(evaluation: Evaluation, num_omitted: int) -> dict[str, Any]:
+def results_record(evaluation: Evaluation, num_omitted: int, scoring: str) -> dict[str, Any]:
     """The figures under their logged names, with their protocol and N.
 
     Args:
         evaluation: Figures of the raw scores.
         num_omitted: Test images that are listed, but missing or unreadable.
+        scoring: How scores were made; empty where they are the head's.
     """
     groups = evaluation.groups
     return {
         "protocol": {
             "name": str(evaluation.protocol),
             "definition": evaluation.protocol.definition,
+            "scores": scoring or "as the head gives them",
             "num_images": evaluation.num_images,
             "num_images_left_out": num_omitted,
             "num_images_counted": {name: result.num_images for name, result in groups.items()},

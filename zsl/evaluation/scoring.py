@@ -75,6 +75,11 @@ class TaskScores:
         return self.task.single_label
 
     @property
+    def scoring(self) -> str:
+        """How scores are made, in words; empty where they are the head's."""
+        return self.task.network.scoring
+
+    @property
     def num_omitted(self) -> int:
         """Test images that are listed, but missing or unreadable."""
         return self.data.omitted(Split.TEST)
@@ -87,6 +92,7 @@ def score_checkpoint(
     name: str = "",
     ks: Sequence[int] = (),
     with_validation: bool = False,
+    head_alone: bool = False,
     trust_code: bool = False,
 ) -> TaskScores:
     """Scores the test images of the data that a checkpoint was trained with.
@@ -97,6 +103,7 @@ def score_checkpoint(
         name: Name of the checkpoint in reports.
         ks: The K of P/R/F1@K that will be computed; checked before the images are scored.
         with_validation: Scores the validation images too, unless all labels are trained ones.
+        head_alone: Takes the head's scores, neither normalised nor beside a closed form.
         trust_code: Whether classes outside of zsl that the checkpoint names may be imported.
 
     Raises:
@@ -127,6 +134,8 @@ def score_checkpoint(
     )
     if data.fingerprint != contents.data_fingerprint:
         print(f"note: the data's labels or splits have changed since the training of {path}.")
+    if head_alone:
+        task.network.scores = task.network.closed_form = None
     scored = score_task(task, data, contents.precision, with_validation)
     return replace(scored, name=name, path=path)
 

@@ -66,11 +66,18 @@ def write_export(tagger: Tagger, kind: Format, names: list[str] | None, output: 
         How far the file's logits are from PyTorch's.
 
     Raises:
-        InputError: A name has no vector, or the exported model scores otherwise than PyTorch.
+        InputError: A name has no vector, label vectors can't be an input, or the exported model
+            scores otherwise than PyTorch.
         OSError: The folder can't be written.
     """
     own, queries = tagger.embed(names)
     names = own if tagger.encoder is None else names
+    require(
+        names is not None or tagger.network.scores is None,
+        "This tagger standardises the scores of a label by training images, which a file can't do "
+        "for label vectors that are an input; build labels in with --labels checkpoint, or with "
+        "--labels 'dog, beach'.",
+    )
     with atomic_files(output, _RECORD, _OWN) as folder:
         difference = export_tagger(
             tagger.network,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from zsl.errors import InputError, reason_of, require
+from zsl.models import TaggerNetwork
 
 Format = Literal["onnx", "torch_export"]
 FILE_NAMES: dict[Format, str] = {"onnx": "model.onnx", "torch_export": "model.pt2"}
@@ -30,23 +31,23 @@ _MOST = 2**24
 
 
 class _ExportedTagger(nn.Module):
-    """A tagger whose label vectors are an input, or always the same.
+    """A tagger whose label vectors are an input, or whose labels are always the same.
 
     Args:
-        tagger: Images and label vectors to logits.
-        queries: (L, W) vectors to build in; None makes them an input.
+        tagger: Of which only what scores is kept: no label vectors, no sample of tokens.
+        prepared: Labels to build in, as `tagger.prepare` makes them; None makes their vectors an
+            input.
     """
 
-    queries: Tensor | None
-
-    def __init__(self, tagger: nn.Module, queries: Tensor | None) -> None:
+    def __init__(self, tagger: TaggerNetwork, prepared: Any) -> None:
         super().__init__()
-        self.tagger = tagger
-        self.register_buffer("queries", queries)
+        own = tagger.backbone, tagger.head
+        self.tagger = TaggerNetwork(*own, closed_form=tagger.closed_form)
+        self.prepared = prepared
 
     def forward(self, images: Tensor, queries: Tensor | None = None) -> Tensor:
         """Returns logits (B, L) of images (B, 3, S, S)."""
-        return self.tagger(images, self.queries if queries is None else queries)
+        return self.tagger(images, self.prepared if queries is None else queries)
 
 
 class Difference(NamedTuple):
@@ -87,7 +88,7 @@ def check_packages() -> None:
 
 @torch.no_grad()
 def export_tagger(
-    tagger: nn.Module, queries: Tensor, baked: bool, image_size: int, path: Path, kind: Format
+    tagger: TaggerNetwork, queries: Tensor, baked: bool, image_size: int, path: Path, kind: Format
 ) -> Difference:
     """Writes a tagger in evaluation mode to a file, and compares the file with the tagger.
 
@@ -106,7 +107,8 @@ def export_tagger(
         InputError: The format can't hold this model.
         OSError: The file can't be written.
     """
-    model = _ExportedTagger(tagger, queries if baked else None).eval()
+    prepared = tagger.prepare(queries) if baked else None
+    model = _ExportedTagger(tagger, prepared).eval()
     num_inputs = 1 if baked else 2
     # 0 and 1 would be taken for constants, so more are traced; one of each works nevertheless.
     traced = _inputs(2, 3, queries, image_size)[:num_inputs]
@@ -128,7 +130,8 @@ def export_tagger(
     numbers = ((1, 1), (2, len(queries)), (3, 2), (5, len(queries) + 4))  # Others than traced.
     trials = [_inputs(*pair, queries, image_size)[:num_inputs] for pair in numbers]
     run_model = _run_onnx if kind == "onnx" else _run_program
-    return _compare([model(*trial) for trial in trials], run_model(path, trials))
+    expected = [tagger(trial[0], prepared if baked else trial[1]) for trial in trials]
+    return _compare(expected, run_model(path, trials))
 
 
 def _inputs(

@@ -19,12 +19,13 @@ _SINGLE_LABEL_METRICS = {"mAP": "mean_average_precision", "Acc@1": "accuracy", "
 """Those of images that have one class each."""
 
 
-def model_card(config: Mapping[str, Any], data: ModelCardData) -> ModelCard:
+def model_card(config: Mapping[str, Any], data: ModelCardData, scoring: str = "") -> ModelCard:
     """Fills the card in, and results into its header, where the hub reads them.
 
     Args:
         config: The init arguments of `zsl.Tagger`, plain values.
         data: The header without results.
+        scoring: How scores are made, where it is more than the head's logits.
     """
     dataset, results = config["data"] or "unknown data", config["results"] or {}
     header = data.to_dict()
@@ -49,6 +50,7 @@ def model_card(config: Mapping[str, Any], data: ModelCardData) -> ModelCard:
         encoder=list(_rows(config["encoder"] or {})),
         metrics=list(_metrics(results)),
         model=list(_rows(config["model"])),
+        scoring=scoring,
         results=results,
         protocol=results and _escape("{name}: {definition}".format(**results["protocol"])),
         groups=_group_titles(results),

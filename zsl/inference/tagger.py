@@ -199,7 +199,7 @@ class Tagger(
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         """Fills the card in: data, label vectors, backbone, protocol and results."""
         config: Any = self._hub_mixin_config
-        return model_card(config, self._hub_mixin_info.model_card_data)
+        return model_card(config, self._hub_mixin_info.model_card_data, self.network.scoring)
 
     @property
     def own_queries(self) -> Tensor:
@@ -271,12 +271,13 @@ class Tagger(
                 listing(trained),
             )
 
-    def forward(self, images: Tensor, queries: Tensor | None = None) -> Tensor:
+    def forward(self, images: Tensor, queries: Any = None) -> Tensor:
         """Returns logits (B, L).
 
         Args:
             images: (B, 3, S, S), uint8, or float in [0, 1].
-            queries: From `embed`; None takes those of the model's own labels.
+            queries: From `embed`, or what `prepare` made of them; None takes those of the model's
+                own labels.
         """
         return self.network(images, self.own_queries if queries is None else queries)
 
@@ -337,7 +338,10 @@ class Tagger(
 
     @torch.no_grad()
     def prepare(self, queries: Tensor) -> Any:
-        """Does the head's work on queries from `embed` once, for many calls of `score`."""
+        """Does the work on queries from `embed` once, for many calls of `score`.
+
+        With scores that are standardised, that is scoring a sample of training images.
+        """
         return self.network.prepare(queries)
 
     @torch.no_grad()
@@ -396,7 +400,7 @@ class Tagger(
 
     @torch.no_grad()
     def maps(self, tokens: Tensor, queries: Tensor) -> Tensor:
-        """Returns where the decoder looks at tokens (B, T, C) for queries of L labels.
+        """Returns where the decoder looks at tokens (B, T, C) for L queries from `embed`.
 
         Returns:
             (B, L, H', W').

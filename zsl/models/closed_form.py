@@ -6,6 +6,7 @@ Romera-Paredes and Torr, "An embarrassingly simple approach to zero-shot learnin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -101,9 +102,15 @@ class ClosedFormHead(nn.Module):
             number = min(self.config.local_tokens, projected.shape[1])
             if not number:
                 return [whole]
-            at_once = max(1, _PRODUCTS_AT_ONCE // projected[:, :, 0].numel())
             best = [
                 (projected @ part.T).topk(number, dim=1).values.mean(dim=1)
-                for part in directions.split(at_once)
+                for part in _parts(directions, projected[:, :, 0].numel())
             ]
             return [torch.cat(best, dim=1), whole]
+
+
+def _parts(directions: Tensor, num_tokens: int) -> Sequence[Tensor]:
+    """Cuts directions (L, W) into parts, so that memory does not grow with their number."""
+    if torch.compiler.is_compiling():  # A graph must serve other numbers of labels and tokens.
+        return [directions]
+    return directions.split(max(1, _PRODUCTS_AT_ONCE // num_tokens))

@@ -101,6 +101,16 @@ class TaggerNetwork(nn.Module):
         normalised = NormalisedScores(scores, tokens.shape[1:], seen, num_scorers)
         return cls(made, own_head, label_vectors, normalised, beside)
 
+    @property
+    def scoring(self) -> str:
+        """How logits are made of scores, in words; empty where they are those of the head."""
+        if self.scores is None:
+            return ""
+        text = str(self.scores.config)
+        if self.closed_form is None:
+            return text
+        return f"closed form and {self.scores.weights[0]:g} times the head, {text}"
+
     def prepare(self, queries: Tensor) -> Any:
         """Does the work on queries, as `score` takes them, that needs no image.
 
@@ -116,13 +126,15 @@ class TaggerNetwork(nn.Module):
         prepared = _prepare(self.head, labels)
         sample = self.scores.sample.to(seen.dtype).split(_AT_ONCE)
         sample_scores = [self.separate_scores(tokens, prepared, labels) for tokens in sample]
+        scores, spread = torch.cat(sample_scores, dim=1), self._spread(sample, labels)
         return PreparedLabels(
             prepared,
             labels,
             0 if begins_with_seen else num_seen,
-            torch.cat(sample_scores, dim=1),
-            self._spread(sample, labels),
+            scores,
+            spread,
             self.scores.log_odds(queries),
+            self.scores.normalisation(scores, spread),
         )
 
     def _spread(self, sample: Sequence[Tensor], labels: Tensor) -> Tensor:
@@ -170,11 +182,11 @@ class TaggerNetwork(nn.Module):
             return self.head(tokens)
         if isinstance(queries, Tensor) and not queries.is_floating_point():
             return self.head(tokens)[:, queries]
+        if isinstance(queries, PreparedLabels):
+            return queries.logits(self.separate_scores(tokens, queries.head, queries.labels))
         if self.scores is None or self.training:
             return self.head(tokens, queries)
-        prepared = queries if isinstance(queries, PreparedLabels) else self.prepare(queries)
-        separate = self.separate_scores(tokens, prepared.head, prepared.labels)
-        return self.scores(separate, prepared)
+        return self.score(tokens, self.prepare(queries))
 
 
 def _prepare(scorer: nn.Module, queries: Tensor) -> Any:

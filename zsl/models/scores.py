@@ -45,6 +45,46 @@ class ScoresConfig:
         return text
 
 
+class Statistics(NamedTuple):
+    """What scores are standardised by: those of a sample of M images."""
+
+    mean: Tensor
+    """(..., 1, L)."""
+    std: Tensor
+    """(..., 1, L)."""
+
+    @classmethod
+    def of(cls, sample: Tensor, spread: Tensor) -> Statistics:
+        """Measures scores (..., M, L) of the sample; `spread` (L,) is that of `PreparedLabels`."""
+        std, mean = torch.std_mean(sample, dim=-2, keepdim=True)
+        return cls(mean, (std * spread).clamp(min=_LEAST_STD))
+
+    def standardise(self, scores: Tensor) -> Tensor:
+        """Returns scores (..., B, L), less the mean and by the standard deviation."""
+        return (scores - self.mean) / self.std
+
+
+class Normalisation(NamedTuple):
+    """Makes scores of L labels comparable, as `NormalisedScores` says; the first S are seen."""
+
+    weights: Tensor
+    """(P, 1, 1): how much each of the P scorers counts."""
+    separate: Statistics
+    """Of each scorer, (P, 1, L)."""
+    mixed: Statistics
+    """Of their weighted sum, (1, L)."""
+    competing: Statistics
+    """Of that after competition, (1, L)."""
+    temperature: float
+    num_seen: int
+
+    def combine(self, scores: Tensor) -> Tensor:
+        """Returns the normalised scores (B, L) of scores (P, B, L)."""
+        mixed = (self.weights * self.separate.standardise(scores)).sum(dim=0)
+        own = _compete(self.mixed.standardise(mixed), self.temperature, self.num_seen)
+        return self.competing.standardise(own)
+
+
 class PreparedLabels(NamedTuple):
     """What scoring L labels needs of them: they follow, or are, the S seen ones."""
 
@@ -61,6 +101,12 @@ class PreparedLabels(NamedTuple):
     sample, which may have none of a rare label's; 1 where that is not known."""
     log_odds: Tensor
     """(L,): of a label's presence in any image."""
+    normalisation: Normalisation
+    """Measured of the sample, with the weights that were chosen."""
+
+    def logits(self, scores: Tensor) -> Tensor:
+        """Returns logits (B, L) of scores (P, B, S or more)."""
+        return self.normalisation.combine(scores)[:, self.first :] - 0.5 + self.log_odds
 
 
 class NormalisedScores(nn.Module):
@@ -103,7 +149,7 @@ class NormalisedScores(nn.Module):
         num_scorers: int = 1,
     ) -> None:
         super().__init__()
-        self.temperature = config.temperature
+        self.config = config
         num_seen, width = seen_vectors.shape
         self.register_buffer(
             "sample", torch.zeros(config.sample, *token_shape, dtype=torch.float16)
@@ -125,51 +171,29 @@ class NormalisedScores(nn.Module):
         measured = self.seen_log_odds[is_seen.int().argmax(dim=1)]
         return torch.where(is_seen.any(dim=1), measured, predicted)
 
-    def combine(
-        self, scores: Tensor, sample_scores: Tensor, spread: Tensor, weights: Tensor
-    ) -> Tensor:
-        """Returns the normalised scores (B, L), of unit variance on the sample.
+    def normalisation(
+        self, sample: Tensor, spread: Tensor, weights: Tensor | None = None
+    ) -> Normalisation:
+        """Returns what makes the scores of labels comparable, of which the S seen ones come first.
 
         Args:
-            scores: (P, B, L) of the P scorers, for labels of which the S seen ones come first.
-            sample_scores: (P, M, L), the same of the sample.
+            sample: (P, M, L), scores of the sample by the P scorers.
             spread: (L,), as in `PreparedLabels`.
-            weights: (P,), how much each scorer counts.
+            weights: (P,), how much each scorer counts; None takes those that were chosen.
         """
-        mean, std = _statistics(sample_scores, spread)
-        each = weights[:, None, None] / std
-        mixed, mixed_sample = (
-            ((part - mean) * each).sum(dim=0) for part in (scores, sample_scores)
-        )
-        standardised = _standardised(mixed, mixed_sample, spread)
-        own, sample = (self._compete(part) for part in standardised)
-        return _standardised(own, sample, torch.ones_like(spread))[0]
-
-    def _compete(self, scores: Tensor) -> Tensor:
-        if not self.temperature:
-            return scores
-        sharpened = self.temperature * scores
-        reference = sharpened[:, : len(self.seen_vectors)]
-        return sharpened - reference.logsumexp(dim=1, keepdim=True)
-
-    def forward(self, scores: Tensor, prepared: PreparedLabels) -> Tensor:
-        """Returns logits (B, L).
-
-        Args:
-            scores: (P, B, S or more), of `prepared.labels`.
-            prepared: The labels.
-        """
-        combined = self.combine(scores, prepared.sample_scores, prepared.spread, self.weights)
-        return combined[:, prepared.first :] - 0.5 + prepared.log_odds
+        each = (self.weights if weights is None else weights)[:, None, None]
+        temperature, num_seen = self.config.temperature, len(self.seen_vectors)
+        separate = Statistics.of(sample, spread)
+        sum_ = (each * separate.standardise(sample)).sum(dim=0)
+        mixed = Statistics.of(sum_, spread)
+        own = _compete(mixed.standardise(sum_), temperature, num_seen)
+        competing = Statistics.of(own, torch.ones_like(spread))
+        return Normalisation(each, separate, mixed, competing, temperature, num_seen)
 
 
-def _statistics(sample: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation over images (..., M, L), each (..., 1, L)."""
-    std, mean = torch.std_mean(sample, dim=-2, keepdim=True)
-    return mean, (std * spread).clamp(min=_LEAST_STD)
-
-
-def _standardised(scores: Tensor, sample: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns scores (B, L), and those (M, L) of the sample, standardised by the sample's."""
-    mean, std = _statistics(sample, spread)
-    return (scores - mean) / std, (sample - mean) / std
+def _compete(scores: Tensor, temperature: float, num_seen: int) -> Tensor:
+    """Returns scores (B, L), at the temperature, less the reference of the seen labels."""
+    if not temperature:
+        return scores
+    sharpened = temperature * scores
+    return sharpened - sharpened[:, :num_seen].logsumexp(dim=1, keepdim=True)

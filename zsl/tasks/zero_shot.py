@@ -204,8 +204,10 @@ class ZeroShotTask(Task):
         choices = product(_HEAD_WEIGHTS, *[(0.0, 1.0)] * (len(separate) - 2), (1.0,))
         found: list[tuple[Tensor, Evaluation]] = []
         for weights in map(torch.tensor, choices):
-            scores = self._scores.combine(separate, sample, spread, weights) + log_odds
-            found.append((weights, self.evaluate(scores, targets, Role.HELD_OUT)))
+            combined = self._scores.normalisation(sample, spread, weights).combine(separate)
+            found.append(
+                (weights, self.evaluate(combined - 0.5 + log_odds, targets, Role.HELD_OUT))
+            )
         return max(found, key=lambda choice: _sure_gain(found[0][1], choice[1], groups))
 
     def training_step(self, batch: Batch) -> Tensor:
