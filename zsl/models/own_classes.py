@@ -61,7 +61,9 @@ def own_classes(config: BackboneConfig, image_size: int) -> OwnClasses | None:
 
 
 @torch.no_grad()
-def _sees_mean_token(model: torch.nn.Module, weights: Tensor, bias: Tensor | None, size: int) -> bool:
+def _sees_mean_token(
+    model: torch.nn.Module, weights: Tensor, bias: Tensor | None, size: int
+) -> bool:
     """Whether the classifier is linear in the mean of the final features."""
     images = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     features = model.forward_features(images)  # type: ignore[operator]

@@ -78,6 +78,7 @@ class Task(pl.LightningModule, ABC):
         self.optimization: OptimizationConfig = parts["optimization"]
         self.predictions = Predictions()
         self._resumed_steps: int | None = None
+        self._queried: Any = None
 
     @abstractmethod
     def queries(self, first: Role, last: Role | None = None) -> Tensor | None:
