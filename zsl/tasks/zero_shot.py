@@ -217,7 +217,7 @@ class ZeroShotTask(Task):
         sample, log_odds = self._queried.sample_scores.cpu(), self._queried.log_odds.cpu()
         found, groups = {}, self.groups(Role.HELD_OUT)
         for weight in _HEAD_WEIGHTS:
-            scores = self._scores.combine(separate, sample, weight) + log_odds
+            scores = self._scores.combine(separate, sample, weight) - 0.5 + log_odds
             found[weight] = self.evaluate(scores, targets, Role.HELD_OUT)
         best = max(found, key=lambda weight: _sure_gain(found[0.0], found[weight], groups))
         return best, found[best]
