@@ -15,6 +15,7 @@ from zsl.commands.configs import shipped_names
 from zsl.commands.export import main as export
 from zsl.labels import SentenceEncoder
 from zsl.labels.encoders.texts import read_texts, shipped_texts
+from zsl.towers import read_tower_images
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -86,6 +87,18 @@ def test_the_example_of_new_words_runs(in_tmp_path: Path) -> None:
     np.testing.assert_array_equal(found["vectors"], expected.numpy())
 
 
+def test_the_models_of_two_towers_are_those_of_open_clip() -> None:
+    page = (DOCS / "text_aligned.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:-1] for line in page.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) > 5
+    for _, names, tags, _, images in rows:
+        for name in re.findall("`(.*?)`", names):
+            for tag in re.findall("`(.*?)`", tags):
+                resizing = read_tower_images(name, tag).resizing
+                assert resizing.interpolation in images
+                assert ("squashed" in images) == (resizing.center_crop is None)
+
+
 def test_the_readme_names_every_config() -> None:
     readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
     named = set(re.findall(r"^\| `([\w/.]+\.yaml)` \|", readme, re.MULTILINE))
@@ -106,4 +119,6 @@ def test_the_examples_of_label_texts_run(in_tmp_path: Path) -> None:
     tagger = zsl.Tagger.from_pretrained(checkpoint)
     exec(example, {"tagger": tagger})
     assert tagger.encoder is not None
-    assert tagger.encoder.origins(["zebra"])[0].startswith("'zebra: a horse with black and white")
+    assert tagger.encoder.origins(["zebra"])[0].startswith(
+        "'zebra' | 'a horse with black and white"
+    )

@@ -14,11 +14,12 @@ from PIL import Image
 from tests.fakes.cars import write_cars
 from tests.fakes.cifar import write_cifar
 from tests.fakes.coco import write_coco
-from tests.fakes.encoders import write_clip, write_glove
+from tests.fakes.encoders import write_glove
 from tests.fakes.image_folder import write_imagenet
 from tests.fakes.nuswide import NAMES, FakeNUSWide
 from tests.fakes.openimages import LABELS, FakeOpenImages
 from tests.fakes.table import write_table_dataset
+from tests.fakes.towers import write_pair
 from tests.fakes.voc import write_voc
 from tests.fakes.weights import write_weights
 from tests.tasks.test_callbacks import Interrupt, interrupt
@@ -83,9 +84,9 @@ def miniature(config: str, folder: Path) -> list[str]:
     root = FakeNUSWide(folder / "nuswide").write_official().root
     split = ["--data.val_fraction=0.2", "--data.held_out_fraction=0.2", f"--data.root={root}"]
     if config == "nuswide_clip.yaml":
-        transformer = ["--model.backbone.name=test_vit", "--model.backbone.weights=null"]
-        transformer += ["--data.images.size=160"]
-        return [*transformer, *split, f"--model.encoder.model={write_clip(folder / 'clip')}"]
+        weights = write_pair(folder / "pair.pt")
+        pair = ["--model.backbone.name=tiny-clip", f"--model.backbone.weights={weights}"]
+        return [*pair, *split]
     glove = write_glove(folder / "glove.txt", NAMES)
     return [*convolutional, *split, f"--model.encoder.source={glove}"]
 

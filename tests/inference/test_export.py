@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import zsl
+from tests.fakes import towers
 from tests.fakes.checkpoints import COLOUR_TEXTS, write_checkpoint
 from tests.fakes.parts import tiny_backbone, tiny_head
 from tests.fakes.table import COLOURS
@@ -30,6 +31,7 @@ from zsl.models import (
     ConSEConfig,
     Fast0TagConfig,
     HeadConfig,
+    OpenCLIPBackboneConfig,
     TaggerNetwork,
 )
 
@@ -116,6 +118,21 @@ def test_clip_is_exported_too(tmp_path: Path) -> None:
     vectors = torch.randn(6, 1000)
     tagger = make_tagger("test_vit", True, CLIPConfig(), vectors)
     assert export_tagger(tagger, vectors, False, 32, tmp_path / "model.onnx", "onnx").is_small
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tiny-clip", "tiny-siglip", "tiny-mobile-s"])
+def test_towers_are_exported_with_their_parts(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    backbone = OpenCLIPBackboneConfig(name, None)
+    vectors = torch.randn(6, 96 if name == "tiny-siglip" else towers.WIDTH)
+    tagger = TaggerNetwork.make(backbone, CLIPConfig(0.5), 32, vectors, 6).eval()
+    path = tmp_path / "model.onnx"
+    assert export_tagger(tagger, vectors, True, 32, path, "onnx").is_small
+    for number in (1, 5):
+        images = random_images(number)
+        logits = run(path, images=images)
+        np.testing.assert_allclose(logits, score(tagger, images, vectors), atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -158,3 +158,14 @@ def test_unreachable_pretrained_weights_are_one_sentence(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(InputError, match="pretrained weights of 'test_resnet' could not be had"):
         Backbone(TimmBackboneConfig("test_resnet", weights="pretrained"))
+
+
+@pytest.mark.parametrize(("name", "frozen"), [("mobileone_s0", False), ("mobileone_s0", True)])
+def test_a_stem_whose_gradient_corrupts_memory_is_not_in_channels_last(
+    name: str, frozen: bool
+) -> None:
+    backbone = TimmBackboneConfig(name, None, frozen=frozen).make(32)
+    expected = torch.channels_last if frozen else torch.contiguous_format
+    assert backbone.memory_format == expected
+    resnet = TimmBackboneConfig("test_resnet", None).make(32)
+    assert resnet.memory_format == torch.channels_last

@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.fakes.encoders import write_clip
+from tests.fakes.towers import make_pair, write_pair
 from tests.fakes.weights import write_weights
 from zsl.commands.configs import shipped_names
 from zsl.commands.evaluate import main as evaluate
@@ -25,16 +27,14 @@ def arguments(overlay: str, root: Path, folder: Path) -> list[str]:
     """Arguments that run an overlay of table.yaml with a tiny model of the same kind."""
     tiny = ["--config=table.yaml", f"--config={overlay}", f"--data.root={root}"]
     tiny += ["--data.images.size=32", "--data.batch_size=8", "--data.num_workers=0"]
-    name = "test_vit" if overlay == "baselines/clip.yaml" else "test_resnet"
-    weights = write_weights(folder / "weights.pt", name)
-    tiny += [f"--model.backbone.name={name}", f"--model.backbone.weights={weights}"]
     tiny += ["--trainer.accelerator=cpu"]
+    if overlay == "baselines/clip.yaml":
+        weights = write_pair(folder / "pair.pt")
+        return [*tiny, "--model.backbone.name=tiny-clip", f"--model.backbone.weights={weights}"]
+    weights = write_weights(folder / "weights.pt")
+    tiny += ["--model.backbone.name=test_resnet", f"--model.backbone.weights={weights}"]
     if overlay in ("baselines/pooled.yaml", "baselines/published.yaml"):
         tiny += ["--model.head.embed_dim=16", "--model.head.feedforward_dim=16"]
-    if overlay == "baselines/clip.yaml":
-        # As wide as what this transformer of timm makes of an image.
-        text = write_clip(folder / "clip", projection_dim=1000)
-        return [*tiny, f"--model.encoder.model={text}"]
     return [*tiny, "--trainer.max_epochs=2"]
 
 
@@ -71,19 +71,26 @@ def test_a_store_of_tokens_gives_the_same_numbers(
     assert results(run) == expected
 
 
-def test_clip_is_timms_embedding_times_that_of_the_text(
-    run: Path, table_root: Path, tmp_path: Path
-) -> None:
-    assert fit(arguments("baselines/clip.yaml", table_root, tmp_path)) == 0
+def test_clip_is_the_cosines_of_open_clip(run: Path, table_root: Path, tmp_path: Path) -> None:
+    plain = arguments("baselines/clip.yaml", table_root, tmp_path)
+    assert fit([*plain, "--model.scores=null"]) == 0
     task = ZeroShotTask.restore(read_checkpoint(run / "checkpoints" / "best.ckpt")).eval()
-    data = TableDataModule(str(table_root), images=ImageConfig(32), num_workers=0)
+    own = ImageConfig(32, "bicubic", 1.0)
+    data = TableDataModule(str(table_root), images=own, num_workers=0)
     data.setup("test")
     images = next(iter(data.test_dataloader()))["image"]
-    backbone = task.network.backbone
+    model: Any = make_pair("tiny-clip", tmp_path / "pair.pt")
+    tokenizer = open_clip.get_tokenizer("tiny-clip")
+    templates = open_clip.SIMPLE_IMAGENET_TEMPLATES
     with torch.no_grad():
-        embeddings = backbone.model((images / 255 - backbone.mean) / backbone.std)  # type: ignore[operator]
-        text = task.encoder.encode(data.vocabulary.names)
-        expected = 100 * F.normalize(embeddings, dim=1) @ F.normalize(text, dim=1).T
+        text = open_clip.build_zero_shot_classifier(
+            model, tokenizer, data.vocabulary.names, templates
+        )
+        tokens = task.network.backbone(images)
+        embeddings = model.encode_image(task.network.backbone.normalised(images), normalize=True)  # type: ignore[operator]
+        cosines = F.normalize(tokens[:, 1:], dim=2) @ text
+        parts = cosines.sort(dim=1, descending=True).values[:, :16].mean(dim=1)
+        expected = model.logit_scale.exp() * (embeddings @ text + parts) / 2
         logits = task(images, task.queries(Role.SEEN, Role.UNSEEN))
     # A frozen backbone rounds to float16.
     torch.testing.assert_close(logits, expected, rtol=0, atol=0.02)

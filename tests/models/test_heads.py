@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zsl.errors import InputError
 from zsl.models import (
@@ -21,6 +21,7 @@ from zsl.models import (
     OnMeanToken,
     WordMLDecoder,
 )
+from zsl.models.baselines import cosine
 
 
 def naive_cosine(left: Tensor, right: Tensor) -> Tensor:
@@ -161,3 +162,30 @@ def test_configs_make_the_heads_they_describe() -> None:
     assert ConSEConfig(2).make(5, seen).num_combined == 2
     with pytest.raises(InputError, match="embeds images in 5 numbers, the encoder labels in 4"):
         CLIPConfig().make(5, seen)
+
+
+def test_parts_count_by_their_best() -> None:
+    torch.manual_seed(0)
+    tokens, queries = torch.randn(3, 6, 4).double(), torch.randn(7, 4).double()
+    scores = CLIPHead(local=0.25, top_k=2)(tokens, queries)
+    for image in range(3):
+        for label in range(7):
+            whole, *parts = (naive_cosine(token, queries[label]) for token in tokens[image])
+            first, second = sorted(parts, reverse=True)[:2]
+            expected = 100 * (0.75 * whole + 0.25 * (first + second) / 2)
+            torch.testing.assert_close(scores[image, label], expected)
+    every = CLIPHead(local=1.0, top_k=16)(tokens, queries)
+    mean = torch.stack([100 * cosine(part, queries) for part in tokens[:, 1:].unbind(1)]).mean(0)
+    torch.testing.assert_close(every, mean)
+    with pytest.raises(
+        InputError, match=r"head.local is 0.5, but the backbone returns the image v"
+    ):
+        CLIPHead(0.5)(tokens[:, :1], queries)
+
+
+def test_a_scale_that_is_not_in_a_checkpoint_is_that_of_clip() -> None:
+    head = CLIPHead()
+    head.logit_scale.fill_(7)
+    assert CLIPHead().load_state_dict(head.state_dict())
+    nn.Sequential(head).load_state_dict({})
+    assert head.logit_scale == 100

@@ -1,6 +1,7 @@
 """Normalised scores, as a network makes them, against loops over images and labels."""
 
 import math
+import statistics
 from typing import Any
 
 import pytest
@@ -37,19 +38,20 @@ def make(
     scores.sample.copy_(tokens + 0.3 * torch.randn_like(tokens))
     scores.seen_log_odds.copy_(torch.tensor([-3.0, -1.0, -2.0]))
     scores.log_odds_map.normal_()
-    scores.head_weight.fill_(0.4)
+    scores.weights.copy_(torch.tensor([0.4, 0.7, 1.0])[: len(scores.weights)])
     if closed_form is not None:
         closed_form.get_buffer("map").normal_()
+        closed_form.get_buffer("covariance").copy_(torch.randn(12, 20).T.cov(correction=0))
     return network, vectors
 
 
-def standardised(rows: Rows, sample: Rows) -> Rows:
+def standardised(rows: Rows, sample: Rows, spread: list[float]) -> Rows:
     """Rows are images, columns labels."""
     columns = list(zip(*sample, strict=True))
     means = [sum(column) / len(column) for column in columns]
     stds = [
-        max(1e-6, math.sqrt(sum((v - mean) ** 2 for v in column) / (len(column) - 1)))
-        for mean, column in zip(means, columns, strict=True)
+        factor * math.sqrt(sum((v - mean) ** 2 for v in column) / (len(column) - 1))
+        for mean, column, factor in zip(means, columns, spread, strict=True)
     ]
     return [
         [(v - mean) / std for v, mean, std in zip(row, means, stds, strict=True)] for row in rows
@@ -63,34 +65,52 @@ def competed(rows: Rows, temperature: float) -> Rows:
     return [[temperature * v - s for v in row] for row, s in zip(rows, sums, strict=True)]
 
 
+def separate(network: TaggerNetwork, tokens: Tensor, vectors: Tensor) -> list[Rows]:
+    """The scores of each scorer, image by image."""
+    rows = []
+    for token in tokens.float():
+        found = [network.head(token[None], vectors)]
+        if network.closed_form is not None:
+            found += network.closed_form.separate(token[None], vectors)
+        rows.append([part[0].tolist() for part in found])
+    return [list(part) for part in zip(*rows, strict=True)]
+
+
+def spreads(network: TaggerNetwork, sample: Rows, vectors: Tensor) -> list[float]:
+    """Of each label, its deviation over all images by that over the sample."""
+    if network.closed_form is None:
+        return [1.0] * len(vectors)
+    covariance = network.closed_form.get_buffer("covariance")
+    units = [vector / vector.norm() for vector in vectors]
+    whole = [float((unit @ covariance @ unit).sqrt()) for unit in units]
+    columns = list(zip(*sample, strict=True))
+    return [of_all / statistics.stdev(own) for of_all, own in zip(whole, columns, strict=True)]
+
+
 def expected_logits(
     network: TaggerNetwork, tokens: Tensor, vectors: Tensor, temperature: float
 ) -> Tensor:
     """Logits of labels of which the seen ones come first, by the definition."""
     scores = network.scores
     assert scores is not None
-    weights = [float(scores.head_weight), 1.0][: len(network.scorers)]
-    mixed, mixed_sample = (
-        [[0.0] * len(vectors) for _ in range(number)]
-        for number in (len(tokens), len(scores.sample))
-    )
-    for weight, scorer in zip(weights, network.scorers, strict=True):
-        own, sample = (
-            torch.stack([scorer(row[None].float(), vectors)[0] for row in part]).tolist()
-            for part in (tokens, scores.sample)
-        )
-        for rows, total in ((own, mixed), (sample, mixed_sample)):
-            for i, row in enumerate(standardised(rows, sample)):
+    own, sample = (separate(network, part, vectors) for part in (tokens, scores.sample))
+    spread = spreads(network, sample[-1], vectors)
+    mixed, mixed_sample = ([[0.0] * len(vectors) for _ in part[0]] for part in (own, sample))
+    for weight, rows, sample_rows in zip(scores.weights.tolist(), own, sample, strict=True):
+        for part, total in ((rows, mixed), (sample_rows, mixed_sample)):
+            for i, row in enumerate(standardised(part, sample_rows, spread)):
                 total[i] = [a + weight * b for a, b in zip(total[i], row, strict=True)]
-    own, sample = (
-        competed(standardised(part, mixed_sample), temperature) for part in (mixed, mixed_sample)
+    final, final_sample = (
+        competed(standardised(part, mixed_sample, spread), temperature)
+        for part in (mixed, mixed_sample)
     )
     *weights, bias = scores.log_odds_map.tolist()
     odds = scores.seen_log_odds.tolist()
     for vector in vectors[SEEN:].tolist():
         length = math.hypot(*vector)
         odds.append(sum(w * v / length for w, v in zip(weights, vector, strict=True)) + bias)
-    return torch.tensor(standardised(own, sample)) - 0.5 + torch.tensor(odds)
+    logits = standardised(final, final_sample, [1.0] * len(vectors))
+    return torch.tensor(logits) - 0.5 + torch.tensor(odds)
 
 
 @pytest.mark.parametrize("beside", [True, False])
@@ -100,8 +120,6 @@ def test_logits_are_those_of_the_definition(temperature: float, beside: bool) ->
     network, vectors = make(temperature, beside=beside)
     images = torch.rand(4, 3, 32, 32)
     tokens = network.backbone(images)
-    if not beside:
-        network.get_buffer("scores.head_weight").fill_(1)
     expected = expected_logits(network, tokens, vectors, temperature)
     torch.testing.assert_close(network(images, vectors), expected, rtol=1e-3, atol=1e-3)
     one = network(images[:1], vectors)

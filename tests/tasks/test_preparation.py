@@ -111,7 +111,7 @@ def test_it_is_solved_once_and_stays_through_the_training(
     first = seen[0]  # Of the sanity check, before the first step.
     assert len(seen) >= 3
     assert all(first[name].any() for name in first)
-    names = first.keys() - {"network.scores.head_weight"}
+    names = first.keys() - {"network.scores.weights"}
     for tensors in (
         *seen,
         task.state_dict(),
@@ -121,11 +121,11 @@ def test_it_is_solved_once_and_stays_through_the_training(
             assert torch.equal(tensors[name], first[name]), name
     # A weight of zero is among the choices.
     weights = [
-        saved(tmp_path)["state_dict"]["network.scores.head_weight"],
-        task.network.scores.head_weight,
+        saved(tmp_path)["state_dict"]["network.scores.weights"],
+        task.network.scores.weights,
     ]
-    assert weights[0] == weights[1]
-    assert float(weights[0]) in _HEAD_WEIGHTS
+    assert torch.equal(*weights)
+    assert float(weights[0][0]) in _HEAD_WEIGHTS
     restored = restored_from(tmp_path / "best.ckpt")
     (metrics,) = make_trainer(tmp_path / "no").validate(restored, data, verbose=False)
     best = trainer.checkpoint_callback
@@ -220,11 +220,11 @@ def test_without_training_it_is_solved_for_the_first_validation(
 
 def test_the_head_takes_part_only_where_it_helps(data: TableDataModule, tmp_path: Path) -> None:
     """Beside a head that scores at random, the figures are those of the closed form alone."""
-    alone = make_task(data, head=ClosedFormConfig(2), closed_form=None)
+    alone = make_task(data, head=ClosedFormConfig(0), closed_form=None)
     (expected,) = make_trainer(tmp_path).validate(alone, data, verbose=False)
-    task = make_task(data)
+    task = make_task(data, closed_form=ClosedFormConfig(0))
     (found,) = make_trainer(tmp_path).validate(task, data, verbose=False)
-    assert task.network.scores.head_weight == 0
+    assert task.network.scores.weights.tolist() == [0, 1]
     assert found == pytest.approx(expected, abs=1e-6)
 
 

@@ -109,11 +109,12 @@ def test_the_solution_is_the_formula_at_the_strengths(
 ) -> None:
     x, targets, vectors = make(num_images, num_labels, unknown)
     fit = fitted(x, targets, vectors)
-    mean, found, strengths = fit.solve()
+    mean, found, covariance, strengths = fit.solve()
     assert (strengths == Strengths()) is (num_images < 60 or num_labels < 8)
     torch.testing.assert_close(mean, x.mean(dim=0))
     if num_images == 1:
         assert not found.any()
+        assert not covariance.any()
         return
     expected = solution(x, centred(targets), vectors, strengths.images, strengths.labels)
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
@@ -127,7 +128,7 @@ def test_strengths_are_the_best_of_all_on_labels_and_images_held_out(
     x, targets, vectors = make(unknown=unknown)
     own = torch.randn(5, 4).double() if with_own_classes else None
     fit = fitted(x, targets, vectors, own)
-    mean, solved, chosen = fit.solve()
+    mean, solved, covariance, chosen = fit.solve()
     v, means = F.normalize(vectors.double(), dim=1), {}
     for images, labels, weight in product(
         ridge.IMAGE_STRENGTHS, ridge.LABEL_STRENGTHS, ridge.OWN_CLASS_WEIGHTS
@@ -157,6 +158,8 @@ def test_strengths_are_the_best_of_all_on_labels_and_images_held_out(
         spreads = [((x.double() - mean) @ part @ v.T).std(dim=0).mean() for part in (plain, own)]
         own_part = chosen.own_classes * spreads[0] / spreads[1] * own
     torch.testing.assert_close(solved.double(), plain + own_part, rtol=1e-4, atol=1e-5)
+    expected = torch.cov((x @ solved).T, correction=0)
+    torch.testing.assert_close(covariance, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_rows_that_are_left_out_and_their_order_change_nothing() -> None:
@@ -166,7 +169,7 @@ def test_rows_that_are_left_out_and_their_order_change_nothing() -> None:
     parts = ClosedFormFit(vectors, 60, None)
     for some in rows.flip(0).split(4):
         parts.update(some, x[some], targets[some])
-    (_, expected, strengths), (_, found, others) = whole.solve(), parts.solve()
+    (_, expected, _, strengths), (_, found, _, others) = whole.solve(), parts.solve()
     assert strengths == others
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(

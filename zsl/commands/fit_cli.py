@@ -20,8 +20,10 @@ from zsl.data import MultiLabelDataModule
 from zsl.errors import InputError, did_you_mean, require
 from zsl.evaluation.callback import Report
 from zsl.labels import LabelEncoder, Vocabulary
+from zsl.models import BackboneConfig
 from zsl.tasks import Task
 from zsl.tasks.callbacks import BestCheckpoint, LastCheckpoint
+from zsl.tasks.pairing import pair_towers
 
 _log = logging.getLogger(__name__)
 
@@ -128,7 +130,10 @@ def labels_of(args: list[str]) -> tuple[Vocabulary, LabelEncoder]:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--data", type=MultiLabelDataModule)
     parser.add_argument("--encoder", type=LabelEncoder)
-    made = _instantiate(parser, Namespace(data=config.data, encoder=config.model.encoder))
+    parser.add_argument("--backbone", type=BackboneConfig)
+    parts = {name: config.model[name] for name in ("encoder", "backbone")}
+    made = _instantiate(parser, Namespace(data=config.data, **parts))
+    pair_towers(made.encoder, made.backbone)
     return made.data.vocabulary, made.encoder
 
 

@@ -22,6 +22,7 @@ from zsl.commands.configs import (
     yaml_value,
 )
 from zsl.commands.help import USAGE, all_arguments
+from zsl.commands.images_of_backbone import with_images_of_backbone
 from zsl.commands.messages import explain
 from zsl.data import MultiLabelDataModule
 from zsl.errors import InputError, did_you_mean, require
@@ -67,6 +68,13 @@ def fit_parser(task: type[Task] = ZeroShotTask) -> LightningArgumentParser:
         default=_TASKS[0],
         help=f"What is trained, and so what --model takes: {', '.join(_TASKS)}, or a class of "
         "your own.",
+    )
+    parser.add_argument(
+        "--images_of_backbone",
+        type=bool,
+        default=False,
+        help="Takes size, interpolation and center_crop of data.images from the backbone, where "
+        "that knows how its weights were trained (zsl.models.OpenCLIPBackboneConfig).",
     )
     parser.add_lightning_class_args(task, "model")
     parser.add_argument(
@@ -138,7 +146,7 @@ def parse(args: list[str]) -> tuple[LightningArgumentParser, Namespace]:
             "--data.images is null; expected its fields by name, or leave it out.",
         )
         if config.ckpt_path is None:
-            return parser, config
+            return parser, with_images_of_backbone(config)
         # A path through `latest` would lead into this run as soon as it has begun.
         config.ckpt_path = str(_checkpoint_to_resume(config).resolve())
         checkpoint = read_checkpoint(config.ckpt_path)
@@ -153,7 +161,8 @@ def parse(args: list[str]) -> tuple[LightningArgumentParser, Namespace]:
             own = config.get(f"model.{name}.class_path")
             trusted = isinstance(part, dict) and part["class_path"] == own
             check_all_are_trusted(part, trust_code=trusted)
-        return parser, parser.parse_object({"model": settings}, namespace=config)
+        config = parser.parse_object({"model": settings}, namespace=config)
+        return parser, with_images_of_backbone(config)
     except (ArgumentError, UnicodeDecodeError) as error:
         sentence = explain(str(error), known_names(parser))
         raise InputError(_of_another_task(sentence, task) or sentence) from error

@@ -69,7 +69,7 @@ def restore_parts(
     if recipe is not None:
         parts |= {"closed_form": ClosedFormConfig, "scores": ScoresConfig}
     given = {name: arguments["model"].get(name) for name in parts}
-    model = {
+    model: dict[str, Any] = {
         name: None if part is None else restore_part(part, parts[name], trust_code)
         for name, part in given.items()
     }

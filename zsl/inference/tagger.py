@@ -375,7 +375,8 @@ class Tagger(
         """Returns where the decoder looks for each label, mean over heads: (B, L, H', W').
 
         H' × W' are the backbone's tokens; under them is `resizing.seen_part(image)`, by default the
-        whole image, squashed. The weights of a label sum to 1. With group decoding, labels of one
+        whole image, squashed. The weights of a label sum to 1, but for what is on a tower's image
+        vector. With group decoding, labels of one
         group have one map.
 
         Args:
@@ -402,9 +403,11 @@ class Tagger(
         """
         decoder: Any = self.network.head
         weights = decoder.attention(tokens, queries)
+        # The image vector of a tower is a token too, but not a part of the image.
+        weights = weights[:, :, getattr(self.network.backbone, "num_prefix_tokens", 0) :]
         side = isqrt(weights.shape[2])
         require(
-            side * side == weights.shape[2],
+            0 < side * side == weights.shape[2],
             f"The {weights.shape[2]} tokens of the backbone don't form a square, so there is no "
             "map to draw.",
         )

@@ -18,6 +18,7 @@ from zsl.models.grouping import group_labels
 from zsl.models.heads import HeadConfig, MLDecoderConfig, span_of
 from zsl.models.ml_decoder import FixedMLDecoder, GroupedWordMLDecoder, MLDecoder, WordMLDecoder
 from zsl.models.network import TaggerNetwork
+from zsl.models.open_clip_backbone import OpenCLIPBackbone, OpenCLIPBackboneConfig
 from zsl.models.published import load_published, published_classes, to_published
 from zsl.models.scores import NormalisedScores, ScoresConfig
 from zsl.models.tokens import OnMeanToken
@@ -44,6 +45,8 @@ __all__ = [
     "MLDecoderConfig",
     "NormalisedScores",
     "OnMeanToken",
+    "OpenCLIPBackbone",
+    "OpenCLIPBackboneConfig",
     "PoolingConfig",
     "PoolingHead",
     "ScoresConfig",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import timm
 import torch
@@ -101,7 +102,80 @@ class TimmBackboneConfig(BackboneConfig):
         return replace(self, weights=None)
 
 
-class Backbone(nn.Module):
+class PixelBackbone(nn.Module, ABC):
+    """Turns images into tokens: what backbones of all libraries have in common.
+
+    Args:
+        frozen: Whether it is never trained, and its tokens are rounded to float16.
+
+    Attributes:
+        token_dim: Width C of the tokens.
+    """
+
+    mean: Tensor
+    std: Tensor
+    token_dim: int
+
+    def __init__(self, frozen: bool) -> None:
+        super().__init__()
+        self.frozen = frozen
+
+    @abstractmethod
+    def _tokens(self, images: Tensor) -> Tensor:
+        """Returns tokens (B, T, C) of normalised images (B, 3, H, W)."""
+
+    def _finish(self, mean: Sequence[float], std: Sequence[float], image_size: int) -> None:
+        """Sets the statistics of pixels in [0, 1]; freezes what is not to be trained."""
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+        # Several times faster for convolutions, on CPUs too, and no loss for transformers.
+        is_safe = self.frozen or not any(map(_corrupts_memory, self.modules()))
+        self.memory_format = torch.channels_last if is_safe else torch.contiguous_format
+        self.to(memory_format=self.memory_format)
+        if not self.frozen:
+            self._freeze_unused(image_size)
+        if self.frozen:
+            self.requires_grad_(False)
+            self.train(False)
+
+    def train(self, mode: bool = True) -> Self:
+        """Sets training mode, except that a frozen backbone stays in evaluation mode."""
+        return super().train(mode and not self.frozen)
+
+    def _freeze_unused(self, image_size: int) -> None:
+        """Freezes what the tokens don't depend on: parts of a head that timm leaves in place.
+
+        Data-parallel training stops at a parameter without a gradient.
+        """
+        self.eval()
+        parameters = list(self.parameters())
+        with torch.enable_grad():
+            tokens = self(torch.zeros(1, 3, image_size, image_size))
+            gradients = torch.autograd.grad(tokens.sum(), parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.requires_grad_(gradient is not None)
+        self.train()
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """Returns images (B, 3, H, W), uint8 or float in [0, 1], as the model takes them."""
+        if images.dtype == torch.uint8:
+            images = images.float() / 255
+        # A network in half precision has its buffers in it too.
+        images = ((images - self.mean) / self.std).to(self.mean.dtype)
+        return images.contiguous(memory_format=self.memory_format)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns tokens (B, T, C) of images (B, 3, H, W), uint8 or float in [0, 1]."""
+        images = self.normalised(images)
+        if not self.frozen:
+            return self._tokens(images)
+        with torch.no_grad():
+            tokens = self._tokens(images)
+            limit = torch.finfo(torch.float16).max
+            return tokens.clamp(-limit, limit).half().to(tokens.dtype)
+
+
+class Backbone(PixelBackbone):
     """Turns images into tokens with a timm model.
 
     Args:
@@ -116,65 +190,19 @@ class Backbone(nn.Module):
         InputError: The model, the stride or the weights can't be had.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, config: TimmBackboneConfig, image_size: int = 224) -> None:
-        super().__init__()
-        name, weights, frozen, pooled = config.name, config.weights, config.frozen, config.pooled
-        self.frozen = frozen
-        self.pooled = pooled
+        super().__init__(config.frozen)
+        self.pooled = config.pooled
         self.model = create_model(config, image_size)
         self.to_tokens = ToTokens.of(self.model)
-        self.stage = _find_stage(self.model, name, config.stride)
+        self.stage = _find_stage(self.model, config.name, config.stride)
         self.token_dim = int(self.model.num_features)
-        if pooled and self.model.num_classes:
+        if config.pooled and self.model.num_classes:
             self.token_dim = int(self.model.num_classes)
         if self.stage is not None:
             self.token_dim = int(self.model.feature_info[self.stage]["num_chs"])
             self.model.prune_intermediate_layers([self.stage], prune_norm=True, prune_head=True)
-        mean, std = _pixel_statistics(self.model, weights)
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
-        if not frozen:
-            self._freeze_unused(image_size)
-        # Several times faster for convolutions, on CPUs too, and no loss for transformers.
-        self.model.to(memory_format=torch.channels_last)
-        if frozen:
-            self.requires_grad_(False)
-            self.train(False)
-
-    def train(self, mode: bool = True) -> Backbone:
-        """Sets training mode, except that a frozen backbone stays in evaluation mode."""
-        return super().train(mode and not self.frozen)
-
-    def _freeze_unused(self, image_size: int) -> None:
-        """Freezes what the tokens don't depend on: parts of a head that timm leaves in place.
-
-        Data-parallel training stops at a parameter without a gradient.
-        """
-        self.eval()
-        parameters = list(self.model.parameters())
-        with torch.enable_grad():
-            tokens = self(torch.zeros(1, 3, image_size, image_size))
-            gradients = torch.autograd.grad(tokens.sum(), parameters, allow_unused=True)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.requires_grad_(gradient is not None)
-        self.train()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Returns tokens (B, T, C) of images (B, 3, H, W), uint8 or float in [0, 1]."""
-        if images.dtype == torch.uint8:
-            images = images.float() / 255
-        # A network in half precision has its buffers in it too.
-        images = ((images - self.mean) / self.std).to(self.mean.dtype)
-        images = images.contiguous(memory_format=torch.channels_last)
-        if not self.frozen:
-            return self._tokens(images)
-        with torch.no_grad():
-            tokens = self._tokens(images)
-            limit = torch.finfo(torch.float16).max
-            return tokens.clamp(-limit, limit).half().to(tokens.dtype)
+        self._finish(*_pixel_statistics(self.model, config.weights), image_size)
 
     def _tokens(self, images: Tensor) -> Tensor:
         if self.pooled:
@@ -185,6 +213,17 @@ class Backbone(nn.Module):
             images, indices=[self.stage], intermediates_only=True, output_fmt="NCHW"
         )
         return features.flatten(2).transpose(1, 2)
+
+
+def _corrupts_memory(part: nn.Module) -> bool:
+    """Whether PyTorch (2.14, CPU) writes beyond its memory in the layer's backward pass.
+
+    It does in channels-last layout, for 1 × 1 convolutions that leave pixels out and have few
+    channels, as the stems of RepVGG, MobileOne and FastViT do.
+    """
+    if not isinstance(part, nn.Conv2d) or part.in_channels >= 16:
+        return False
+    return part.kernel_size == (1, 1) and part.stride != (1, 1)
 
 
 def create_model(config: TimmBackboneConfig, image_size: int) -> Any:

@@ -6,7 +6,7 @@ All of them see the mean of an image's tokens, and score a label by a dot produc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -18,16 +18,16 @@ from zsl.models.tokens import ToTokens, without_autocast
 
 
 def unit_dot(vectors: Tensor, queries: Tensor) -> Tensor:
-    """Returns `x · v / ‖v‖` (B, L) of vectors x (B, W) and label vectors v (L, W)."""
+    """Returns `x · v / ‖v‖` (…, L) of vectors x (…, W) and label vectors v (L, W)."""
     with without_autocast(vectors):
         vectors = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
         return vectors @ F.normalize(queries, dim=1).to(vectors.dtype).T
 
 
 def cosine(vectors: Tensor, queries: Tensor) -> Tensor:
-    """Returns the cosines (B, L) of vectors (B, W) and label vectors (L, W)."""
+    """Returns the cosines (…, L) of vectors (…, W) and label vectors (L, W)."""
     vectors = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
-    return unit_dot(F.normalize(vectors, dim=1), queries)
+    return unit_dot(F.normalize(vectors, dim=-1), queries)
 
 
 @dataclass(frozen=True)
@@ -204,35 +204,83 @@ class ConSEHead(nn.Module):
 
 @dataclass(frozen=True)
 class CLIPConfig(HeadConfig):
-    """CLIP as it is: the cosine of image and text, on a backbone that is `pooled`."""
+    """Image and text towers as they are: cosines of the image vector, and of parts of the image.
+
+    Args:
+        local: Weight of the parts' cosines beside the image vector's, from 0 to 1. MKT takes 0.5.
+        top_k: Parts of the image whose cosines with a label are averaged: its best, MKT's 16.
+
+    Raises:
+        InputError: A number is out of range.
+    """
 
     scores_are_log_odds: ClassVar[bool] = False
 
+    local: float = 0.0
+    top_k: int = 16
+
+    def __post_init__(self) -> None:
+        """Refuses numbers out of range."""
+        require(0 <= self.local <= 1, f"head.local is {self.local}; expected 0 to 1.")
+        require(self.top_k >= 1, f"head.top_k is {self.top_k}; expected 1 or more.")
+
     def make(self, token_dim: int, seen_vectors: Tensor) -> CLIPHead:
-        """Refuses an image tower and a text tower of different CLIPs."""
+        """Refuses an image tower and a text tower of different models."""
         require(
             token_dim == seen_vectors.shape[1],
             f"The backbone embeds images in {token_dim} numbers, the encoder labels in "
             f"{seen_vectors.shape[1]}; the head of CLIP compares the two, so take the image tower "
-            "(with backbone.pooled true) and the text tower of one CLIP.",
+            "and the text tower of one model (OpenCLIPBackboneConfig and OpenCLIPEncoder).",
         )
-        return CLIPHead()
+        return CLIPHead(self.local, self.top_k)
 
 
 class CLIPHead(nn.Module):
-    """Scores any labels, given as vectors of CLIP's text tower, by `100 cos(x, v)`.
+    """Scores any labels, given as vectors of a text tower, by cosines with its image tower's.
 
-    x is the embedding of CLIP's image tower, which `Backbone` returns as one token if it is made
-    with `pooled`. There are no parameters; 100 is what CLIP's own temperature was trained to.
+    The score is `s ((1 - w) cos(x, v) + w mean_k cos(x_k, v))`: x is the image vector, which is the
+    first token, x_k are the k other tokens nearest to the label, which stand for parts of the
+    image. s is what the model multiplies cosines by: 100 unless the backbone tells another. Nothing
+    is trained.
 
     Radford et al., "Learning Transferable Visual Models From Natural Language Supervision",
-    arXiv 2103.00020.
+    arXiv 2103.00020; He et al., "Open-Vocabulary Multi-Label Classification via Multi-Modal
+    Knowledge Transfer", arXiv 2207.01887, for the parts, there with w = 1/2 and k = 16.
+
+    Args:
+        local: The weight w.
+        top_k: The number k, at most that of the parts.
     """
 
-    def __init__(self) -> None:
+    logit_scale: Tensor
+
+    def __init__(self, local: float = 0.0, top_k: int = 16) -> None:
         super().__init__()
+        self.local = local
+        self.top_k = top_k
         self.to_tokens = ToTokens()
+        self.register_buffer("logit_scale", torch.tensor(100.0))
 
     def forward(self, features: Tensor, queries: Tensor) -> Tensor:
-        """Returns logits (B, L) of embeddings (B, 1, W) for label vectors (L, W)."""
-        return 100 * cosine(self.to_tokens(features).mean(dim=1), queries)
+        """Returns logits (B, L) of tokens (B, 1 + T, W) for label vectors (L, W).
+
+        Raises:
+            InputError: Parts count, but the image vector is the only token.
+        """
+        tokens = self.to_tokens(features)
+        scores = cosine(tokens[:, 0], queries)
+        if self.local > 0:
+            num_parts = tokens.shape[1] - 1
+            require(
+                num_parts > 0,
+                f"head.local is {self.local}, but the backbone returns the image vector alone; set "
+                "backbone.local true, or head.local 0.",
+            )
+            parts = cosine(tokens[:, 1:], queries).topk(min(self.top_k, num_parts), dim=1)
+            scores = (1 - self.local) * scores + self.local * parts.values.mean(dim=1)
+        return self.logit_scale * scores
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *others: Any) -> None:
+        # Checkpoints of earlier versions have no scale, which was always this.
+        state.setdefault(prefix + "logit_scale", torch.tensor(100.0))
+        super()._load_from_state_dict(state, prefix, *others)

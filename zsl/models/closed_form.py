@@ -47,6 +47,11 @@ class ClosedFormConfig(HeadConfig):
             f"closed_form.local_tokens is {self.local_tokens}; expected 0 or more.",
         )
 
+    @property
+    def num_scores(self) -> int:
+        """Number of scores that `ClosedFormHead.separate` returns."""
+        return 2 if self.local_tokens else 1
+
     def make(self, token_dim: int, seen_vectors: Tensor) -> ClosedFormHead:
         """Makes the map, which is yet to be solved."""
         return ClosedFormHead(token_dim, seen_vectors.shape[1], self)
@@ -56,7 +61,7 @@ class ClosedFormHead(nn.Module):
     """Scores any labels, given as vectors, by `(x − μ)ᵀ A v / ‖v‖` of tokens x.
 
     The score of an image is the mean over all tokens, plus the mean over the label's best ones if
-    there are `local_tokens`. μ and A are buffers, zero until they are solved.
+    there are `local_tokens`. Buffers, zero until they are solved, are μ, A and `Aᵀ Cov(x) A`.
 
     Args:
         token_dim: Width C of the backbone's tokens.
@@ -66,6 +71,7 @@ class ClosedFormHead(nn.Module):
 
     mean: Tensor
     map: Tensor
+    covariance: Tensor
 
     def __init__(self, token_dim: int, query_dim: int, config: ClosedFormConfig) -> None:
         super().__init__()
@@ -73,21 +79,31 @@ class ClosedFormHead(nn.Module):
         self.to_tokens = ToTokens()
         self.register_buffer("mean", torch.zeros(token_dim))
         self.register_buffer("map", torch.zeros(token_dim, query_dim))
+        self.register_buffer("covariance", torch.zeros(query_dim, query_dim))
+
+    def deviation(self, queries: Tensor) -> Tensor:
+        """Standard deviations (L,) of the scores of all tokens, over all training images."""
+        directions = F.normalize(queries, dim=1).to(self.covariance)
+        return ((directions @ self.covariance) * directions).sum(dim=1).clamp(min=0).sqrt()
 
     def forward(self, features: Tensor, queries: Tensor) -> Tensor:
         """Returns scores (B, L) of tokens (B, T, C) or a map for label vectors (L, W)."""
+        return torch.stack(self.separate(features, queries)).sum(dim=0)
+
+    def separate(self, features: Tensor, queries: Tensor) -> list[Tensor]:
+        """Returns what `forward` adds up: scores (B, L) of the best tokens, if any, and of all."""
         tokens = self.to_tokens(features)
         with without_autocast(tokens):
             dtype = torch.promote_types(self.mean.dtype, torch.float32)
             projected = (tokens.to(dtype) - self.mean) @ self.map.to(dtype)
             directions = F.normalize(queries, dim=1).to(projected.dtype)
-            scores = projected.mean(dim=1) @ directions.T
+            whole = projected.mean(dim=1) @ directions.T
             number = min(self.config.local_tokens, projected.shape[1])
             if not number:
-                return scores
+                return [whole]
             at_once = max(1, _PRODUCTS_AT_ONCE // projected[:, :, 0].numel())
             best = [
                 (projected @ part.T).topk(number, dim=1).values.mean(dim=1)
                 for part in directions.split(at_once)
             ]
-            return scores + torch.cat(best, dim=1)
+            return [torch.cat(best, dim=1), whole]

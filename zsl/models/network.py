@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from zsl.errors import require
 from zsl.models.backbone import BackboneConfig
-from zsl.models.closed_form import ClosedFormConfig
+from zsl.models.closed_form import ClosedFormConfig, ClosedFormHead
 from zsl.models.fixed_heads import FixedHeadConfig
 from zsl.models.heads import HeadConfig
 from zsl.models.scores import NormalisedScores, PreparedLabels, ScoresConfig
@@ -41,7 +42,7 @@ class TaggerNetwork(nn.Module):
         head: nn.Module,
         label_vectors: Tensor | None = None,
         scores: NormalisedScores | None = None,
-        closed_form: nn.Module | None = None,
+        closed_form: ClosedFormHead | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -82,26 +83,23 @@ class TaggerNetwork(nn.Module):
             return cls(made, head.make(made.token_dim, num_seen))
         assert label_vectors is not None
         seen = label_vectors[:num_seen]
-        own_head = head.make(made.token_dim, seen)
-        normalised = beside = None
-        if scores is not None:
-            with torch.no_grad():  # As in evaluation: a batch of one would spoil statistics.
-                tokens = made.eval()(torch.zeros(1, 3, image_size, image_size))
-            made.train()
-            normalised = NormalisedScores(scores, tokens.shape[1:], seen)
-        if closed_form is not None:
+        own_head: Any = head.make(made.token_dim, seen)
+        if hasattr(made, "logit_scale") and hasattr(own_head, "logit_scale"):
+            own_head.logit_scale.copy_(made.logit_scale)
+        if scores is None:
             require(
-                normalised is not None,
+                closed_form is None,
                 "The scores of closed_form and of the head have no common scale; set scores too, "
                 "or take zsl.models.ClosedFormConfig for the head.",
             )
-            beside = closed_form.make(made.token_dim, seen)
+            return cls(made, own_head, label_vectors)
+        beside = None if closed_form is None else closed_form.make(made.token_dim, seen)
+        with torch.no_grad():  # As in evaluation: a batch of one would spoil statistics.
+            tokens = made.eval()(torch.zeros(1, 3, image_size, image_size))
+        made.train()
+        num_scorers = 1 if closed_form is None else 1 + closed_form.num_scores
+        normalised = NormalisedScores(scores, tokens.shape[1:], seen, num_scorers)
         return cls(made, own_head, label_vectors, normalised, beside)
-
-    @property
-    def scorers(self) -> list[nn.Module]:
-        """What scores labels in evaluation: the head, and the closed form if there is one."""
-        return [self.head] if self.closed_form is None else [self.head, self.closed_form]
 
     def prepare(self, queries: Tensor) -> Any:
         """Does the work on queries, as `score` takes them, that needs no image.
@@ -115,25 +113,39 @@ class TaggerNetwork(nn.Module):
         num_seen = len(seen)
         begins_with_seen = torch.equal(queries[:num_seen], seen)
         labels = queries if begins_with_seen else torch.cat([seen, queries])
-        prepared = [_prepare(scorer, labels) for scorer in self.scorers]
+        prepared = _prepare(self.head, labels)
         sample = self.scores.sample.to(seen.dtype).split(_AT_ONCE)
-        sample_scores = [self.separate_scores(tokens, prepared) for tokens in sample]
+        sample_scores = [self.separate_scores(tokens, prepared, labels) for tokens in sample]
         return PreparedLabels(
             prepared,
+            labels,
             0 if begins_with_seen else num_seen,
             torch.cat(sample_scores, dim=1),
+            self._spread(sample, labels),
             self.scores.log_odds(queries),
         )
 
-    def separate_scores(self, tokens: Tensor, queries: list[Any]) -> Tensor:
-        """Returns the scores (P, B, L) of each of the P scorers.
+    def _spread(self, sample: Sequence[Tensor], labels: Tensor) -> Tensor:
+        """Returns `PreparedLabels.spread` of the sample, given in parts: by the closed form's."""
+        for closed_form in (self.closed_form, self.head):
+            if isinstance(closed_form, ClosedFormHead):
+                of_whole = [closed_form.separate(tokens, labels)[-1] for tokens in sample]
+                found = torch.cat(of_whole).std(dim=0)
+                return closed_form.deviation(labels) / found.clamp(min=1e-12)
+        return torch.ones(len(labels), device=labels.device)
+
+    def separate_scores(self, tokens: Tensor, prepared: Any, labels: Tensor) -> Tensor:
+        """Returns the scores (P, B, L) of each of the P scorers: first the head's.
 
         Args:
             tokens: What the backbone makes of B images.
-            queries: `PreparedLabels.queries`.
+            prepared: What the head prepared of the labels.
+            labels: (L, W) label vectors.
         """
-        pairs = zip(self.scorers, queries, strict=True)
-        return torch.stack([scorer(tokens, own).float() for scorer, own in pairs])
+        scores = [self.head(tokens, prepared)]
+        if self.closed_form is not None:
+            scores += self.closed_form.separate(tokens, labels)
+        return torch.stack([part.float() for part in scores])
 
     def forward(self, images: Tensor, queries: Any = None) -> Tensor:
         """Returns logits (B, L).
@@ -161,7 +173,8 @@ class TaggerNetwork(nn.Module):
         if self.scores is None or self.training:
             return self.head(tokens, queries)
         prepared = queries if isinstance(queries, PreparedLabels) else self.prepare(queries)
-        return self.scores(self.separate_scores(tokens, prepared.queries), prepared)
+        separate = self.separate_scores(tokens, prepared.head, prepared.labels)
+        return self.scores(separate, prepared)
 
 
 def _prepare(scorer: nn.Module, queries: Tensor) -> Any:

@@ -48,12 +48,17 @@ class ScoresConfig:
 class PreparedLabels(NamedTuple):
     """What scoring L labels needs of them: they follow, or are, the S seen ones."""
 
-    queries: list[Any]
-    """What each of the P scorers prepared of the seen labels and of those that are asked for."""
+    head: Any
+    """What the head prepared of `labels`."""
+    labels: Tensor
+    """(S or more, W): vectors of the seen labels and of those that are asked for."""
     first: int
     """Where those begin that are asked for: 0, if they begin with the seen labels, or S."""
     sample_scores: Tensor
     """(P, M, S or more): scores of the sample."""
+    spread: Tensor
+    """(S or more,): how much more a label's scores spread over all training images than over the
+    sample, which may have none of a rare label's; 1 where that is not known."""
     log_odds: Tensor
     """(L,): of a label's presence in any image."""
 
@@ -61,9 +66,9 @@ class PreparedLabels(NamedTuple):
 class NormalisedScores(nn.Module):
     """Makes the scores of different labels comparable.
 
-    Of each label, the scores z of each scorer are standardised by those of the sample, added up,
-    and standardised again. Then labels compete within the image, the seen ones S being a fixed
-    reference, so that a label's score does not depend on which others are queried:
+    Of each label, the scores z of each scorer are standardised by those of the sample, added up
+    with weights, and standardised again. Then labels compete within the image, the seen ones S
+    being a fixed reference, so that a label's score does not depend on which others are queried:
 
     `c = τ z − log Σ_{s ∈ S} exp(τ z_s)`
 
@@ -75,22 +80,27 @@ class NormalisedScores(nn.Module):
         config: The settings.
         token_shape: (T, C), shape of an image's tokens.
         seen_vectors: float32 (S, W) vectors of the seen labels.
+        num_scorers: Number P of scorers.
 
     Attributes:
         sample: float16 (M, T, C), tokens of training images.
         seen_log_odds: float32 (S,).
         log_odds_map: float32 (W + 1,): weights and bias of the log-odds of other labels.
-        head_weight: float32 (), how much the head counts beside the closed form.
+        weights: float32 (P,), how much the scores of each scorer count.
     """
 
     sample: Tensor
     seen_vectors: Tensor
     seen_log_odds: Tensor
     log_odds_map: Tensor
-    head_weight: Tensor
+    weights: Tensor
 
     def __init__(
-        self, config: ScoresConfig, token_shape: tuple[int, int], seen_vectors: Tensor
+        self,
+        config: ScoresConfig,
+        token_shape: tuple[int, int],
+        seen_vectors: Tensor,
+        num_scorers: int = 1,
     ) -> None:
         super().__init__()
         self.temperature = config.temperature
@@ -101,7 +111,7 @@ class NormalisedScores(nn.Module):
         self.register_buffer("seen_vectors", seen_vectors.detach().clone())
         self.register_buffer("seen_log_odds", torch.zeros(num_seen))
         self.register_buffer("log_odds_map", torch.zeros(width + 1))
-        self.register_buffer("head_weight", torch.ones(()))
+        self.register_buffer("weights", torch.ones(num_scorers))
 
     def log_odds(self, queries: Tensor) -> Tensor:
         """Returns the log-odds (L,) of the presence of labels, given as vectors (L, W)."""
@@ -115,20 +125,25 @@ class NormalisedScores(nn.Module):
         measured = self.seen_log_odds[is_seen.int().argmax(dim=1)]
         return torch.where(is_seen.any(dim=1), measured, predicted)
 
-    def combine(self, scores: Tensor, sample_scores: Tensor, weight: Tensor | float) -> Tensor:
+    def combine(
+        self, scores: Tensor, sample_scores: Tensor, spread: Tensor, weights: Tensor
+    ) -> Tensor:
         """Returns the normalised scores (B, L), of unit variance on the sample.
 
         Args:
             scores: (P, B, L) of the P scorers, for labels of which the S seen ones come first.
             sample_scores: (P, M, L), the same of the sample.
-            weight: How much the first scorer counts beside the others.
+            spread: (L,), as in `PreparedLabels`.
+            weights: (P,), how much each scorer counts.
         """
-        mean, std = _statistics(sample_scores)
-        weights = torch.ones(len(scores), 1, 1, device=scores.device)
-        weights[0] = weight
-        mixed = [(weights * (part - mean) / std).sum(dim=0) for part in (scores, sample_scores)]
-        own, sample = (self._compete(part) for part in _standardised(*mixed))
-        return _standardised(own, sample)[0]
+        mean, std = _statistics(sample_scores, spread)
+        each = weights[:, None, None] / std
+        mixed, mixed_sample = (
+            ((part - mean) * each).sum(dim=0) for part in (scores, sample_scores)
+        )
+        standardised = _standardised(mixed, mixed_sample, spread)
+        own, sample = (self._compete(part) for part in standardised)
+        return _standardised(own, sample, torch.ones_like(spread))[0]
 
     def _compete(self, scores: Tensor) -> Tensor:
         if not self.temperature:
@@ -141,20 +156,20 @@ class NormalisedScores(nn.Module):
         """Returns logits (B, L).
 
         Args:
-            scores: (P, B, S or more), of `prepared.queries`.
+            scores: (P, B, S or more), of `prepared.labels`.
             prepared: The labels.
         """
-        combined = self.combine(scores, prepared.sample_scores, self.head_weight)
+        combined = self.combine(scores, prepared.sample_scores, prepared.spread, self.weights)
         return combined[:, prepared.first :] - 0.5 + prepared.log_odds
 
 
-def _statistics(sample: Tensor) -> tuple[Tensor, Tensor]:
+def _statistics(sample: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation over images (..., M, L), each (..., 1, L)."""
     std, mean = torch.std_mean(sample, dim=-2, keepdim=True)
-    return mean, std.clamp(min=_LEAST_STD)
+    return mean, (std * spread).clamp(min=_LEAST_STD)
 
 
-def _standardised(scores: Tensor, sample: Tensor) -> tuple[Tensor, Tensor]:
+def _standardised(scores: Tensor, sample: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
     """Returns scores (B, L), and those (M, L) of the sample, standardised by the sample's."""
-    mean, std = _statistics(sample)
+    mean, std = _statistics(sample, spread)
     return (scores - mean) / std, (sample - mean) / std

@@ -125,9 +125,7 @@ class ClassificationTask(Task):
             _check_single(targets)
         if "image" in batch:
             batch["image"], targets = self.mixing(batch["image"], targets)
-        loss = self.loss(self.score(batch, None, len(self.vocabulary)), targets)
-        self.log("train/loss", loss, prog_bar=True)
-        return loss
+        return self.training_loss(batch, None, targets)
 
     def evaluate(self, scores: Tensor, targets: Tensor, last: Role = Role.UNSEEN) -> Evaluation:
         """Computes the figures of scores (N, L) with targets (N, L)."""

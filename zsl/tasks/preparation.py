@@ -126,9 +126,10 @@ def solve_closed_form(
     for batch, tokens in batches:
         mean = head.to_tokens(tokens).float().mean(dim=1)
         fit.update(batch["index"], mean, batch["target"][:, images.seen])
-    mean, solved, strengths = fit.solve()
+    mean, solved, covariance, strengths = fit.solve()
     head.mean.copy_(mean)
     head.map.copy_(solved)
+    head.covariance.copy_(covariance)
     _log.info(
         "Closed form of %s images: strengths %g (images) and %g (labels)%s, chosen on labels "
         "held out of the seen ones.",

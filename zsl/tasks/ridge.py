@@ -163,8 +163,8 @@ class ClosedFormFit:
         rows = self.kept[index]
         self.samples.append((self.folds[index][rows], x[rows], targets[rows]))
 
-    def solve(self) -> tuple[Tensor, Tensor, Strengths]:
-        """Returns μ float32 (C,), the map float32 (C, W), and the strengths that were chosen."""
+    def solve(self) -> tuple[Tensor, Tensor, Tensor, Strengths]:
+        """Returns μ float32 (C,), the map A float32 (C, W), `Aᵀ Cov(x) A`, and the strengths."""
         moments = [fold for fold in self.moments if fold is not None]
         total = moments[0]
         for fold in moments[1:]:
@@ -178,7 +178,9 @@ class ClosedFormFit:
             x = torch.cat([x for _, x, _ in self.samples]).double() - ridge.mean
             own, found = (x @ part @ self.vectors.T for part in (self.own_classes, solved))
             solved = solved + strengths.own_classes * _scale(found, own) * self.own_classes
-        return ridge.mean.float(), solved.float(), strengths
+        rotated = ridge.directions.T @ solved
+        covariance = rotated.T @ (ridge.variances.clamp(min=0)[:, None] * rotated)
+        return ridge.mean.float(), solved.float(), covariance.float(), strengths
 
     def _choose(self, total: Moments) -> Strengths:
         """Chooses strengths by the geometric mean of the mAP of labels held out and trained."""

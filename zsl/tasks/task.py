@@ -25,7 +25,7 @@ from zsl.files.digests import weights_digest
 from zsl.labels import LabelEncoder, Role, Vocabulary
 from zsl.losses import Loss
 from zsl.metrics import Evaluation, Predictions, Protocol, evaluate
-from zsl.models import BackboneConfig, TaggerNetwork
+from zsl.models import BackboneConfig, OpenCLIPBackbone, TaggerNetwork
 from zsl.tasks.callbacks import StepSeeds
 from zsl.tasks.optimization import OptimizationConfig, schedule_steps, steps_of
 
@@ -141,6 +141,18 @@ class Task(pl.LightningModule, ABC):
             "image_size": self.image_size,
         }
 
+    def training_loss(self, batch: Batch, queries: Tensor | None, targets: Tensor) -> Tensor:
+        """Returns the loss on targets (B, L), with that of a distillation, and logs them."""
+        tokens = self.tokens(batch)
+        loss = self.loss(self.score_tokens(tokens, queries, targets.shape[1]), targets)
+        backbone = self.network.backbone
+        if isinstance(backbone, OpenCLIPBackbone) and backbone.distils:
+            distance = backbone.distance(batch["image"], tokens)
+            self.log("train/distillation", distance)
+            loss = loss + backbone.distillation * distance
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
     def tokens(self, batch: Batch) -> Tensor:
         """Returns the tokens of a batch of images, or their stored ones."""
         if "tokens" in batch:
@@ -158,8 +170,12 @@ class Task(pl.LightningModule, ABC):
         Raises:
             InputError: The head made logits of another shape.
         """
-        logits = self.network.score(self.tokens(batch), queries)
-        expected = (len(batch["target"]), num_labels)
+        return self.score_tokens(self.tokens(batch), queries, num_labels)
+
+    def score_tokens(self, tokens: Tensor, queries: Any, num_labels: int) -> Tensor:
+        """Returns logits (B, L) of tokens (B, T, C); see `score`."""
+        logits = self.network.score(tokens, queries)
+        expected = (len(tokens), num_labels)
         require(
             logits.shape == expected,
             f"{type(self.network.head).__name__} made logits of the shape {tuple(logits.shape)}; "

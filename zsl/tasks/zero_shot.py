@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 from typing import Any, ClassVar, Self
 
 import torch
@@ -26,6 +27,7 @@ from zsl.models import (
     TimmBackboneConfig,
 )
 from zsl.tasks.optimization import OptimizationConfig
+from zsl.tasks.pairing import pair_towers
 from zsl.tasks.preparation import (
     TrainingImages,
     UntrainedTensors,
@@ -92,6 +94,7 @@ class ZeroShotTask(Task):
                 f"{type(head).__name__} trains a classifier of the seen labels, which has no "
                 "queries to augment; set it to 0, or take another head."
             )
+        pair_towers(encoder, backbone, head)
         num_seen = len(vocabulary.select(Role.SEEN))
         vectors = encoder.encode(vocabulary.names)
         super().__init__(
@@ -127,7 +130,8 @@ class ZeroShotTask(Task):
     @property
     def closed_forms(self) -> list[ClosedFormHead]:
         """What is solved before the first step."""
-        return [part for part in self.network.scorers if isinstance(part, ClosedFormHead)]
+        parts = (self.network.head, self.network.closed_form)
+        return [part for part in parts if isinstance(part, ClosedFormHead)]
 
     def on_fit_start(self) -> None:
         """Learns what needs no step, unless a checkpoint brought it."""
@@ -186,41 +190,47 @@ class ZeroShotTask(Task):
             super().validation_step(batch)
             return
         targets = batch["target"][:, self.vocabulary.columns(Role.SEEN, Role.HELD_OUT)]
-        separate = self.network.separate_scores(self.tokens(batch), self._queried.queries)
+        separate = self.network.separate_scores(
+            self.tokens(batch), self._queried.head, self._queried.labels
+        )
         self.predictions.update(batch["index"], torch.cat([*separate], dim=1), targets)
 
     def on_validation_epoch_end(self) -> None:
-        """Chooses how much the head counts beside the closed form; logs `val/...`."""
+        """Chooses how much each part counts beside the closed form; logs `val/...`."""
         self._untrained.restore()
         if self.network.closed_form is None:
             super().on_validation_epoch_end()
             return
         _, scores, targets = self.predictions.compute()
         separate = torch.stack(scores.split(targets.shape[1], dim=1))
-        weight, evaluation = self._choose_head_weight(separate, targets)
+        weights, evaluation = self._choose_weights(separate, targets)
         if not self.trainer.sanity_checking:
-            self._scores.head_weight.fill_(weight)
+            self._scores.weights.copy_(weights)
         if self._untrained.is_training:
             self._untrained.keep()
         self._log_validation(evaluation)
 
-    def _choose_head_weight(self, separate: Tensor, targets: Tensor) -> tuple[float, Evaluation]:
-        """Returns how much the head counts where that is best, and the figures of it.
+    def _choose_weights(self, separate: Tensor, targets: Tensor) -> tuple[Tensor, Evaluation]:
+        """Returns how much each scorer counts where that is best, and the figures of it.
 
-        That is 0 unless the gain in AP is more than its standard error, since validation images and
-        labels held out may be few.
+        The head, and the closed form's best tokens, count beside the closed form of the whole image
+        where the gain in AP is more than its standard error, since validation images and labels
+        held out may be few.
 
         Args:
-            separate: (2, N, L), scores of the head and of the closed form.
+            separate: (P, N, L), scores of the head and of the closed form.
             targets: int8 (N, L).
         """
-        sample, log_odds = self._queried.sample_scores.cpu(), self._queried.log_odds.cpu()
-        found, groups = {}, self.groups(Role.HELD_OUT)
-        for weight in _HEAD_WEIGHTS:
-            scores = self._scores.combine(separate, sample, weight) - 0.5 + log_odds
-            found[weight] = self.evaluate(scores, targets, Role.HELD_OUT)
-        best = max(found, key=lambda weight: _sure_gain(found[0.0], found[weight], groups))
-        return best, found[best]
+        prepared = self._queried
+        parts = (prepared.sample_scores, prepared.spread, prepared.log_odds)
+        sample, spread, log_odds = (part.cpu() for part in parts)
+        groups = self.groups(Role.HELD_OUT)
+        choices = product(_HEAD_WEIGHTS, *[(0.0, 1.0)] * (len(separate) - 2), (1.0,))
+        found: list[tuple[Tensor, Evaluation]] = []
+        for weights in map(torch.tensor, choices):
+            scores = self._scores.combine(separate, sample, spread, weights) - 0.5 + log_odds
+            found.append((weights, self.evaluate(scores, targets, Role.HELD_OUT)))
+        return max(found, key=lambda choice: _sure_gain(found[0][1], choice[1], groups))
 
     def training_step(self, batch: Batch) -> Tensor:
         """Returns the loss on the seen labels."""
@@ -228,9 +238,7 @@ class ZeroShotTask(Task):
         if self.augmentation.ramp:
             self.augmentation.progress = self.global_step / self.num_steps
         queries, targets = self.augmentation(self.queries(Role.SEEN), targets)
-        loss = self.loss(self.score(batch, queries, len(queries)), targets)
-        self.log("train/loss", loss, prog_bar=True)
-        return loss
+        return self.training_loss(batch, queries, targets)
 
     def groups(self, last: Role = Role.UNSEEN) -> dict[str, list[int]]:
         """Columns of the scores that are evaluated together, by name.

