@@ -32,8 +32,8 @@ TINY_MODEL = [
     "--model.head.feedforward_dim=16",
 ]
 QUICK = ["--trainer.max_epochs=1", "--trainer.accelerator=cpu"]
-UNFROZEN = "--model.backbone.frozen=false"
-"""In table.yaml: a frozen backbone needs weights."""
+UNFROZEN = ["--model.backbone.frozen=false", "--model.closed_form=null"]
+"""In table.yaml: a frozen backbone needs weights, the closed form a frozen backbone."""
 TINY_SHAPES = [
     "--data.num_train=16",
     "--data.num_val=8",
@@ -100,7 +100,7 @@ def test_evaluate_gives_the_same_numbers_from_the_checkpoint_alone(
     in_tmp_path: Path, table_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--config=table.yaml", f"--data.root={table_root}", "--data.num_workers=0"]
-    assert fit([*arguments, "--data.images.size=32", *TINY_MODEL, *QUICK, UNFROZEN]) == 0
+    assert fit([*arguments, "--data.images.size=32", *TINY_MODEL, *QUICK, *UNFROZEN]) == 0
     run = in_tmp_path / "runs" / "table" / "version_0"
     expected = json.loads((run / "results.json").read_text())
     fitted_lines = capsys.readouterr().out.split("Test on")[1].split("Report")[0].splitlines()
@@ -224,7 +224,7 @@ def test_the_photographs_of_the_readme(in_tmp_path: Path) -> None:
     (photos / "labels.csv").write_text("\n".join(labels))
     (photos / "classes.csv").write_text("\n".join(classes))
     arguments = ["--config=table.yaml", "--data.root=photos", "--data.num_workers=0"]
-    assert fit([*arguments, "--data.images.size=32", *TINY_MODEL, *QUICK, UNFROZEN]) == 0
+    assert fit([*arguments, "--data.images.size=32", *TINY_MODEL, *QUICK, *UNFROZEN]) == 0
     assert Path("runs/table/latest/report/predictions.png").is_file()
 
 
@@ -393,7 +393,7 @@ def test_an_unreadable_image_ends_the_run_in_one_sentence(
     cut_off_as_tiff(path)
     data = [f"--data.root={table_root}", f"--data.num_workers={num_workers}"]
     size = "--data.images.size=32"
-    assert fit(["--config=table.yaml", *data, size, *TINY_MODEL, *QUICK, UNFROZEN]) == 2
+    assert fit(["--config=table.yaml", *data, size, *TINY_MODEL, *QUICK, *UNFROZEN]) == 2
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     assert len(error) == 1
     assert f"The image {path} can't be read" in error[0]

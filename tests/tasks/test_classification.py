@@ -79,7 +79,7 @@ def test_mixed_images_are_trained_with_mixed_targets(
     data.setup("fit")
     batch = next(iter(data.train_dataloader()))
     seen: list[torch.Tensor] = []
-    task.network.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    task.network.backbone.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     targets, images = batch["target"].clone(), batch["image"].clone()
     task.training_step(batch)
     task.mixing = MixingConfig()

@@ -318,7 +318,7 @@ def test_logits_of_another_shape_are_refused(monkeypatch: pytest.MonkeyPatch) ->
     batch: Any = {"image": torch.zeros(2, 3, 32, 32), "target": torch.zeros(2, 120)}
     task.network.backbone = torch.nn.Sequential(torch.nn.Flatten(2), torch.nn.Linear(1024, 384))
     with pytest.raises(InputError, match=r"shape \(2, 3, 120\); expected \(2, 120\)"):
-        task.predict_step(batch)
+        task.score(batch, task.queries(*ALL), 120)
 
 
 @pytest.mark.parametrize("role", [Role.SEEN, Role.UNSEEN])

@@ -3,66 +3,92 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from zsl.data import Batch, MultiLabelDataModule, Split
 from zsl.data.dataset import MultiLabelDataset
 from zsl.errors import InputError
-from zsl.labels import LabelEncoder
-from zsl.models import BackboneConfig, ClosedFormHead, TaggerNetwork
+from zsl.labels import LabelEncoder, Role
+from zsl.models import BackboneConfig, ClosedFormHead, NormalisedScores, TaggerNetwork
 from zsl.models.own_classes import own_classes
 from zsl.tasks.ridge import ClosedFormFit, own_class_map
 
 _log = logging.getLogger(__name__)
 _FREQUENCY_STRENGTH = 3.0
+_MOST_COUNTED = 200_000  # Images: enough for any frequency, of millions too.
+_LARGEST = torch.finfo(torch.float16).max
+
+TokensOf = Callable[[Batch], Tensor]
+"""Returns the tokens (B, T, C) of a batch."""
 
 
-@torch.no_grad()
-def tokens_of(network: TaggerNetwork, batch: Batch) -> Tensor:
-    """Returns the tokens (B, T, C) of a batch of images, or their stored ones."""
-    device = next(network.parameters()).device
-    if "tokens" in batch:
-        return batch["tokens"].to(device).float()
-    return network.backbone(batch["image"].to(device))
+class TrainingImages:
+    """The training images as in evaluation, and what makes tokens of them.
+
+    Args:
+        data: The images; those that are not trained on are left out.
+        tokens_of: Makes their tokens.
+    """
+
+    def __init__(self, data: MultiLabelDataModule, tokens_of: TokensOf) -> None:
+        self.data = data
+        self.tokens_of = tokens_of
+        self.dataset: MultiLabelDataset = data.plain_dataset(Split.TRAIN)
+        self.rows: np.ndarray = data.rows_to_train(self.dataset)
+        self.seen = data.vocabulary.columns(Role.SEEN)
+
+    @torch.no_grad()
+    def batches(self, rows: np.ndarray) -> Iterator[tuple[Batch, Tensor]]:
+        """Yields batches of the images at some positions, in that order, with their tokens."""
+        for batch in self.data.loader(self.dataset, sampler=rows.tolist()):
+            yield batch, self.tokens_of(batch)
+
+    def drawn(self) -> np.ndarray:
+        """Returns the positions in an order that is drawn by a fixed seed."""
+        return np.random.default_rng(0).permutation(self.rows)
 
 
-def keep_sample(network: TaggerNetwork, data: MultiLabelDataModule) -> None:
-    """Keeps the tokens of a sample of the training images, drawn by a fixed seed, with the model.
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Has the module in evaluation mode."""
+    mode = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(mode)
+
+
+def keep_sample(scores: NormalisedScores, images: TrainingImages) -> None:
+    """Keeps the tokens of a sample of the training images with the model.
 
     Of fewer images than the sample takes, some are there several times.
     """
-    assert network.scores is not None
-    dataset, sample = data.plain_dataset(Split.TRAIN), network.scores.sample
-    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0)).tolist()
-    rows = (order * (len(sample) // len(order) + 1))[: len(sample)]
-    start = 0
-    for batch in data.loader(dataset, sampler=rows):
-        tokens = tokens_of(network, batch).half()
-        sample[start : start + len(tokens)] = tokens
+    sample, start = scores.sample, 0
+    for _, tokens in images.batches(np.resize(images.drawn(), len(sample))):
+        sample[start : start + len(tokens)] = tokens.clamp(-_LARGEST, _LARGEST)
         start += len(tokens)
 
 
-def measure_log_odds(network: TaggerNetwork, dataset: MultiLabelDataset, columns: slice) -> None:
+def measure_log_odds(scores: NormalisedScores, images: TrainingImages) -> None:
     """Measures how frequent the seen labels are, and predicts it of others from their vectors.
 
     The prediction is a ridge regression of the log-odds.
-
-    Args:
-        network: Has scores to normalise.
-        dataset: The training images.
-        columns: The seen labels.
     """
-    scores = network.scores
-    assert scores is not None
+    dataset, columns = images.dataset, images.seen
     present = known = torch.zeros(len(scores.seen_vectors), dtype=torch.float64)
-    for index in range(len(dataset)):
-        target = dataset.target(index)[columns]
-        present, known = present + (target == 1), known + (target >= 0)
+    rows = images.drawn()[:_MOST_COUNTED].tolist()
+    for start in tqdm(range(0, len(rows), 1000), desc="counting labels", delay=2, leave=False):
+        targets = torch.stack([dataset.target(row)[columns] for row in rows[start : start + 1000]])
+        present, known = present + (targets == 1).sum(0), known + (targets >= 0).sum(0)
     log_odds = torch.logit((present + 0.5) / (known + 1))
     vectors = F.normalize(scores.seen_vectors.double().cpu(), dim=1)
     centre, mean = vectors.mean(dim=0), log_odds.mean()
@@ -74,47 +100,44 @@ def measure_log_odds(network: TaggerNetwork, dataset: MultiLabelDataset, columns
 
 
 def solve_closed_form(
-    network: TaggerNetwork,
-    heads: list[ClosedFormHead],
-    data: MultiLabelDataModule,
-    columns: slice,
+    head: ClosedFormHead,
+    vectors: Tensor,
+    images: TrainingImages,
     backbone: BackboneConfig,
     encoder: LabelEncoder,
 ) -> None:
     """Solves the closed form of all training images, in one pass over them.
 
     Args:
-        network: Makes the tokens.
-        heads: Take the solution.
-        data: The images.
-        columns: The seen labels.
+        head: Takes the solution.
+        vectors: (S, W) of the seen labels.
+        images: The images.
         backbone: The config of the network's, with its weights.
         encoder: Makes the vectors of the backbone's own classes.
     """
-    assert network.label_vectors is not None
-    dataset = data.plain_dataset(Split.TRAIN)
-    for head in heads:
-        wanted = head.config.own_classes
-        own = _own_class_map(backbone, data.image_size, encoder) if wanted else None
-        fit = ClosedFormFit(network.label_vectors[columns], len(dataset), own)
-        batches: Iterable[Batch] = tqdm(
-            data.loader(dataset), desc="closed form", unit="batch", delay=2, leave=False
-        )
-        for batch in batches:
-            tokens = head.to_tokens(tokens_of(network, batch))
-            fit.update(batch["index"], tokens.mean(dim=1), batch["target"][:, columns])
-        mean, solved, covariance, strengths = fit.solve()
-        head.mean.copy_(mean)
-        head.map.copy_(solved)
-        head.covariance.copy_(covariance)
-        _log.info(
-            "Closed form of %s images: strengths %g (images) and %g (labels)%s, chosen on labels "
-            "held out of the seen ones.",
-            f"{len(dataset):,}",
-            strengths.images,
-            strengths.labels,
-            f", {strengths.own_classes:g} of the backbone's own classes" if own is not None else "",
-        )
+    own = None
+    if head.config.own_classes:
+        own = _own_class_map(backbone, images.data.image_size, encoder)
+    fit = ClosedFormFit(vectors, len(images.dataset), own)
+    total = -(-len(images.rows) // images.data.batch_size)
+    batches: Any = tqdm(
+        images.batches(images.rows), "closed form", total, unit="batch", delay=2, leave=False
+    )
+    for batch, tokens in batches:
+        mean = head.to_tokens(tokens).float().mean(dim=1)
+        fit.update(batch["index"], mean, batch["target"][:, images.seen])
+    mean, solved, covariance, strengths = fit.solve()
+    head.mean.copy_(mean)
+    head.map.copy_(solved)
+    head.covariance.copy_(covariance)
+    _log.info(
+        "Closed form of %s images: strengths %g (images) and %g (labels)%s, chosen on labels "
+        "held out of the seen ones.",
+        f"{len(images.rows):,}",
+        strengths.images,
+        strengths.labels,
+        f", {strengths.own_classes:g} of the backbone's own classes" if own is not None else "",
+    )
 
 
 def _own_class_map(
@@ -135,3 +158,48 @@ def _own_class_map(
         _log.info("The closed form begins at 0, not at the backbone's own classes: %s", error)
         return None
     return own_class_map(F.normalize(names + descriptions, dim=1), classes.weights.double())
+
+
+class UntrainedTensors:
+    """The tensors of a network that are solved, drawn or chosen, while its weights are trained.
+
+    A moving average of the weights averages them too, and stands in the network's place while that
+    is validated; so they are kept here, and put back after each exchange.
+    """
+
+    def __init__(self, network: TaggerNetwork) -> None:
+        self.network = network
+        self._kept: dict[str, Tensor] | None = None
+
+    @property
+    def is_training(self) -> bool:
+        """Whether they are kept at present."""
+        return self._kept is not None
+
+    def named(self) -> dict[str, Tensor]:
+        """Returns the network's own, by name."""
+        parts = {
+            name: part
+            for name, part in self.network.named_children()
+            if isinstance(part, (NormalisedScores, ClosedFormHead))
+        }
+        return {
+            f"{name}.{key}": tensor
+            for name, part in parts.items()
+            for key, tensor in part.named_buffers()
+        }
+
+    def keep(self) -> None:
+        """Keeps the values that the network has."""
+        self._kept = {name: tensor.clone() for name, tensor in self.named().items()}
+
+    def restore(self) -> None:
+        """Gives the network the values that are kept, if any are."""
+        for name, tensor in self.named().items() if self._kept else ():
+            assert self._kept
+            tensor.copy_(self._kept[name])
+
+    def release(self) -> None:
+        """Restores them for the last time."""
+        self.restore()
+        self._kept = None

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 from typing import Any, NamedTuple
 
 import torch
@@ -33,6 +32,7 @@ LABEL_STRENGTHS = (0.03, 0.1, 0.3, 1.0)
 OWN_CLASS_WEIGHTS = (0.0, 0.25, 0.5)
 _OWN_CLASS_STRENGTH = 3.0
 _LEAST_LABELS = 2 * NUM_FOLDS
+_LEAST_VARIANCE = 1e-12  # Of images that are all alike.
 
 
 class Strengths(NamedTuple):
@@ -105,7 +105,7 @@ class Ridge:
     def image_side(self, strength: float) -> Tensor:
         """Returns (C, S'), in the basis of `directions`: the map before the label vectors."""
         shrunk = self.variances.clamp(min=0) + strength * self.variances.mean()
-        return self.products / shrunk[:, None]
+        return self.products / shrunk.clamp(min=_LEAST_VARIANCE)[:, None]
 
 
 def label_side(vectors: Tensor, strength: float) -> Tensor:
@@ -201,24 +201,26 @@ class ClosedFormFit:
         rotated = x @ ridge.directions
         own = None if self.own_classes is None else x @ self.own_classes @ self.vectors.T
         sides = {
-            strength: label_side(self.vectors[trained], strength) @ self.vectors.T
-            for strength in LABEL_STRENGTHS
+            strength: label_side(self.vectors[trained], strength) for strength in LABEL_STRENGTHS
         }
-        for images, labels in product(IMAGE_STRENGTHS, LABEL_STRENGTHS):
-            scores = rotated @ ridge.image_side(images) @ sides[labels]
-            for weight in OWN_CLASS_WEIGHTS if own is not None else (0.0,):
-                mixed = scores
-                if own is not None and weight:
-                    mixed = scores + weight * _scale(scores, own) * own
-                yield Strengths(images, labels, weight), _goodness(mixed, y, trained)
+        for images in IMAGE_STRENGTHS:
+            products = rotated @ ridge.image_side(images)
+            for labels, side in sides.items():
+                scores = products @ side @ self.vectors.T
+                for weight in OWN_CLASS_WEIGHTS if own is not None else (0.0,):
+                    mixed = scores
+                    if own is not None and weight:
+                        mixed = scores + weight * _scale(scores, own) * own
+                    yield Strengths(images, labels, weight), _mean_map(mixed, y, trained)
 
 
 def _scale(scores: Tensor, other: Tensor) -> Tensor:
     """By what the other scores (N, L) are multiplied to have the spread of the first."""
-    return scores.std(dim=0).mean() / other.std(dim=0).mean().clamp(min=1e-12)
+    spread, own = (part.std(dim=0, correction=0).mean() for part in (scores, other))
+    return spread / own.clamp(min=1e-12)
 
 
-def _goodness(scores: Tensor, targets: Tensor, trained: Tensor) -> float:
+def _mean_map(scores: Tensor, targets: Tensor, trained: Tensor) -> float:
     """Geometric mean of the mAP of the labels held out and of the trained ones; 0 without one."""
     ap: Any = average_precision(scores.float(), targets)
     held, seen = ap[~trained].nanmean(), ap[trained].nanmean()

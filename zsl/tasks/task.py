@@ -78,6 +78,7 @@ class Task(pl.LightningModule, ABC):
         self.optimization: OptimizationConfig = parts["optimization"]
         self.predictions = Predictions()
         self._resumed_steps: int | None = None
+        self._queried: Any = None
 
     @abstractmethod
     def queries(self, first: Role, last: Role | None = None) -> Tensor | None:
@@ -198,7 +199,7 @@ class Task(pl.LightningModule, ABC):
         self.predictions.reset()
         queries = self.queries(Role.SEEN, last)
         with self.trainer.precision_plugin.forward_context():
-            self._queried: Any = None if queries is None else self.network.prepare(queries)
+            self._queried = None if queries is None else self.network.prepare(queries)
 
     def validation_step(self, batch: Batch) -> None:
         """Scores seen and held-out labels; the unseen ones have no part in selection."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from zsl.data import Batch, MultiLabelDataModule, Split
+from zsl.data import Batch
 from zsl.errors import InputError, require
 from zsl.files.checkpoints import CheckpointFile
 from zsl.labels import LabelEncoder, QueryAugmentationConfig, Role, Vocabulary, encoder_from_recipe
@@ -28,7 +28,14 @@ from zsl.models import (
 )
 from zsl.tasks.optimization import OptimizationConfig
 from zsl.tasks.pairing import pair_towers
-from zsl.tasks.preparation import keep_sample, measure_log_odds, solve_closed_form
+from zsl.tasks.preparation import (
+    TrainingImages,
+    UntrainedTensors,
+    evaluating,
+    keep_sample,
+    measure_log_odds,
+    solve_closed_form,
+)
 from zsl.tasks.task import Task
 
 _HEAD_WEIGHTS = (0.0, 0.25, 0.5, 1.0)
@@ -108,7 +115,7 @@ class ZeroShotTask(Task):
             head.scores_are_log_odds and loss.scores_are_log_odds
         )
         self._is_prepared = False
-        self._sample: Tensor | None = None
+        self._untrained = UntrainedTensors(self.network)
         solved = isinstance(head, ClosedFormConfig) or closed_form is not None
         require(
             backbone.frozen or not solved,
@@ -129,38 +136,53 @@ class ZeroShotTask(Task):
     def on_fit_start(self) -> None:
         """Learns what needs no step, unless a checkpoint brought it."""
         self._prepare()
+        self._untrained.keep()
 
     def on_validation_epoch_start(self) -> None:
-        """Does the head's work on the labels."""
+        """Learns what needs no step, if that is yet to be done; takes a new sample in training."""
         self._prepare()
-        if self.network.scores is not None and not self.backbone.frozen:
-            keep_sample(self.network, self._data)
-            self._sample = self._scores.sample.clone()
+        self._untrained.restore()
+        if self._untrained.is_training and self.network.scores and not self.backbone.frozen:
+            keep_sample(self.network.scores, self._training_images())
+            self._untrained.keep()
         super().on_validation_epoch_start()
+
+    def on_train_end(self) -> None:
+        """Keeps the average of the weights from what is not trained."""
+        self._untrained.release()
 
     @property
     def _scores(self) -> NormalisedScores:
         assert self.network.scores is not None
         return self.network.scores
 
-    @property
-    def _data(self) -> MultiLabelDataModule:
-        data: MultiLabelDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
-        return data
+    def _training_images(self) -> TrainingImages:
+        data = getattr(self.trainer, "datamodule", None)
+        if data is None:
+            raise InputError(
+                "model.closed_form and model.scores learn from all training images; give the "
+                "trainer a data module in place of loaders."
+            )
+        return TrainingImages(data, self._evaluated_tokens)
+
+    def _evaluated_tokens(self, batch: Batch) -> Tensor:
+        """Returns the tokens of a batch on any device, as in evaluation."""
+        moved: Any = self.trainer.strategy.batch_to_device(batch)
+        with evaluating(self.network.backbone), self.trainer.precision_plugin.forward_context():
+            return self.tokens(moved)
 
     def _prepare(self) -> None:
         """Solves the closed form; takes the sample; measures how frequent labels are."""
-        if self._is_prepared:
+        scores, closed_forms = self.network.scores, self.closed_forms
+        if self._is_prepared or (scores is None and not closed_forms):
             return
+        images = self._training_images()
+        for head in closed_forms:
+            solve_closed_form(head, self.queries(Role.SEEN), images, self.backbone, self.encoder)
+        if scores is not None:
+            keep_sample(scores, images)
+            measure_log_odds(scores, images)
         self._is_prepared = True
-        seen = self.vocabulary.columns(Role.SEEN)
-        if self.closed_forms:
-            solve_closed_form(
-                self.network, self.closed_forms, self._data, seen, self.backbone, self.encoder
-            )
-        if self.network.scores is not None:
-            keep_sample(self.network, self._data)
-            measure_log_odds(self.network, self._data.plain_dataset(Split.TRAIN), seen)
 
     def validation_step(self, batch: Batch) -> None:
         """Scores seen and held-out labels; of a head beside a closed form, by each of the two."""
@@ -175,23 +197,25 @@ class ZeroShotTask(Task):
 
     def on_validation_epoch_end(self) -> None:
         """Chooses how much each part counts beside the closed form; logs `val/...`."""
-        if self._sample is not None:  # Averaged weights have been replaced meanwhile.
-            self._scores.sample.copy_(self._sample)
+        self._untrained.restore()
         if self.network.closed_form is None:
             super().on_validation_epoch_end()
             return
         _, scores, targets = self.predictions.compute()
         separate = torch.stack(scores.split(targets.shape[1], dim=1))
         weights, evaluation = self._choose_weights(separate, targets)
-        self._scores.weights.copy_(weights)
+        if not self.trainer.sanity_checking:
+            self._scores.weights.copy_(weights)
+        if self._untrained.is_training:
+            self._untrained.keep()
         self._log_validation(evaluation)
 
     def _choose_weights(self, separate: Tensor, targets: Tensor) -> tuple[Tensor, Evaluation]:
         """Returns how much each scorer counts where that is best, and the figures of it.
 
-        The head, and the closed form's best tokens, count beside the closed form of the whole image
-        where the gain in AP is more than its standard error, since validation images and labels
-        held out may be few.
+        The head counts beside the closed form, and the closed form's best tokens don't count, where
+        the gain in AP is more than its standard error, since validation images and labels held out
+        may be few.
 
         Args:
             separate: (P, N, L), scores of the head and of the closed form.
@@ -201,7 +225,7 @@ class ZeroShotTask(Task):
         parts = (prepared.sample_scores, prepared.spread, prepared.log_odds)
         sample, spread, log_odds = (part.cpu() for part in parts)
         groups = self.groups(Role.HELD_OUT)
-        choices = product(_HEAD_WEIGHTS, *[(0.0, 1.0)] * (len(separate) - 2), (1.0,))
+        choices = product(_HEAD_WEIGHTS, *[(1.0, 0.0)] * (len(separate) - 2), (1.0,))
         found: list[tuple[Tensor, Evaluation]] = []
         for weights in map(torch.tensor, choices):
             combined = self._scores.normalisation(sample, spread, weights).combine(separate)
@@ -242,9 +266,9 @@ class ZeroShotTask(Task):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what makes the checkpoint self-contained."""
         super().on_save_checkpoint(checkpoint)
-        if self.network.scores is not None:  # It is not to be averaged, as the weights may be.
-            name = "network.scores.weights"
-            checkpoint["state_dict"][name] = self._scores.weights.clone()
+        # Of averaged weights too, these are the network's own.
+        tensors = self._untrained.named()
+        checkpoint["state_dict"] |= {f"network.{name}": tensors[name].clone() for name in tensors}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses to resume with other labels; what needs no step has been learnt."""
