@@ -76,8 +76,8 @@ def run(common: list[str], config: Path, seed: int) -> dict[str, float]:
     curves = folder / "metrics.csv"
     if curves.is_file():
         validated = pd.read_csv(curves).dropna(subset=["val/harmonic_mAP"])
-        best = validated.loc[validated["val/harmonic_mAP"].idxmax()]
-        metrics |= {"held_out": float(best["val/zsl/mAP"])}
+        best = validated.sort_values("val/harmonic_mAP", kind="stable")["val/zsl/mAP"].iloc[-1]
+        metrics |= {"held_out": float(best)}
     return {name.removeprefix("test/"): value for name, value in metrics.items()}
 
 

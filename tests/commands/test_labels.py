@@ -43,11 +43,11 @@ def test_texts_are_cut_to_the_terminal_and_whole_in_the_file(
     assert labels(["--config=shapes.yaml", "--model.encoder.texts=texts.yaml"]) == 0
     *lines, _, _, _, _ = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 130
-    (line,) = (line for line in lines if "'red circle: a" in line)
+    (line,) = (line for line in lines if "'red circle' | 'a small" in line)
     assert " … " in line
     with Path("runs/labels/labels.csv").open() as file:
         rows = {row["name"]: row["made_of"] for row in csv.DictReader(file)}
-    assert rows["red circle"] == f"'red circle: {text}'"
+    assert rows["red circle"] == f"'red circle' | '{text}'"
 
 
 def test_neighbours_are_those_of_a_naive_search(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ import torch
 
 from tests.fakes.parts import randomise, tiny_backbone, tiny_head
 from tests.fakes.table import COLOURS, write_table_dataset
-from zsl.data import ImageConfig, MultiLabelDataModule, Split, TableDataModule
-from zsl.labels import LabelMatrix, Role
+from zsl.data import ImageConfig, MultiLabelDataModule, TableDataModule
+from zsl.labels import LabelMatrix
 from zsl.models import ClosedFormConfig, ScoresConfig
 from zsl.tasks import Task, ZeroShotTask
-from zsl.tasks.preparation import keep_sample, measure_log_odds
+from zsl.tasks.preparation import TrainingImages, keep_sample, measure_log_odds
 
 NORMALISED: dict[str, Any] = {
     "backbone": tiny_backbone(stride=None, frozen=True),
@@ -69,7 +69,7 @@ def write_checkpoint(
     if task.network.closed_form is not None:
         torch.nn.init.normal_(task.network.closed_form.map)
     if task.network.scores is not None:
-        keep_sample(task.network, data)
-        seen = data.vocabulary.columns(Role.SEEN)
-        measure_log_odds(task.network, data.plain_dataset(Split.TRAIN), seen)
+        training_images = TrainingImages(data, task.tokens)
+        keep_sample(task.network.scores, training_images)
+        measure_log_odds(task.network.scores, training_images)
     return save_checkpoint(task, data, folder / "checkpoints" / "best.ckpt")

@@ -41,7 +41,7 @@ def make(
     scores.weights.copy_(torch.tensor([0.4, 0.7, 1.0])[: len(scores.weights)])
     if closed_form is not None:
         closed_form.get_buffer("map").normal_()
-        closed_form.get_buffer("covariance").copy_(torch.randn(12, 20).T.cov(correction=0))
+        closed_form.get_buffer("covariance").copy_(torch.randn(12, 20).cov(correction=0))
     return network, vectors
 
 

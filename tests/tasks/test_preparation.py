@@ -17,7 +17,7 @@ from zsl.errors import InputError
 from zsl.files.checkpoints import read_checkpoint
 from zsl.labels import Role
 from zsl.models import ClosedFormConfig, ScoresConfig
-from zsl.tasks import OptimizationConfig, ZeroShotTask, preparation
+from zsl.tasks import OptimizationConfig, ZeroShotTask, ridge
 from zsl.tasks.callbacks import BestCheckpoint, LastCheckpoint
 from zsl.tasks.preparation import TrainingImages, keep_sample, measure_log_odds
 from zsl.tasks.zero_shot import _HEAD_WEIGHTS
@@ -84,13 +84,13 @@ def restored_from(path: Path | str) -> ZeroShotTask:
 def solved(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Has an item for each time that a closed form was solved."""
     times: list[int] = []
-    solve = preparation.ClosedFormFit.solve
+    solve = ridge.ClosedFormFit.solve
 
     def counted(self: Any) -> Any:
         times.append(1)
         return solve(self)
 
-    monkeypatch.setattr(preparation.ClosedFormFit, "solve", counted)
+    monkeypatch.setattr(ridge.ClosedFormFit, "solve", counted)
     return times
 
 
@@ -122,7 +122,7 @@ def test_it_is_solved_once_and_stays_through_the_training(
     # A weight of zero is among the choices.
     weights = [
         saved(tmp_path)["state_dict"]["network.scores.weights"],
-        task.network.scores.weights,
+        task.network.get_buffer("scores.weights"),
     ]
     assert torch.equal(*weights)
     assert float(weights[0][0]) in _HEAD_WEIGHTS
@@ -130,6 +130,7 @@ def test_it_is_solved_once_and_stays_through_the_training(
     (metrics,) = make_trainer(tmp_path / "no").validate(restored, data, verbose=False)
     best = trainer.checkpoint_callback
     assert isinstance(best, BestCheckpoint)
+    assert best.best_model_score is not None
     assert metrics["val/zsl/mAP"] == pytest.approx(float(best.best_model_score), abs=1e-6)
     assert len(solved) == 1
     # The test of the fit and that of its checkpoint.
@@ -193,7 +194,7 @@ def test_the_sample_is_that_of_the_weights_it_is_saved_with(
 def test_to_prepare_changes_no_statistics_of_a_trained_backbone(
     data: TableDataModule, tmp_path: Path
 ) -> None:
-    kept = []
+    kept: list[dict[str, Tensor]] = []
     for parts in ({"closed_form": None}, {"closed_form": None, "scores": None}):
         task = make_task(data, False, **parts)
         make_trainer(tmp_path / str(len(kept)), limit_val_batches=0, max_epochs=1).fit(task, data)
@@ -224,7 +225,7 @@ def test_the_head_takes_part_only_where_it_helps(data: TableDataModule, tmp_path
     (expected,) = make_trainer(tmp_path).validate(alone, data, verbose=False)
     task = make_task(data, closed_form=ClosedFormConfig(0))
     (found,) = make_trainer(tmp_path).validate(task, data, verbose=False)
-    assert task.network.scores.weights.tolist() == [0, 1]
+    assert task.network.get_buffer("scores.weights").tolist() == [0, 1]
     assert found == pytest.approx(expected, abs=1e-6)
 
 
