@@ -63,7 +63,7 @@ def test_the_examples_of_predict_run(
     examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     for example in examples:
         exec(example.replace('"dog", "beach"', '"pink", "red"'), names)
-    assert len(examples) == 2
+    assert len(examples) == 3
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
     assert all("'pink'" in line and "'red'" in line for line in lines)

@@ -87,6 +87,8 @@ def miniature(config: str, folder: Path) -> list[str]:
         weights = write_pair(folder / "pair.pt")
         pair = ["--model.backbone.name=tiny-clip", f"--model.backbone.weights={weights}"]
         return [*pair, *split]
+    if config == "nuswide_best.yaml":
+        return [*convolutional, *split]
     glove = write_glove(folder / "glove.txt", NAMES)
     return [*convolutional, *split, f"--model.encoder.source={glove}"]
 

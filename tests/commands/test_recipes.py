@@ -43,6 +43,8 @@ PUBLISHED: dict[str, Any] = {
             "pool_tokens": False,
         },
         "augmentation": asdict(QueryAugmentationConfig()),
+        "closed_form": None,
+        "scores": None,
         "loss": {"gamma_negative": 4.0, "gamma_positive": 0.0, "clip": 0.05, "reduction": "sum"},
         "optimization": {
             "optimizer": "adam",

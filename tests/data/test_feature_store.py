@@ -17,7 +17,12 @@ from zsl.data.feature_store import FeatureDataset
 from zsl.data.seeds import Draw, seeds
 from zsl.errors import InputError
 
-TINY = ["--config=table.yaml", "--config=data/features.yaml", "--data.batch_size=8"]
+TINY = [
+    "--config=table.yaml",
+    "--model.closed_form=null",
+    "--config=data/features.yaml",
+    "--data.batch_size=8",
+]
 TINY += ["--data.images.size=32", "--model.backbone.name=test_resnet", "--model.backbone.stride=16"]
 TINY += ["--model.head.embed_dim=16", "--model.head.feedforward_dim=16"]
 TINY += ["--trainer.max_epochs=2", "--trainer.accelerator=cpu", "--data.num_workers=0"]
