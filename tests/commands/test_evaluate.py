@@ -100,7 +100,10 @@ def test_normalised_scores_are_told_and_compared_with_those_of_the_head_alone(
     path = write_checkpoint(in_tmp_path / "run", 32, **NORMALISED)
     arguments = ["--checkpoint", str(path), "--head_alone=true", "--calibrate=false", *QUICK]
     assert evaluate([*arguments, "--output=out"]) == 0
-    told = "closed form and 1 times the head, each label standardised by 12 training images, then"
+    told = (
+        "closed form of the best tokens and of all, and 1 times the head, each label standardised "
+        "by 12 training images, then"
+    )
     assert capsys.readouterr().out.count(f"Scores: {told}") == 1
     found = [json.loads(file.read_text()) for file in sorted(Path("out").rglob("results.json"))]
     assert found[0]["protocol"]["scores"].startswith(told)

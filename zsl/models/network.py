@@ -109,7 +109,9 @@ class TaggerNetwork(nn.Module):
         text = str(self.scores.config)
         if self.closed_form is None:
             return text
-        return f"closed form and {self.scores.weights[0]:g} times the head, {text}"
+        head, *best, _ = self.scores.weights.tolist()
+        whole = "closed form of the best tokens and of all" if any(best) else "closed form"
+        return f"{whole}, and {head:g} times the head, {text}"
 
     def prepare(self, queries: Tensor) -> Any:
         """Does the work on queries, as `score` takes them, that needs no image.
@@ -126,7 +128,8 @@ class TaggerNetwork(nn.Module):
         prepared = _prepare(self.head, labels)
         sample = self.scores.sample.to(seen.dtype).split(_AT_ONCE)
         sample_scores = [self.separate_scores(tokens, prepared, labels) for tokens in sample]
-        scores, spread = torch.cat(sample_scores, dim=1), self._spread(sample, labels)
+        scores = torch.cat(sample_scores, dim=1)
+        spread = self._spread(scores, sample, labels)
         return PreparedLabels(
             prepared,
             labels,
@@ -137,14 +140,21 @@ class TaggerNetwork(nn.Module):
             self.scores.normalisation(scores, spread),
         )
 
-    def _spread(self, sample: Sequence[Tensor], labels: Tensor) -> Tensor:
-        """Returns `PreparedLabels.spread` of the sample, given in parts: by the closed form's."""
-        for closed_form in (self.closed_form, self.head):
-            if isinstance(closed_form, ClosedFormHead):
-                of_whole = [closed_form.separate(tokens, labels)[-1] for tokens in sample]
-                found = torch.cat(of_whole).std(dim=0)
-                return closed_form.deviation(labels) / found.clamp(min=1e-12)
-        return torch.ones(len(labels), device=labels.device)
+    def _spread(self, scores: Tensor, sample: Sequence[Tensor], labels: Tensor) -> Tensor:
+        """Returns `PreparedLabels.spread`, by the closed form if there is one.
+
+        Args:
+            scores: (P, M, L) of the sample.
+            sample: Its tokens, in parts.
+            labels: (L, W) label vectors.
+        """
+        closed_form, of_whole = self.closed_form, scores[-1]
+        if isinstance(self.head, ClosedFormHead):
+            closed_form, head = self.head, self.head
+            of_whole = torch.cat([head.separate(tokens, labels)[-1] for tokens in sample])
+        if closed_form is None:
+            return torch.ones(len(labels), device=labels.device)
+        return closed_form.deviation(labels) / of_whole.std(dim=0).clamp(min=1e-12)
 
     def separate_scores(self, tokens: Tensor, prepared: Any, labels: Tensor) -> Tensor:
         """Returns the scores (P, B, L) of each of the P scorers: first the head's.

@@ -19,7 +19,7 @@ from zsl.errors import InputError
 from zsl.labels import LabelEncoder, Role
 from zsl.models import BackboneConfig, ClosedFormHead, NormalisedScores, TaggerNetwork
 from zsl.models.own_classes import own_classes
-from zsl.tasks.ridge import ClosedFormFit, own_class_map
+from zsl.tasks.ridge import ClosedFormFit, label_side, own_class_map
 
 _log = logging.getLogger(__name__)
 _FREQUENCY_STRENGTH = 3.0
@@ -92,9 +92,7 @@ def measure_log_odds(scores: NormalisedScores, images: TrainingImages) -> None:
     log_odds = torch.logit((present + 0.5) / (known + 1))
     vectors = F.normalize(scores.seen_vectors.double().cpu(), dim=1)
     centre, mean = vectors.mean(dim=0), log_odds.mean()
-    gram = (vectors - centre).T @ (vectors - centre)
-    strength = _FREQUENCY_STRENGTH * torch.eye(len(gram), dtype=torch.float64)
-    weights = torch.linalg.solve(gram + strength, (vectors - centre).T @ (log_odds - mean))
+    weights = label_side(vectors - centre, _FREQUENCY_STRENGTH).T @ (log_odds - mean)
     scores.seen_log_odds.copy_(log_odds)
     scores.log_odds_map.copy_(torch.cat([weights, (mean - centre @ weights)[None]]))
 
@@ -195,8 +193,9 @@ class UntrainedTensors:
 
     def restore(self) -> None:
         """Gives the network the values that are kept, if any are."""
-        for name, tensor in self.named().items() if self._kept else ():
-            assert self._kept
+        if self._kept is None:
+            return
+        for name, tensor in self.named().items():
             tensor.copy_(self._kept[name])
 
     def release(self) -> None:
