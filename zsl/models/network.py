@@ -90,7 +90,7 @@ class TaggerNetwork(nn.Module):
             require(
                 closed_form is None,
                 "The scores of closed_form and of the head have no common scale; set scores too, "
-                "or take zsl.models.ClosedFormConfig for the head.",
+                "or closed_form null.",
             )
             return cls(made, own_head, label_vectors)
         beside = None if closed_form is None else closed_form.make(made.token_dim, seen)
