@@ -12,6 +12,7 @@ import pandas as pd
 
 from zsl.evaluation import charts
 from zsl.evaluation.assessment import Assessment, compare
+from zsl.evaluation.decisions import decision_table
 from zsl.evaluation.results import comparison_table, figures_frame, results_record, summary
 from zsl.files.atomic import atomic_path, write_atomically
 from zsl.versions import versions
@@ -60,6 +61,8 @@ def write_evaluation(assessments: Sequence[Assessment], output: Path) -> None:
             print(f"\n{scored.name}: {scored.path}")
         for _, evaluations in groupby(assessment.evaluations, key=lambda own: own.protocol):
             print(f"\n{summary(list(evaluations), scored.num_omitted, scored.scoring)}")
+        if not assessment.decisions.empty:
+            print(f"\nProbabilities and decisions\n{decision_table(assessment.decisions)}")
         intervals = assessment.evaluations[0].intervals
         write_results(
             folder,
