@@ -6,13 +6,16 @@ from collections.abc import Iterator
 
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
+from zsl.evaluation.charts import COLOURS
 from zsl.evaluation.results import aligned
 from zsl.evaluation.scoring import TaskScores
 from zsl.labels import Role
 from zsl.metrics.bootstrap import Bootstrap, interval
 from zsl.metrics.decisions import (
+    Reliability,
     best_threshold,
     decision_counts,
     decision_figures,
@@ -53,6 +56,43 @@ def decision_frame(scored: TaskScores, bootstrap: Bootstrap | None) -> pd.DataFr
                 record["ECE"] = reliability(probabilities, targets).error
             records.append(record)
     return pd.DataFrame(records)
+
+
+def reliabilities(scored: TaskScores) -> dict[str, Reliability]:
+    """By group of labels, probabilities beside how often labels are present."""
+    if scored.answers is None:
+        return {}
+    probabilities = scored.answers.probabilities(scored.scores)
+    return {
+        group: reliability(*(of_columns(part, columns) for part in (probabilities, scored.targets)))
+        for group, columns in scored.groups.items()
+        if group in _GROUPS
+    }
+
+
+def reliability_chart(found: dict[str, Reliability]) -> Figure:
+    """Draws how often labels are present over their probabilities, both on a logit scale.
+
+    Args:
+        found: From `reliabilities`, one or more.
+    """
+    figure = Figure(figsize=(5.2, 4.6), layout="constrained")
+    axes = figure.subplots()
+    low = min(float(own.predicted.min()) for own in found.values())
+    ends = [max(low / 2, 1e-4), 0.99]
+    axes.plot(ends, ends, color="black", linewidth=1, linestyle=":")
+    for group, own in found.items():
+        role = Role.UNSEEN if group == "zsl" else Role.SEEN
+        title = f"{label_group(group).title}, ECE {own.error:.3f}"
+        shown = own.present.clamp(*ends)
+        axes.plot(own.predicted, shown, "o-", color=COLOURS[role], markersize=4, label=title)
+    axes.set(xscale="logit", yscale="logit", xlim=ends, ylim=ends)
+    axes.set_xlabel("probability", fontsize=9)
+    axes.set_ylabel("share of the images that have the label", fontsize=9)
+    axes.legend(frameon=False, fontsize=9)
+    axes.minorticks_off()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
 
 
 def _rules(scored: TaskScores, columns: list[int]) -> Iterator[tuple[str, Tensor, Tensor | None]]:
