@@ -130,7 +130,7 @@ class TokenIndex:
         path = folder / _RECORD
         if not path.is_file():
             found = "holds no index of images" if folder.is_dir() else "does not exist"
-            raise InputError(f"The folder {folder} {found}; name images to make one of.")
+            raise InputError(f"The folder {folder} {found}; name images to make an index of.")
         try:
             self._backbone: dict[str, Any] = json.loads(path.read_bytes())["backbone"]
         except (ValueError, LookupError, TypeError) as error:
