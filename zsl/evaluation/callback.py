@@ -8,10 +8,11 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-from zsl.evaluation.assessment import Assessment
+from zsl.evaluation.assessment import Assessment, beside_most_frequent
 from zsl.evaluation.report import write_results
 from zsl.evaluation.results import summary
 from zsl.evaluation.scoring import TaskScores
+from zsl.metrics.bootstrap import Bootstrap
 
 
 class Report(Callback):
@@ -33,7 +34,8 @@ class Report(Callback):
         task: Any = pl_module
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         scored = TaskScores(task, data, str(trainer.precision), *task.predictions.compute())
-        assessment = Assessment(scored, [task.evaluation])
+        bootstrap = Bootstrap(len(scored.scores)) if len(scored.scores) > 1 else None
+        assessment = Assessment(scored, [beside_most_frequent(task.evaluation, scored, bootstrap)])
         write_results(folder, assessment)
         table = summary(assessment.evaluations, scored.num_omitted, scored.scoring)
         self.text = f"\n{table}\n\nReport: {folder / 'report'}"

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from zsl.errors import printable
-from zsl.metrics import Evaluation, label_group
+from zsl.metrics import Evaluation, MostFrequent, label_group
 
 
 def rows(evaluations: Sequence[Evaluation]) -> list[tuple[str, Evaluation]]:
@@ -52,11 +52,33 @@ def summary(evaluations: Sequence[Evaluation], num_omitted: int, scoring: str) -
         interval = raw.intervals.get("harmonic_mAP")
         range_ = f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
         lines += ["", f"Harmonic mean of ZSL and seen mAP: {raw.harmonic_map:.3f}{range_}"]
+    if raw.most_frequent is not None:
+        lines += ["", *most_frequent_sentences(raw)]
     return "\n".join(lines)
 
 
+def most_frequent_sentences(evaluation: Evaluation) -> list[str]:
+    """Says what the most frequent labels are, and whether the figures are above theirs."""
+    floor = evaluation.most_frequent
+    if floor is None:
+        return []
+    better, others = [], []
+    for name, (low, high) in floor.gains.items():
+        group, _, metric = name.rpartition("/")
+        title = f"{label_group(group).title} {metric}"
+        (better if low > 0 else others).append(
+            title if low > 0 else f"{title} ({low:+.3f} to {high:+.3f})"
+        )
+    kinds = {
+        "Above that by more than noise": better,
+        "Not above that by more than noise (95 % interval of the difference)": others,
+    }
+    found = [f"{kind}: {', '.join(names)}." for kind, names in kinds.items() if names]
+    return [f"Most frequent: the same labels for every image, {floor.source}.", *found]
+
+
 def figures_table(evaluations: Sequence[Evaluation]) -> str:
-    """The headline figures as text, with half their interval's width and their chance level."""
+    """The headline figures as text, with half their interval's width, and what is below them."""
     names, _ = metric_names(evaluations)
     cells = [["", "protocol", "images", "labels", "empty", *names]]
     for group, evaluation in rows(evaluations):
@@ -72,6 +94,9 @@ def figures_table(evaluations: Sequence[Evaluation]) -> str:
         if not evaluation.calibration:
             chance = [_number(result.chance.get(name)) for name in names]
             cells.append(["  chance", "", "", "", "", *chance])
+        if (floor := evaluation.most_frequent) is not None:
+            figures = [_number(floor.figures.get(f"{group}/{name}")) for name in names]
+            cells.append(["  most frequent", "", "", "", "", *figures])
     return aligned(cells, num_left=2)
 
 
@@ -139,11 +164,14 @@ def figures_frame(name: str, evaluations: Sequence[Evaluation]) -> pd.DataFrame:
     ]
     columns = ["checkpoint", "protocol", "empty", "ties", "average", "calibration", "group"]
     columns += ["images", "labels", "empty_labels", "metric", "value", "low", "high", "chance"]
+    columns += ["most_frequent", "gain_low", "gain_high"]
     return pd.DataFrame(records).assign(checkpoint=name)[columns]
 
 
 def _circumstances(evaluation: Evaluation, figure: str) -> dict[str, Any]:
     low, high = evaluation.intervals.get(figure, (None, None))
+    floor = evaluation.most_frequent or MostFrequent({}, "")
+    gain_low, gain_high = floor.gains.get(figure, (None, None))
     protocol = evaluation.protocol
     return {
         "protocol": protocol.images,
@@ -153,6 +181,9 @@ def _circumstances(evaluation: Evaluation, figure: str) -> dict[str, Any]:
         "calibration": evaluation.calibration,
         "low": low,
         "high": high,
+        "most_frequent": floor.figures.get(figure),
+        "gain_low": gain_low,
+        "gain_high": gain_high,
     }
 
 
@@ -165,7 +196,7 @@ def results_record(evaluation: Evaluation, num_omitted: int, scoring: str) -> di
         scoring: How scores were made; empty where they are the head's.
     """
     groups = evaluation.groups
-    return {
+    record = {
         "protocol": {
             "name": str(evaluation.protocol),
             "definition": evaluation.protocol.definition,
@@ -183,3 +214,10 @@ def results_record(evaluation: Evaluation, num_omitted: int, scoring: str) -> di
             for name, value in result.chance.items()
         },
     }
+    if (floor := evaluation.most_frequent) is not None:
+        record["most_frequent"] = {f"test/{name}": value for name, value in floor.figures.items()}
+        record["protocol"]["most_frequent"] = floor.source
+        record["more_than_most_frequent"] = {
+            f"test/{name}": interval for name, interval in floor.gains.items()
+        }
+    return record
