@@ -62,15 +62,16 @@ def most_frequent_sentences(evaluation: Evaluation) -> list[str]:
     floor = evaluation.most_frequent
     if floor is None:
         return []
-    better, others = [], []
+    above, others = [], []
     for name, (low, high) in floor.gains.items():
         group, _, metric = name.rpartition("/")
         title = f"{label_group(group).title} {metric}"
-        (better if low > 0 else others).append(
-            title if low > 0 else f"{title} ({low:+.3f} to {high:+.3f})"
-        )
+        if low > 0:
+            above.append(title)
+        else:
+            others.append(f"{title} ({_signed(low)} to {_signed(high)})")
     kinds = {
-        "Above that by more than noise": better,
+        "Above that by more than noise": above,
         "Not above that by more than noise (95 % interval of the difference)": others,
     }
     found = [f"{kind}: {', '.join(names)}." for kind, names in kinds.items() if names]
@@ -124,6 +125,11 @@ def aligned(cells: list[list[str]], num_left: int) -> str:
         width = int(text.len().max())
         frame[column] = text.ljust(width) if column < num_left else text.rjust(width)
     return "\n".join("  ".join(row).rstrip() for row in frame.to_numpy())
+
+
+def _signed(value: float) -> str:
+    """A difference, without the sign of one that is rounded to 0 from below."""
+    return f"{round(value, 3) + 0.0:+.3f}"
 
 
 def _half_width(interval: tuple[float, float] | None) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -113,7 +113,7 @@ class GroupResult:
 
 @dataclass(frozen=True)
 class MostFrequent:
-    """What the same most frequent labels for every image reach, as in `most_frequent_scores`."""
+    """What the same most frequent labels for every image reach: see `most_frequent_scores`."""
 
     figures: dict[str, float]
     """mAP, P/R/F1@K and OF1, or accuracy, by the names of `Evaluation.figures`."""
@@ -200,8 +200,7 @@ def evaluate(
             ap[columns],
             possible_ks(ks, len(columns)),
             protocol,
-            single_label,
-            is_fixed=name == FIXED,
+            kind="single_label" if single_label else "fixed" if name == FIXED else "zero_shot",
         )
         for name, columns in groups.items()
     }
@@ -220,8 +219,7 @@ def _group_result(
     ap: Tensor,
     ks: Sequence[int],
     protocol: Protocol,
-    single_label: bool,
-    is_fixed: bool,
+    kind: Literal["zero_shot", "fixed", "single_label"],
 ) -> GroupResult:
     if protocol.images == "labelled_images":
         kept = protocol.images_kept(targets)
@@ -229,38 +227,23 @@ def _group_result(
         ap = protocol.average_precision(scores, targets)
     positives, _ = label_counts(targets)
     metrics = {"mAP": protocol.mean(ap, positives.cpu()).item()}
-    metrics |= per_image_figures(scores, targets, ks, single_label, is_fixed)
+    if kind == "single_label":
+        for k in ks:
+            metrics[f"Acc@{k}"] = accuracy_at_k(scores, targets, k)
+    else:
+        for k in ks:
+            metrics |= at_k_names(k, precision_recall_f1_at_k(scores, targets, k))
+        metrics |= at_threshold(scores, targets, THRESHOLD)
+        if kind == "fixed" and len(ap) >= THRESHOLD_K:
+            metrics |= at_threshold(scores, targets, THRESHOLD, THRESHOLD_K)
     metrics["coverage"] = coverage(scores, targets)
     return GroupResult(
         num_images=len(targets),
         num_labels=len(ap),
         num_empty=int(ap.isnan().sum()),
         metrics=metrics,
-        chance=chance_level(targets, ks, protocol, single_label),
+        chance=chance_level(targets, ks, protocol, kind == "single_label"),
     )
-
-
-def per_image_figures(
-    scores: Tensor, targets: Tensor, ks: Sequence[int], single_label: bool, is_fixed: bool
-) -> dict[str, float]:
-    """The figures of the labels predicted for an image, as in `GroupResult.metrics`.
-
-    Args:
-        scores: Logits (N, L) of the images that count.
-        targets: int8 (N, L).
-        ks: The K, at most L.
-        single_label: Whether each image has one label.
-        is_fixed: Whether the classes are fixed.
-    """
-    if single_label:
-        return {f"Acc@{k}": accuracy_at_k(scores, targets, k) for k in ks}
-    figures: dict[str, float] = {}
-    for k in ks:
-        figures |= at_k_names(k, precision_recall_f1_at_k(scores, targets, k))
-    figures |= at_threshold(scores, targets, THRESHOLD)
-    if is_fixed and targets.shape[1] >= THRESHOLD_K:
-        figures |= at_threshold(scores, targets, THRESHOLD, THRESHOLD_K)
-    return figures
 
 
 def check_finite(scores: Tensor) -> None:

@@ -9,13 +9,16 @@ import torch
 from torch import Tensor
 
 from zsl.metrics.evaluation import (
+    THRESHOLD,
+    THRESHOLD_K,
+    at_k_names,
     chance_level,
     default_ks,
     of_columns,
-    per_image_figures,
     possible_ks,
 )
 from zsl.metrics.groups import FIXED
+from zsl.metrics.per_image import accuracy_at_k, at_threshold, precision_recall_f1_at_k
 from zsl.metrics.protocol import Protocol
 
 
@@ -84,14 +87,16 @@ def most_frequent_figures(
         own = of_columns(targets, columns)
         own = own[protocol.images_kept(own)]
         scores = constant[columns].expand(own.shape)
-        own_ks = possible_ks(default_ks(ks, single_label), len(columns))
-        found = per_image_figures(scores, own, own_ks, single_label, name == FIXED)
-        figures[f"{name}/mAP"] = chance_level(own, (), protocol)["mAP"]
-        figures |= {f"{name}/{key}": found[key] for key in found if _has_floor(key, name)}
+        found = {"mAP": chance_level(own, (), protocol)["mAP"]}
+        for k in possible_ks(default_ks(ks, single_label), len(columns)):
+            if single_label:
+                found[f"Acc@{k}"] = accuracy_at_k(scores, own, k)
+            else:
+                found |= at_k_names(k, precision_recall_f1_at_k(scores, own, k))
+        if name == FIXED and not single_label:
+            found["OF1"] = at_threshold(scores, own, THRESHOLD)["OF1"]
+            if len(columns) >= THRESHOLD_K:
+                best = at_threshold(scores, own, THRESHOLD, THRESHOLD_K)
+                found[f"OF1@{THRESHOLD_K}"] = best[f"OF1@{THRESHOLD_K}"]
+        figures |= {f"{name}/{key}": value for key, value in found.items()}
     return figures
-
-
-def _has_floor(metric: str, group: str) -> bool:
-    """Leaves out what a choice of labels for all images is not made for, such as CF1."""
-    figure = metric.partition("@")[0]
-    return figure in ("P", "R", "F1", "Acc") or (figure == "OF1" and group == FIXED)
