@@ -55,12 +55,12 @@ def make_scored(
     default |= {"seen": columns[:num_seen]}
     task: Any = SimpleNamespace(
         single_label=single_label,
-        scores_are_log_odds=True,
-        scores_are_softmax=False,
         vocabulary=vocabulary,
         groups=lambda *roles: groups or default,
         protocol=Protocol(),
         probabilities=torch.sigmoid,
+        scores_are_log_odds=True,
+        scores_are_softmax=False,
         network=SimpleNamespace(label_vectors=vectors, scoring=scoring),
         hparams={
             "head": {"class_path": "zsl.models.MLDecoderConfig", "init_args": {}},
