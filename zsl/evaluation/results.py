@@ -202,11 +202,13 @@ def results_record(evaluation: Evaluation, num_omitted: int, scoring: str) -> di
         scoring: How scores were made; empty where they are the head's.
     """
     groups = evaluation.groups
-    record = {
+    floor = evaluation.most_frequent or MostFrequent({}, "not computed")
+    return {
         "protocol": {
             "name": str(evaluation.protocol),
             "definition": evaluation.protocol.definition,
             "scores": scoring or "as the head gives them",
+            "most_frequent": floor.source,
             "num_images": evaluation.num_images,
             "num_images_left_out": num_omitted,
             "num_images_counted": {name: result.num_images for name, result in groups.items()},
@@ -219,11 +221,6 @@ def results_record(evaluation: Evaluation, num_omitted: int, scoring: str) -> di
             for group, result in groups.items()
             for name, value in result.chance.items()
         },
+        "most_frequent": {f"test/{name}": value for name, value in floor.figures.items()},
+        "more_than_most_frequent": {f"test/{name}": gain for name, gain in floor.gains.items()},
     }
-    if (floor := evaluation.most_frequent) is not None:
-        record["most_frequent"] = {f"test/{name}": value for name, value in floor.figures.items()}
-        record["protocol"]["most_frequent"] = floor.source
-        record["more_than_most_frequent"] = {
-            f"test/{name}": interval for name, interval in floor.gains.items()
-        }
-    return record

@@ -82,7 +82,7 @@ def most_frequent_figures(
         names of `Evaluation.figures`.
     """
     protocol = protocol or Protocol()
-    figures = {}
+    figures: dict[str, float] = {}
     for name, columns in groups.items():
         own = of_columns(targets, columns)
         own = own[protocol.images_kept(own)]
