@@ -281,6 +281,10 @@ def test_wandb_overlay_logs_offline_beside_the_csv(monkeypatch: pytest.MonkeyPat
         (["--ckpt_path=last", "--trainer.logger=false"], "trainer.logger does not tell"),
         (["--ckpt_path=last", "--trainer.max_epochs=0"], "so no run can be resumed"),
         (
+            ["--trainer.max_epochs=0", "--trainer.limit_val_batches=0"],
+            "all that the model learns it learns in the validation",
+        ),
+        (
             ["--model.backbone.weights=null", "--model.backbone.frozen=true"],
             "frozen is true, but model.backbone.weights is null",
         ),

@@ -17,6 +17,7 @@ from zsl.errors import require
 from zsl.evaluation.scoring import TaskScores
 from zsl.labels import Role, Vocabulary
 from zsl.metrics import Protocol
+from zsl.models import Answers
 
 
 class _Targets(list[Tensor]):
@@ -84,4 +85,14 @@ def make_scored(
         test_dataset=SimpleNamespace(image=image),
     )
     index, path = range(num_images), Path("runs/<odd>&/\udcff.ckpt")
-    return TaskScores(task, data, "32-true", index, scores, targets, validation, name, path)
+    answers = Answers(
+        scale=torch.full((len(roles),), 0.5),
+        shift=torch.full((len(roles),), -1.0),
+        thresholds=torch.full((len(roles),), 0.3),
+        similarity=torch.ones(len(roles)),
+        nearest=torch.zeros(len(roles), dtype=torch.int64),
+        is_unlike=torch.zeros(len(roles), dtype=torch.bool),
+    )
+    return TaskScores(
+        task, data, "32-true", index, scores, targets, validation, name, path, answers
+    )

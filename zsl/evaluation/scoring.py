@@ -48,12 +48,12 @@ class TaskScores:
     """int8 (N, L)."""
     validation: tuple[Tensor, Tensor] | None = None
     """Scores and targets of M validation images, if they were scored."""
-    answers: Answers | None = None
-    """What makes probabilities and decisions of the scores, for the best F1."""
     name: str = ""
     """Tells the checkpoint from others in a report."""
     path: Path | None = None
     """The checkpoint's file."""
+    answers: Answers | None = None
+    """What makes probabilities and decisions of the scores, for the best F1."""
 
     def image(self, row: int) -> Image.Image:
         """Reads the image of a row."""
@@ -213,7 +213,7 @@ def score_task(
             task.calibrate(*(part[:, known] for part in validation))
     index, answers = range(len(scores)), task.answers(Goal())
     return TaskScores(
-        task, data, str(trainer.precision), index, scores, targets, validation, answers
+        task, data, str(trainer.precision), index, scores, targets, validation, answers=answers
     )
 
 

@@ -1,4 +1,4 @@
-"""Images for notebooks: those that fit any words best, and where the decoder looked."""
+"""Images for notebooks: those that fit any words best, and what in them speaks for these."""
 
 from __future__ import annotations
 
@@ -52,32 +52,22 @@ class Gallery:
         return self.tagger.score(self.tokens, queries)[1].cpu()
 
     def overlays(self, index: int, labels: Sequence[str]) -> list[Image.Image]:
-        """Returns an image once per label, bright where the decoder looked for it.
+        """Returns an image once per label, bright where it speaks for the label.
 
         Args:
             index: Position of the image.
             labels: Any L names.
 
         Raises:
-            InputError: The head has no attention, or a label no vector.
+            InputError: The tagger has no heat maps, or a label no vector.
         """
-        self.tagger.check_attention()
-        _, queries = self.tagger.embed(labels)
-        return self._overlays([index], queries)
-
-    def _overlays(self, indices: list[int], queries: Tensor) -> list[Image.Image]:
-        """Returns I times L overlays of I images for label vectors (L, W), image by image."""
-        maps = self.tagger.maps(self.tokens[indices], queries).cpu().numpy()
-        return [
-            overlay(self.images[index], weights)
-            for index, of_image in zip(indices, maps, strict=True)
-            for weights in of_image
-        ]
+        (maps,) = self.tagger.heat_maps(self.tokens[index : index + 1], labels)
+        return [overlay(self.images[index], own) for own in maps.cpu().numpy()]
 
     def ranked(self, labels: Sequence[str], count: int = 6) -> Figure:
-        """Draws a row per label: the images of the highest scores, bright where the decoder looked.
+        """Draws a row per label: the images of the highest scores, bright where they speak for it.
 
-        Heads without attention show the images as they are.
+        Taggers without heat maps show the images as they are.
 
         Args:
             labels: Any L names.
@@ -87,14 +77,16 @@ class Gallery:
             InputError: A label is empty or there twice, or has no vector.
         """
         _, queries = self.tagger.embed(labels)
-        scores = self.tagger.score(self.tokens, queries)[1].cpu()
+        prepared = self.tagger.prepare(queries)
+        scores = self.tagger.score(self.tokens, prepared)[1].cpu()
         best, indices = scores.topk(min(count, len(scores)), dim=0)
         shown: list[Image.Image] = []
-        for row, query in zip(indices.T.tolist(), queries.split(1), strict=True):
-            if self.tagger.has_attention:
-                shown += self._overlays(row, query)
-            else:
-                shown += [self.images[index] for index in row]
+        for column, row in enumerate(indices.T.tolist()):
+            images = [self.images[index] for index in row]
+            if self.tagger.has_heat_maps:
+                maps = self.tagger.heat_maps(self.tokens[row], prepared, [column])
+                images = list(map(overlay, images, maps[:, 0].cpu().numpy()))
+            shown += images
         titles = [f"{score:.3f}" for score in best.T.flatten().tolist()]
         return image_grid(shown, titles, len(best), rows=labels)
 
