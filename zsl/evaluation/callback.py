@@ -42,9 +42,9 @@ class Report(Callback):
             *task.predictions.compute(),
             answers=task.answers(Goal()),
         )
-        decisions = decision_frame(scored, None)
         bootstrap = Bootstrap(len(scored.scores)) if len(scored.scores) > 1 else None
         evaluation = beside_most_frequent(task.evaluation, scored, bootstrap)
+        decisions = decision_frame(scored, bootstrap)
         assessment = Assessment(scored, [evaluation], decisions=decisions)
         write_results(folder, assessment)
         table = summary(assessment.evaluations, scored.num_omitted, scored.scoring)
