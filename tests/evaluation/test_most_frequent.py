@@ -97,10 +97,10 @@ def test_tables_and_files_say_what_is_above_the_most_frequent_labels(
     assert found == {f"test/{name}": list(gain) for name, gain in floor.gains.items()}
     frame = pd.read_csv(tmp_path / "results.csv")
     seen = frame[frame["group"] == "seen"].set_index("metric")[["most_frequent", *_GAIN]]
-    shown = dict(zip(seen.index, seen.to_numpy(), strict=True))
+    by_metric = dict(zip(seen.index, seen.to_numpy(), strict=True))
     expected = [floor.figures["seen/F1@3"], *floor.gains["seen/F1@3"]]
-    assert shown["F1@3"].tolist() == pytest.approx(expected)
-    assert pd.isna(shown["CF1"]).all()
+    assert by_metric["F1@3"].tolist() == pytest.approx(expected)
+    assert pd.isna(by_metric["CF1"]).all()
 
 
 def test_without_training_images_mean_scores_stand_in() -> None:
