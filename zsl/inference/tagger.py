@@ -24,7 +24,7 @@ from zsl.inference.loading import checkpoint_values, restore_parts
 from zsl.inference.model_card import model_card
 from zsl.inference.prediction import Prediction, Selection
 from zsl.labels import LabelEncoder, Role, Vocabulary
-from zsl.models import Answers, Goal, TaggerNetwork
+from zsl.models import Answers, Goal, Remembered, TaggerNetwork
 from zsl.preprocessing import Resizing
 from zsl.versions import __version__
 
@@ -423,11 +423,13 @@ class Tagger(
         return familiar.is_unlike(familiar(tokens)).cpu()
 
     @torch.no_grad()
-    def score(self, tokens: Tensor, queries: Tensor | PreparedLabels) -> tuple[Tensor, Tensor]:
+    def score(
+        self, tokens: Tensor | Remembered, queries: Tensor | PreparedLabels
+    ) -> tuple[Tensor, Tensor]:
         """Scores labels for tokens.
 
         Args:
-            tokens: (B, T, C).
+            tokens: (B, T, C), or what `network.remember` made of them.
             queries: From `embed`, or what `prepare` made of them.
 
         Returns:
