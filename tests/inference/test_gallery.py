@@ -288,7 +288,7 @@ def test_the_best_are_those_of_a_naive_search(
         monkeypatch.setattr(gallery.tagger, "score", score)
         monkeypatch.setattr(gallery, "tokens", torch.arange(number)[:, None, None])
         for size in (1, 5, 64):
-            monkeypatch.setattr(gallery_module, "_AT_ONCE", size)
+            monkeypatch.setattr(gallery_module, "_VALUES_AT_ONCE", size)
             for count in (1, 4, 100):
                 found = gallery.best(LABELS[:num_labels], count)
                 assert [match.label for match in found] == LABELS[:num_labels]

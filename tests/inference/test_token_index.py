@@ -47,13 +47,20 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TokenIndex:
 def contents(folder: Path) -> dict[str, float]:
     """What an index holds, read anew: which image is where, by its tokens."""
     paths, stored = TokenIndex(folder).select(lambda _: True)
-    rows = joined(stored.split(2))
+    rows = joined(stored.split(14))
     assert rows.dtype == torch.float16
     assert rows.shape == (len(paths), 2, 3)
     assert len(set(paths)) == len(paths) == len(stored)
     for number, row in enumerate(rows):
         assert torch.equal(stored[number]["tokens"], row)
     return dict(zip(paths, rows[:, 0, 0].tolist(), strict=True))
+
+
+def test_few_are_read_at_once(index: TokenIndex) -> None:
+    """Seven values an image: six of its tokens, one beside them."""
+    _, stored = index.select(lambda _: True)
+    for num_values, sizes in ((20, [2, 1, 2, 1, 2]), (21, [3, 3, 2]), (1, [1] * 8)):
+        assert [len(rows["half"]) for rows in stored.split(num_values)] == sizes
 
 
 def expected(*numbers: int) -> dict[str, float]:
@@ -194,9 +201,9 @@ def test_a_change_by_another_process_is_noticed(index: TokenIndex) -> None:
     other = TokenIndex(index.folder)
     with other.adding() as add:  # The last part grows: no harm.
         add(tokens(8), files(8))
-    assert torch.equal(joined(stored.split(3)).float(), tokens(*range(8))["tokens"])
+    assert torch.equal(joined(stored.split(21)).float(), tokens(*range(8))["tokens"])
     other.drop(lambda file: file.path == "/1.png")
     with pytest.raises(InputError, match="changed by another process; open the index once more"):
-        list(stored.split(3))
+        list(stored.split(21))
     with index.locked():
         assert index.files == other.files

@@ -34,8 +34,8 @@ PRESENT, ABSENT = "#228833", "#CC3311"
 _CELL = 1.9
 """Side of an image in inches."""
 _NONE = "There are no images to look at; give one at least."
-_AT_ONCE = 64
-"""Images that are scored at once: small enough for a processor's caches."""
+_VALUES_AT_ONCE = 2**22
+"""Of the images that are scored at once: 16 MB."""
 
 
 class Matches(NamedTuple):
@@ -199,10 +199,15 @@ class Gallery:
         """Yields logits and scores (B, L) of all images for queries from `embed`, on the CPU."""
         prepared = self.tagger.prepare(queries)
         with tqdm(total=len(self), unit=" images", delay=2) as progress:
-            for tokens in self.tokens.split(_AT_ONCE):
+            for tokens in self._batches():
                 logits, scores = self.tagger.score(tokens, prepared)
                 yield logits.cpu(), scores.cpu()
                 progress.update(len(logits))
+
+    def _batches(self) -> Iterator[Tensor | Remembered]:
+        if isinstance(self.tokens, Tensor):
+            return iter(self.tokens.split(max(1, _VALUES_AT_ONCE // self.tokens[0].numel())))
+        return self.tokens.split(_VALUES_AT_ONCE)
 
     def overlays(self, index: int, labels: Sequence[str]) -> list[Image.Image]:
         """Returns an image once per label, bright where the decoder looked for it.
@@ -283,10 +288,10 @@ class TokensOfFiles:
         (tokens,) = self._tagger.token_batches(self._paths[index])
         return tokens[0]
 
-    def split(self, size: int) -> Iterator[Tensor | Remembered]:
-        """Yields what scores are made of, of at most `size` images at once."""
+    def split(self, num_values: int) -> Iterator[Tensor | Remembered]:
+        """Yields what scores are made of, at most so many values at once."""
         parameter = next(self._tagger.parameters())
-        for rows in self._rows.split(size):
+        for rows in self._rows.split(num_values):
             moved = {name: array.to(parameter) for name, array in rows.items()}
             yield moved["tokens"] if "tokens" in moved else Remembered(**moved)
 

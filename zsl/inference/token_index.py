@@ -106,10 +106,11 @@ class StoredRows:
         part, row = self._places[index]
         return {name: array[row].clone() for name, array in part.rows().items()}
 
-    def split(self, size: int) -> Iterator[Rows]:
-        """Yields the rows of all images in their order, of at most `size` at once."""
+    def split(self, num_values: int) -> Iterator[Rows]:
+        """Yields the rows of all images in their order, at most so many values at once."""
         for part, rows in self._parts:
             arrays, is_whole = part.rows(), len(rows) == len(part.files)
+            size = max(1, num_values // _num_values(arrays))
             for start in range(0, len(rows), size):
                 chosen = slice(start, start + size)
                 yield _select(arrays, chosen if is_whole else rows[chosen])
@@ -300,8 +301,12 @@ def _next(folder: Path, last: Path | None) -> Path:
 
 def _is_full(rows: Rows, count: int) -> bool:
     """Whether a part with such rows of so many images is large enough."""
-    num_bytes = 2 * count * sum(array[0].numel() for array in rows.values())
-    return count >= _IMAGES_OF_PART or num_bytes >= _BYTES_OF_PART
+    return count >= _IMAGES_OF_PART or 2 * count * _num_values(rows) >= _BYTES_OF_PART
+
+
+def _num_values(rows: Rows) -> int:
+    """Number of values that an image has."""
+    return sum(array[0].numel() for array in rows.values())
 
 
 def _select(rows: Rows, chosen: slice | list[int]) -> Rows:

@@ -127,7 +127,9 @@ class CrossAttention(nn.Module):
         directions = (queries @ key).flatten(0, 1)  # (H · Q, D)
         products = tokens @ directions.T / queries.shape[-1] ** 0.5  # (B, T, H · Q)
         sums = (products.softmax(dim=1).mT @ tokens).unflatten(1, (self.num_heads, -1))
-        attended = (sums @ value.mT).transpose(1, 2).flatten(2)
+        # Head by head, since broadcasting would copy the weights for each image.
+        attended = sums.transpose(0, 1).flatten(1, 2) @ value.mT  # (H, B · Q, D / H)
+        attended = attended.transpose(0, 1).flatten(1).unflatten(0, (len(tokens), -1))
         return self.out(attended + self.value.bias)
 
     def weights(self, projected: Tensor, memory: Memory) -> Tensor:
