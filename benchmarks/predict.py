@@ -2,7 +2,7 @@
 
 python benchmarks/predict.py
 python benchmarks/predict.py --images FOLDER --num_images 2000
-python benchmarks/predict.py --index 100000 --backbone resnet18 --num_groups 20
+python benchmarks/predict.py --index 100000 --compact --checkpoint best.ckpt
 
 A tagger with random weights (EfficientNet-Lite0 at 224 px, full decoding or groups) tags the
 images as the command does, into a CSV; what is spent outside backbone and head is what reading,
@@ -200,6 +200,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--index", type=int, help="Images of an index to search.")
     parser.add_argument("--compact", action="store_true", help="With --index.")
+    parser.add_argument("--checkpoint", help="With --index (default: random weights).")
     parser.add_argument("--num_groups", type=int, help="With --index (default: full decoding).")
     parser.add_argument("--backbone", default="tf_efficientnet_lite0", help="With --index; timm's.")
     options = parser.parse_args()
@@ -209,7 +210,12 @@ def main() -> None:
         paths = find_images([str(source)])[: options.num_images]
         print(f"{len(paths)} images, {options.num_labels} labels, {options.threads} threads")
         if options.index:
-            tagger = make_tagger(options.num_labels, options.num_groups, folder, options.backbone)
+            if options.checkpoint:
+                tagger = Tagger.from_pretrained(options.checkpoint)
+            else:
+                tagger = make_tagger(
+                    options.num_labels, options.num_groups, folder, options.backbone
+                )
             search(tagger, paths, options.index, Path(folder, "index"), options.compact)
             return
         for kind, num_groups in (("full decoding", None), ("100 groups", 100)):

@@ -57,14 +57,15 @@ def test_a_row_has_the_images_of_the_highest_scores(gallery: Gallery) -> None:
     assert len(gallery.ranked(["pink"], count=50).axes) == 7
 
 
-def test_a_head_without_attention_shows_the_images(tmp_path: Path, gallery: Gallery) -> None:
-    tagger = zsl.Tagger.from_pretrained(write_checkpoint(tmp_path / "run", head=BilinearConfig()))
+def test_a_tagger_without_heat_maps_shows_the_images(tmp_path: Path, gallery: Gallery) -> None:
+    pooled = tiny_backbone(stride=None, pooled=True)
+    tagger = zsl.Tagger.from_pretrained(write_checkpoint(tmp_path / "run", backbone=pooled))
     plain = Gallery(tagger, gallery.images)
     (drawn,) = plain.ranked(["pink"], count=1).axes[0].get_images()
     best = int(plain.scores(["pink"]).argmax())
     expected = np.asarray(gallery.images[best])
     assert np.array_equal(np.asarray(drawn.get_array()), expected)
-    with pytest.raises(InputError, match="sees the image as a whole"):
+    with pytest.raises(InputError, match="does not see a square of parts of the image"):
         plain.overlays(0, ["pink"])
 
 
@@ -84,14 +85,16 @@ def test_the_grid_is_as_high_as_it_must_be(gallery: Gallery) -> None:
     assert [bool(axes.get_images()) for axes in figure.axes] == [True] * 7 + [False] * 2
 
 
-def test_an_overlay_dims_and_keeps_colours() -> None:
+def test_an_overlay_dims_what_speaks_against_a_label_and_keeps_colours() -> None:
     image = Image.new("RGB", (40, 40), (200, 100, 40))
-    weights = np.zeros((4, 4), dtype=np.float32)
-    weights[0, 0] = 0.5
-    found = np.asarray(overlay(image, weights)).astype(float)
+    contributions = np.zeros((4, 4), dtype=np.float32)
+    contributions[0, 0], contributions[-1] = 0.5, -3
+    found = np.asarray(overlay(image, contributions)).astype(float)
     assert found[0, 0].tolist() == [200, 100, 40]
-    assert found[-1, -1].tolist() == [50, 25, 10]
+    assert found[-1, -1].tolist() == found[20, 20].tolist() == [50, 25, 10]
     assert np.allclose(found[..., 0], 2 * found[..., 1], atol=1.5)
+    against = np.asarray(overlay(image, contributions.clip(max=0)))
+    assert np.unique(against.reshape(-1, 3), axis=0).tolist() == [[50, 25, 10]]
     even = np.asarray(overlay(image, np.full((4, 4), 0.1, dtype=np.float32)))
     assert len(np.unique(even.reshape(-1, 3), axis=0)) == 1
 

@@ -1,4 +1,4 @@
-"""Images that fit any words best, and where the decoder looked."""
+"""Images that fit any words best, and what in them speaks for these."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from zsl.inference.build_index import (
 )
 from zsl.inference.heat_maps import LONG_SIDE, overlay
 from zsl.inference.image_batches import ImageLike
-from zsl.inference.tagger import Tagger
+from zsl.inference.tagger import PreparedLabels, Tagger
 from zsl.inference.token_index import StoredRows, TokenIndex
 from zsl.models import Remembered
 from zsl.preprocessing import Resizing
@@ -158,7 +158,8 @@ class Gallery:
             InputError: A label is empty or there twice, or has no vector.
         """
         _, queries = self.tagger.embed(labels)
-        return torch.cat([scores for _, scores in self._scored(queries)])
+        prepared = self.tagger.prepare(queries)
+        return torch.cat([scores for _, scores in self._scored(prepared)])
 
     def best(self, labels: str | Sequence[str], count: int = 20) -> list[Matches]:
         """Finds the images that fit labels best; memory does not grow with their number.
@@ -175,29 +176,30 @@ class Gallery:
         """
         require(count >= 1, f"count is {count}; expected 1 or more.")
         names, queries = self.tagger.embed(labels)
-        return [
-            Matches(name, *columns)
-            for name, *columns in zip(names, *self._best(queries, count), strict=True)
-        ]
+        found = self._best(self.tagger.prepare(queries), len(names), count)
+        return [Matches(*match) for match in zip(names, *found, strict=True)]
 
-    def _best(self, queries: Tensor, count: int) -> tuple[list[list[int]], list[list[float]]]:
-        """Returns indices and scores of the best images for each of L queries from `embed`."""
-        logits = scores = torch.empty(0, len(queries))
-        indices = torch.empty(0, len(queries), dtype=torch.int64)
+    def _best(
+        self, prepared: PreparedLabels, num_labels: int, count: int
+    ) -> tuple[list[list[int]], list[list[float]]]:
+        """Returns indices and scores of the best images for each of the labels."""
+        logits = scores = torch.empty(0, num_labels)
+        indices = torch.empty(0, num_labels, dtype=torch.int64)
         start = 0
-        for new in self._scored(queries):
-            numbers = torch.arange(start, start + len(new[0]))[:, None].expand(-1, len(queries))
-            start += len(numbers)
-            # Probabilities round to the same where logits differ.
-            logits, order = torch.cat([logits, new[0]]).sort(dim=0, descending=True, stable=True)
+        for new_logits, new_scores in self._scored(prepared):
+            new_indices = torch.arange(start, start + len(new_logits))[:, None]
+            start += len(new_logits)
+            logits = torch.cat([logits, new_logits])
+            # Not by scores: probabilities round to the same where logits differ.
+            logits, order = logits.sort(dim=0, descending=True, stable=True)
             logits, order = logits[:count], order[:count]
-            scores = torch.cat([scores, new[1]]).gather(0, order)
-            indices = torch.cat([indices, numbers]).gather(0, order)
+            scores = torch.cat([scores, new_scores]).gather(0, order)
+            joined = torch.cat([indices, new_indices.expand(-1, num_labels)])
+            indices = joined.gather(0, order)
         return indices.T.tolist(), scores.T.tolist()
 
-    def _scored(self, queries: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields logits and scores (B, L) of all images for queries from `embed`, on the CPU."""
-        prepared = self.tagger.prepare(queries)
+    def _scored(self, prepared: PreparedLabels) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields logits and scores (B, L) of all images, on the CPU."""
         with tqdm(total=len(self), unit=" images", delay=2) as progress:
             for tokens in self._batches():
                 logits, scores = self.tagger.score(tokens, prepared)
@@ -210,32 +212,22 @@ class Gallery:
         return self.tokens.split(_VALUES_AT_ONCE)
 
     def overlays(self, index: int, labels: Sequence[str]) -> list[Image.Image]:
-        """Returns an image once per label, bright where the decoder looked for it.
+        """Returns an image once per label, bright where it speaks for the label.
 
         Args:
             index: Position of the image.
             labels: Any L names.
 
         Raises:
-            InputError: The head has no attention, or a label no vector.
+            InputError: The tagger has no heat maps, or a label no vector.
         """
-        self.tagger.check_attention()
-        _, queries = self.tagger.embed(labels)
-        return self._overlays([index], queries)
-
-    def _overlays(self, indices: list[int], queries: Tensor) -> list[Image.Image]:
-        """Returns I times L overlays of I images for label vectors (L, W), image by image."""
-        maps = self.tagger.maps(self.tokens[indices], queries).cpu().numpy()
-        return [
-            overlay(self.images[index], weights)
-            for index, of_image in zip(indices, maps, strict=True)
-            for weights in of_image
-        ]
+        (maps,) = self.tagger.heat_maps(self.tokens[[index]], labels)
+        return [overlay(self.images[index], own) for own in maps.cpu().numpy()]
 
     def ranked(self, labels: Sequence[str], count: int = 6) -> Figure:
-        """Draws a row per label: the images of the highest scores, bright where the decoder looked.
+        """Draws a row per label: the images of the highest scores, bright where they speak for it.
 
-        Heads without attention show the images as they are.
+        Taggers without heat maps show the images as they are.
 
         Args:
             labels: Any L names.
@@ -245,13 +237,15 @@ class Gallery:
             InputError: A label is empty or there twice, or has no vector.
         """
         _, queries = self.tagger.embed(labels)
-        best, scores = self._best(queries, count)
+        prepared = self.tagger.prepare(queries)
+        best, scores = self._best(prepared, len(queries), count)
         shown: list[Image.Image] = []
-        for row, query in zip(best, queries.split(1), strict=True):
-            if self.tagger.has_attention:
-                shown += self._overlays(row, query)
-            else:
-                shown += [self.images[index] for index in row]
+        for column, row in enumerate(best):
+            images = [self.images[index] for index in row]
+            if self.tagger.has_heat_maps:
+                maps = self.tagger.heat_maps(self.tokens[row], prepared, [column])
+                images = list(map(overlay, images, maps[:, 0].cpu().numpy()))
+            shown += images
         titles = [f"{score:.3f}" for row in scores for score in row]
         return image_grid(shown, titles, len(best[0]), rows=labels)
 

@@ -154,6 +154,30 @@ class TaggerNetwork(nn.Module):
             self.scores.normalisation(scores, spread),
         )
 
+    def select(self, prepared: Any, queries: Tensor, columns: Tensor) -> Any:
+        """Returns what `prepare` would make of some of the queries; no sample is scored again.
+
+        Args:
+            prepared: What it made of all.
+            queries: All L.
+            columns: int64 (N,), positions of some.
+        """
+        if not isinstance(prepared, PreparedLabels):
+            return _prepare(self.head, queries[columns])
+        num_seen = prepared.normalisation.num_seen
+        seen = torch.arange(num_seen, device=columns.device)
+        kept = torch.cat([seen, prepared.first + columns])
+        labels = prepared.labels[kept]
+        return PreparedLabels(
+            _prepare(self.head, labels),
+            labels,
+            num_seen,
+            prepared.sample_scores[:, :, kept],
+            prepared.spread[kept],
+            prepared.log_odds[columns],
+            prepared.normalisation.select(kept),
+        )
+
     def answers(self, queries: Tensor, prepared: Any, goal: Goal) -> Answers | None:
         """Returns how logits become probabilities and decisions; None before that is fitted.
 
@@ -218,11 +242,13 @@ class TaggerNetwork(nn.Module):
             labels: (L, W) label vectors.
         """
         scores = [self._head_scores(tokens, prepared)]
-        if self.closed_form is not None and isinstance(tokens, Remembered):
-            assert tokens.closed_form is not None
-            scores += self.closed_form.separate_answers(tokens.closed_form, labels)
-        elif self.closed_form is not None and isinstance(tokens, Tensor):
-            scores += self.closed_form.separate(tokens, labels)
+        if self.closed_form is not None:
+            if isinstance(tokens, Tensor):
+                projected = self.closed_form.remember(tokens)
+            else:
+                assert tokens.closed_form is not None
+                projected = tokens.closed_form
+            scores += self.closed_form.separate_answers(projected, labels)
         return torch.stack([part.float() for part in scores])
 
     def _head_scores(self, tokens: Tensor | Remembered, prepared: Any) -> Tensor:
