@@ -43,6 +43,7 @@ def test_each_line_has_protocol_numbers_and_interval(
     assert list(frame.columns) == [
         *("checkpoint", "protocol", "empty", "ties", "average", "calibration", "group"),
         *("images", "labels", "empty_labels", "metric", "value", "low", "high", "chance"),
+        *("most_frequent", "gain_low", "gain_high"),
     ]
     assert set(frame["protocol"]) == {"all_images", "labelled_images"}
     raw = frame[(frame["protocol"] == "all_images") & (frame["calibration"] == "")]
