@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 import torch
@@ -57,6 +58,14 @@ def decision_frame(scored: TaskScores, bootstrap: Bootstrap | None) -> pd.DataFr
                 record["ECE"] = reliability(probabilities, targets).error
             records.append(record)
     return pd.DataFrame(records)
+
+
+def own_decisions(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of the checkpoint's own thresholds as plain values, without intervals."""
+    if frame.empty:
+        return []
+    own = frame.loc[frame["rule"] == CHOSEN, ["group", *_FIGURES, "ECE"]]
+    return own.round(6).to_dict("records")
 
 
 def reliabilities(scored: TaskScores) -> dict[str, Reliability]:

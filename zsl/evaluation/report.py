@@ -12,7 +12,12 @@ import pandas as pd
 
 from zsl.evaluation import charts
 from zsl.evaluation.assessment import Assessment, compare
-from zsl.evaluation.decisions import decision_table, reliabilities, reliability_chart
+from zsl.evaluation.decisions import (
+    decision_table,
+    own_decisions,
+    reliabilities,
+    reliability_chart,
+)
 from zsl.evaluation.results import comparison_table, figures_frame, results_record, summary
 from zsl.files.atomic import atomic_path, write_atomically
 from zsl.versions import versions
@@ -32,7 +37,7 @@ def write_results(folder: Path, assessment: Assessment, **more: Any) -> None:
         "data_fingerprint": scored.data.fingerprint,
         "precision": scored.precision,
         "versions": versions(),
-        "decisions": assessment.decisions.round(6).to_dict("records"),
+        "decisions": own_decisions(assessment.decisions),
         **more,
     }
     write_atomically(folder / "results.json", json.dumps(results, indent=2).encode())
@@ -40,6 +45,8 @@ def write_results(folder: Path, assessment: Assessment, **more: Any) -> None:
     with atomic_path(report / "per_class_ap.csv") as path:
         assessment.labels.to_csv(path, index=False, float_format="%.6f")
     if found := reliabilities(scored):
+        with atomic_path(report / "decisions.csv") as path:
+            assessment.decisions.to_csv(path, index=False, float_format="%.6f")
         charts.save_chart(report / "reliability.png", lambda: reliability_chart(found))
     probabilities = scored.task.probabilities(scored.scores)
     shown = assessment.labels, probabilities, scored.targets, scored.image

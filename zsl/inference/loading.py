@@ -105,9 +105,7 @@ def _results_beside(checkpoint: Path) -> dict[str, Any] | None:
     try:
         text = (checkpoint.resolve().parent.parent / "results.json").read_text(encoding="utf-8")
         results = json.loads(text)
-        # Of the rules that were compared, the first of each kind of label is the checkpoint's own.
-        by_group = {row["group"]: row for row in reversed(results.get("decisions", []))}
         own = {name: results[name] for name in ("protocol", "metrics")}
-        return own | {"decisions": [*reversed(by_group.values())]}
+        return own | {"decisions": results.get("decisions", [])}
     except (OSError, ValueError, KeyError):
         return None
