@@ -38,7 +38,8 @@ def tokens_made_with(tagger: Tagger) -> dict[str, Any]:
 def compact_made_with(tagger: Tagger) -> dict[str, Any]:
     """Returns what `TaggerNetwork.remember` depends on, plain values."""
     network = tagger.network
-    scorers = [network.head, *([network.closed_form] if network.closed_form else [])]
+    parts = (network.head, network.closed_form, network.scores)
+    scorers = [part for part in parts if part is not None]
     head = text_digest([json.dumps(tagger.model), *map(weights_digest, scorers)])
     return tokens_made_with(tagger) | {"head": head}
 
@@ -113,21 +114,28 @@ def _add(
     problems: list[InputError] = []
     paths, added = list(files), list(files.values())
     batches = image_batches(paths, tagger.image_size, batch_size, tagger.resizing)
+    compact = is_compact(index)
+    seen = _seen_labels(tagger) if compact else None
     with index.adding() as add, tqdm(total=len(paths), unit=" images", delay=2) as progress:
         for batch in batches:
             problems += batch.problems
             if batch.indices:
-                rows = _rows(tagger, batch.images, is_compact(index))
+                tokens = tagger.tokens(batch.images)
+                rows = _remembered(tagger, tokens, seen) if compact else {"tokens": tokens}
                 add(rows, [added[row] for row in batch.indices])
             progress.update(len(batch.indices) + len(batch.problems))
     return problems
 
 
 @torch.no_grad()
-def _rows(tagger: Tagger, images: Tensor, compact: bool) -> Rows:
-    """Returns what is kept of images uint8 (B, 3, S, S)."""
-    tokens = tagger.tokens(images)
-    if not compact:
-        return {"tokens": tokens}
-    remembered = tagger.network.remember(tokens)._asdict()
+def _seen_labels(tagger: Tagger) -> Any:
+    """Returns what the network prepared of the seen labels; None where none compete."""
+    scores = tagger.network.scores
+    return None if scores is None else tagger.network.prepare(scores.seen_vectors)
+
+
+@torch.no_grad()
+def _remembered(tagger: Tagger, tokens: Tensor, seen: Any) -> Rows:
+    """Returns what a compact index keeps of tokens (B, T, C)."""
+    remembered = tagger.network.remember(tokens, seen)._asdict()
     return {name: part for name, part in remembered.items() if part is not None}

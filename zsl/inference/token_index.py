@@ -279,7 +279,11 @@ class _PartWriter:
         return bool(self._batches) and _is_full(self._batches[0][0], len(self._files))
 
     def add(self, rows: Rows, files: Sequence[ImageFile]) -> None:
-        kept = {name: as_float16(array) for name, array in rows.items()}
+        # One value an image takes no room.
+        kept = {
+            name: array.float().cpu() if array.ndim == 1 else as_float16(array)
+            for name, array in rows.items()
+        }
         self._batches.append((kept, list(files)))
         if time.monotonic() - self._written_at > _SECONDS_AT_RISK:
             self.write()

@@ -228,10 +228,20 @@ class TaggerNetwork(nn.Module):
             return torch.ones(len(labels), device=labels.device)
         return closed_form.deviation(labels) / of_whole.std(dim=0).clamp(min=1e-12)
 
-    def remember(self, tokens: Tensor) -> Remembered:
-        """Does the work on the tokens of B images, as `score` takes them, that needs no label."""
+    def remember(self, tokens: Tensor, seen: Any) -> Remembered:
+        """Does the work on the tokens of B images that needs no label, or only the seen ones.
+
+        Args:
+            tokens: (B, T, C).
+            seen: What `prepare` made of the seen labels; counts where scores are normalised.
+        """
         closed_form = None if self.closed_form is None else self.closed_form.remember(tokens)
-        return Remembered(remember(self.head, tokens), closed_form)
+        remembered = Remembered(remember(self.head, tokens), closed_form)
+        if not isinstance(seen, PreparedLabels):
+            return remembered
+        scores = self.separate_scores(remembered, seen.head, seen.labels)
+        normalisation = seen.normalisation
+        return remembered._replace(competition=normalisation.compete(normalisation.mix(scores)))
 
     def separate_scores(self, tokens: Tensor | Remembered, prepared: Any, labels: Tensor) -> Tensor:
         """Returns the scores (P, B, L) of each of the P scorers: first the head's.
@@ -280,6 +290,10 @@ class TaggerNetwork(nn.Module):
             logits = self.head(tokens.head if isinstance(tokens, Remembered) else tokens)
             return logits if queries is None else logits[:, queries]
         if isinstance(queries, PreparedLabels):
+            if isinstance(tokens, Remembered) and tokens.competition is not None:
+                asked = queries.labels[queries.first :]
+                scores = self.separate_scores(tokens, _prepare(self.head, asked), asked)
+                return queries.logits(scores, tokens.competition)
             return queries.logits(self.separate_scores(tokens, queries.head, queries.labels))
         if self.scores is None or self.training:
             return self._head_scores(tokens, queries)

@@ -17,6 +17,8 @@ class Remembered(NamedTuple):
     """(B, ...)."""
     closed_form: Tensor | None = None
     """(B, ...); None without a closed form."""
+    competition: Tensor | None = None
+    """float32 (B,), what the seen labels hold against any; None where it is yet to be made."""
 
 
 def remember(scorer: nn.Module, tokens: Tensor) -> Tensor:

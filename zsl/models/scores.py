@@ -83,14 +83,30 @@ class Normalisation(NamedTuple):
     temperature: float
     num_seen: int
 
-    def combine(self, scores: Tensor) -> Tensor:
-        """Returns the normalised scores (B, L) of scores (P, B, L)."""
+    def combine(self, scores: Tensor, competition: Tensor | None = None) -> Tensor:
+        """Returns the normalised scores (B, L) of scores (P, B, L).
+
+        Args:
+            scores: Of labels that begin with the seen ones, unless their competition is given.
+            competition: (B,), from `compete`.
+        """
+        mixed = self.mix(scores)
+        if competition is None:
+            competition = self.compete(mixed)
+        sharpened = self.temperature * mixed if self.temperature else mixed
+        return self.competing.standardise(sharpened - competition[:, None])
+
+    def mix(self, scores: Tensor) -> Tensor:
+        """Returns the weighted sum (B, L) of scores (P, B, L), each part and it standardised."""
         mixed = (self.weights * self.separate.standardise(scores)).sum(dim=0)
-        own = _compete(self.mixed.standardise(mixed), self.temperature, self.num_seen)
-        return self.competing.standardise(own)
+        return self.mixed.standardise(mixed)
+
+    def compete(self, mixed: Tensor) -> Tensor:
+        """Returns what the seen labels, the first of `mixed` (B, L), hold against any, (B,)."""
+        return _competition(mixed, self.temperature, self.num_seen)
 
     def select(self, columns: Tensor) -> Normalisation:
-        """Returns that of some labels, int64 (N,), which begin with the S seen ones."""
+        """Returns that of some labels, int64 (N,)."""
         return self._replace(
             separate=self.separate.select(columns),
             mixed=self.mixed.select(columns),
@@ -117,9 +133,18 @@ class PreparedLabels(NamedTuple):
     normalisation: Normalisation
     """Measured of the sample, with the weights that were chosen."""
 
-    def logits(self, scores: Tensor) -> Tensor:
-        """Returns logits (B, L) of scores (P, B, S or more)."""
-        return self.normalisation.combine(scores)[:, self.first :] - 0.5 + self.log_odds
+    def logits(self, scores: Tensor, competition: Tensor | None = None) -> Tensor:
+        """Returns logits (B, L) of scores (P, B, S or more).
+
+        Args:
+            scores: Of all labels; with the competition, of those that are asked for.
+            competition: (B,), from `Normalisation.compete`.
+        """
+        if competition is None:
+            return self.normalisation.combine(scores)[:, self.first :] - 0.5 + self.log_odds
+        asked = torch.arange(self.first, len(self.labels), device=scores.device)
+        combined = self.normalisation.select(asked).combine(scores, competition)
+        return combined - 0.5 + self.log_odds
 
 
 class NormalisedScores(nn.Module):
@@ -195,14 +220,15 @@ class NormalisedScores(nn.Module):
         separate = Statistics.of(sample, spread)
         sum_ = (each * separate.standardise(sample)).sum(dim=0)
         mixed = Statistics.of(sum_, spread)
-        own = _compete(mixed.standardise(sum_), temperature, num_seen)
+        of_all = mixed.standardise(sum_)
+        competition = _competition(of_all, temperature, num_seen)
+        own = (temperature * of_all if temperature else of_all) - competition[:, None]
         competing = Statistics.of(own, torch.ones_like(spread))
         return Normalisation(each, separate, mixed, competing, temperature, num_seen)
 
 
-def _compete(scores: Tensor, temperature: float, num_seen: int) -> Tensor:
-    """Returns scores (B, L), at the temperature, less the reference of the seen labels."""
+def _competition(scores: Tensor, temperature: float, num_seen: int) -> Tensor:
+    """Returns the reference (B,) of the seen labels, the first of scores (B, L); 0 without any."""
     if not temperature:
-        return scores
-    sharpened = temperature * scores
-    return sharpened - sharpened[:, :num_seen].logsumexp(dim=1, keepdim=True)
+        return scores.new_zeros(len(scores))
+    return (temperature * scores[:, :num_seen]).logsumexp(dim=1)
