@@ -33,7 +33,7 @@ _PATH_LISTS = (
 _ARRAYS = {f"{_RDF} {kind}" for kind in ("Bag", "Seq", "Alt")}
 _NEW = (
     '<?xml version="1.0" encoding="UTF-8"?>\n<x:xmpmeta xmlns:x="adobe:ns:meta/">\n'
-    f'<rdf:RDF xmlns:rdf="{_RDF}">\n</rdf:RDF>\n</x:xmpmeta>\n'
+    f'<rdf:RDF xmlns:rdf="{_RDF}"></rdf:RDF>\n</x:xmpmeta>\n'
 ).encode()
 _START_TAG = re.compile(rb"<([^\s/>]+)(?:[^>\"']|\"[^\"]*\"|'[^']*')*>")
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -231,7 +231,7 @@ class _Sidecar:
     def _description(self, tags: Iterable[str]) -> str:
         items = "".join(f"   <rdf:li>{escape(tag)}</rdf:li>\n" for tag in tags)
         return (
-            f' <rdf:Description xmlns:rdf="{_RDF}" rdf:about={quoteattr(self._about)} '
+            f'\n <rdf:Description xmlns:rdf="{_RDF}" rdf:about={quoteattr(self._about)} '
             f'xmlns:dc="{_DC}">\n  <dc:subject>\n   <rdf:Bag>\n{items}   </rdf:Bag>\n'
             "  </dc:subject>\n </rdf:Description>\n"
         )

@@ -1,0 +1,127 @@
+"""What a checkpoint answers: probabilities, thresholds, decisions, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from zsl.files.images import read_image
+from zsl.inference.heat_maps import LONG_SIDE, overlay
+from zsl.inference.tagger import Tagger
+from zsl.labels import Role
+from zsl.labels.neighbours import nearest_seen
+
+EVEN = 0.5
+"""Threshold of a probability where the checkpoint holds no calibration."""
+
+
+class Answers(NamedTuple):
+    """Answers to L labels for N images."""
+
+    labels: list[str]
+    logits: np.ndarray
+    """Float (N, L), for ranking images: they differ where probabilities round to the same."""
+    scores: np.ndarray
+    """Float (N, L): probabilities, or what the head has in their place, such as cosines."""
+    thresholds: np.ndarray
+    """Float (L,) of the scores; NaN where none is known, so that no label is accepted."""
+    reasons: list[str]
+    """For each label, the seen labels it is near to; empty where they are not known."""
+
+    @property
+    def decisions(self) -> np.ndarray:
+        """Bool (N, L): whether a label is accepted."""
+        return self.scores >= self.thresholds
+
+    def best_labels(self, image: int) -> list[int]:
+        """The positions of the labels for an image, the best first."""
+        return np.lexsort((-self.logits[image], -self.scores[image])).tolist()
+
+    def best_images(self, label: int) -> list[int]:
+        """The positions of the images for a label, the best first; equal ones as they came."""
+        return np.argsort(-self.logits[:, label], kind="stable").tolist()
+
+
+def ask(tagger: Tagger, tokens: Sequence[Tensor], labels: Sequence[str] | None) -> Answers:
+    """Asks labels of images.
+
+    Args:
+        tagger: Answers.
+        tokens: Batches of the tokens of N images.
+        labels: Any L names; None takes the tagger's own.
+
+    Raises:
+        InputError: A label has no vector, or is not one of the fixed classes.
+    """
+    names, queries = tagger.embed(labels)
+    prepared = tagger.prepare(queries)
+    scored = [tagger.score(batch, prepared) for batch in tokens]
+    logits, scores = (torch.cat(parts).cpu().numpy() for parts in zip(*scored, strict=True))
+    threshold = EVEN if tagger.scores_are_probabilities else np.nan
+    return Answers(
+        names, logits, scores, np.full(len(names), threshold), reasons(tagger, names, queries)
+    )
+
+
+def reasons(tagger: Tagger, names: Sequence[str], queries: Tensor) -> list[str]:
+    """Says for each label whether it was trained, and else which trained ones are near to it.
+
+    Args:
+        tagger: Knows the trained labels.
+        names: L names.
+        queries: Their vectors (L, W), or positions (L,) of fixed classes.
+    """
+    seen = tagger.vocabulary.select(Role.SEEN)
+    if queries.dim() == 1 or len(seen) == 0:
+        return ["trained" if name in seen else "" for name in names]
+    vectors = tagger.own_queries[tagger.vocabulary.indices(seen)]
+    nearest, _ = nearest_seen(
+        [*seen, *names], torch.cat([vectors, queries]).float().cpu(), len(seen)
+    )
+    return [
+        "trained" if name in seen else f"near to {text}"
+        for name, text in zip(names, nearest[len(seen) :], strict=True)
+    ]
+
+
+class HeatMap(NamedTuple):
+    """Where a checkpoint looked for a label in an image."""
+
+    image: Image.Image
+    """Dark where it did not look."""
+    position: str
+    """Where it looked most, in words."""
+
+
+def heat_map(tagger: Tagger, path: Path, label: str) -> HeatMap:
+    """Draws where the decoder looked for a label.
+
+    Raises:
+        InputError: The head sees the image as a whole, or the image can't be read any more.
+    """
+    (weights,) = tagger.attention(path, [label])[0].numpy()
+    image = tagger.resizing.seen_part(read_image(path))
+    image.thumbnail((LONG_SIDE * 2, LONG_SIDE * 2))
+    return HeatMap(overlay(image, weights), position_in_words(weights))
+
+
+def position_in_words(weights: np.ndarray) -> str:
+    """Says in which ninth of an image the largest weight lies.
+
+    >>> position_in_words(np.eye(6)[[5, 1, 2, 3, 4, 0]] * [1, 1, 1, 1, 1, 2])
+    'at the upper right'
+    """
+    row, column = np.unravel_index(int(weights.argmax()), weights.shape)
+    height, width = weights.shape
+    vertical = ("upper", "", "lower")[int((row + 0.5) / height * 3)]
+    horizontal = ("left", "", "right")[int((column + 0.5) / width * 3)]
+    words = " ".join(word for word in (vertical, horizontal) if word)
+    if not words:
+        return "in the middle"
+    return f"at the {words}" if vertical and horizontal else f"at the {words} side"
