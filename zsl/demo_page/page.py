@@ -46,7 +46,7 @@ class Page:
         self._can_write = can_write
         title = "Ask any word of your images"
         with gr.Blocks(
-            analytics_enabled=False, title=title, delete_cache=(3600, _DAY)
+            analytics_enabled=False, title=title, fill_width=True, delete_cache=(3600, _DAY)
         ) as self.blocks:
             self._state = gr.State(None)
             self._shown = gr.State(PAGE)
@@ -59,7 +59,6 @@ class Page:
                 "element.setAttribute('aria-live', 'polite');",
             )
             self._lay_out_answers()
-            self._lay_out_results()
         self._view = [
             *(self._state, self._shown, self._status, self._cards, self._figure, self._table),
             *(self._sorting, self._sidecars),
@@ -73,7 +72,7 @@ class Page:
                 label="Images: drop them here, or press to choose",
                 file_count="multiple",
                 file_types=["image"],
-                height=120,
+                height=150,
             )
             with gr.Column(visible=bool(self._roots)):
                 self._folder = gr.Textbox(
@@ -83,47 +82,45 @@ class Page:
                     max_length=4096,
                 )
                 self._open = gr.Button("Open folder")
-        with gr.Row(equal_height=True):
+        with gr.Row(elem_id="question"):
             self._words = gr.Textbox(
                 label="Words",
                 info="Any, with commas between them; Enter asks them. Empty: the labels it was "
                 "trained with.",
                 placeholder="dog, beach, wedding",
                 elem_id="words",
-                scale=4,
+                scale=5,
+                min_width=300,
             )
-            self._ask = gr.Button("Ask", variant="primary", scale=1, min_width=120)
+            self._ask = gr.Button("Ask", variant="primary", scale=1, min_width=140)
 
     def _lay_out_answers(self) -> None:
-        listener = (FOLDER / "page.js").read_text(encoding="utf-8")
-        with gr.Row():
-            with gr.Column(scale=3, min_width=340):
-                with gr.Row():
-                    self._sorting = gr.Dropdown(
-                        [_AS_THEY_CAME], value=_AS_THEY_CAME, label="Sort images", elem_id="sorting"
-                    )
-                    self._main = gr.Radio(
-                        list(self._taggers),
-                        value=next(iter(self._taggers)),
-                        label="Tags and order of",
-                        visible=len(self._taggers) > 1,
-                    )
-                self._cards = gr.HTML("", elem_id="cards", js_on_load=listener)
-            with gr.Column(scale=2, min_width=340):
-                self._figure = gr.HTML("", elem_id="figure")
-                self._table = gr.HTML("", elem_id="answers", js_on_load=listener)
-
-    def _lay_out_results(self) -> None:
-        with gr.Row():
-            self._csv = gr.Button("Download answers as CSV")
+        with gr.Row(elem_id="tools"):
+            self._sorting = gr.Dropdown(
+                [_AS_THEY_CAME], value=_AS_THEY_CAME, label="Sort images", elem_id="sorting"
+            )
+            self._main = gr.Radio(
+                list(self._taggers),
+                value=next(iter(self._taggers)),
+                label="Tags and order of",
+                visible=len(self._taggers) > 1,
+            )
+            self._csv = gr.Button("Download answers (CSV)")
             self._sidecars = gr.Button(
-                "Write tags to XMP sidecars beside the images",
+                "Write tags beside the images (XMP)",
                 interactive=False,
                 visible=self._can_write and bool(self._roots),
             )
-        # A browser downloads only what it is there when pressed, so another button is pressed for
-        # the visitor once the file is made.
+        # A browser downloads only what is there when its button is pressed, so that another one is
+        # pressed for the visitor once the file is made.
         self._download = gr.DownloadButton("CSV", visible="hidden", elem_id="download")
+        listener = (FOLDER / "page.js").read_text(encoding="utf-8")
+        with gr.Row():
+            with gr.Column(scale=3, min_width=320):
+                self._cards = gr.HTML("", elem_id="cards", js_on_load=listener)
+            with gr.Column(scale=2, min_width=320, elem_id="detail"):
+                self._figure = gr.HTML("", elem_id="figure")
+                self._table = gr.HTML("", elem_id="answers", js_on_load=listener)
 
     def _connect(self) -> None:
         # One at a time: the taggers are shared.
@@ -227,10 +224,12 @@ class Page:
             return self._tell(f"The word {label!r} was not asked.")
         path = session.paths[session.chosen]
         maps = [(name, _map_of(tagger, path, label)) for name, tagger in self._taggers.items()]
-        told = [found if isinstance(found, str) else found.position for _, found in maps]
+        told = [
+            found if isinstance(found, str) else f"brightest {found.position}." for _, found in maps
+        ]
         return {
             self._figure: markup.figures(session, label, maps),
-            self._status: markup.sentence(f"Heat map of {label!r}: {'; '.join(told)}"),
+            self._status: markup.sentence(f"Heat map of {label!r}: {' '.join(told)}"),
         }
 
     def _accept(self, session: Session | None, event: gr.EventData) -> Updates:

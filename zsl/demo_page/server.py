@@ -142,13 +142,28 @@ def make_app(taggers: Mapping[str, Tagger], roots: Sequence[Path], host: str) ->
         pwa=False,
         enable_monitoring=False,
         mcp_server=False,
-        # Names of fonts alone, where Gradio's themes load theirs.
-        theme=gr.themes.Base(
-            font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
-        ),
+        theme=_theme(),
         css_paths=FOLDER / "page.css",
     )
     return Guard(app, (*_LOOPBACK_NAMES, host) if local else None)
+
+
+def _theme() -> Any:
+    """Fonts of the system, where Gradio's themes load theirs; small print that can be read."""
+    import gradio as gr
+
+    fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
+    return gr.themes.Base(**fonts).set(
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_300",
+        block_label_text_color="*neutral_700",
+        block_title_text_color="*neutral_800",
+        input_placeholder_color="*neutral_500",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+    )
 
 
 def serve(
