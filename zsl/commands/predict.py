@@ -13,12 +13,13 @@ from jsonargparse import ArgumentParser, Namespace
 
 from zsl.commands.configs import yaml_value
 from zsl.commands.exit_codes import add_trust_code, exit_code
-from zsl.errors import InputError, require
+from zsl.errors import InputError, listing, printable, require
 from zsl.files.folders import folder_for_results
 from zsl.files.label_lists import read_labels
 
 if TYPE_CHECKING:
     from zsl.inference.output_formats import Writer
+    from zsl.inference.tagger import PreparedLabels, Tagger
 
 
 def parse(args: list[str]) -> Namespace:
@@ -63,6 +64,18 @@ def parse(args: list[str]) -> Namespace:
         help="Most labels per image (default: 5; with --threshold, all that reach it).",
     )
     parser.add_argument("--threshold", type=float | None, help="Lowest score of a label.")
+    parser.add_argument(
+        "--decide",
+        type=str | None,
+        help="Keeps the labels that reach their own thresholds, chosen for f1, the best F1, or for "
+        "example precision=0.9; images unlike those of the training get none.",
+    )
+    parser.add_argument(
+        "--raw",
+        type=bool,
+        default=False,
+        help="Gives the model's own scores in place of calibrated probabilities.",
+    )
     parser.add_argument("--batch_size", type=int, default=32, help="Images per batch.")
     parser.add_argument(
         "--heatmaps",
@@ -116,7 +129,8 @@ def tag_files(
         paths: Image files.
         labels: Names to choose from; None takes the checkpoint's.
         options: Options of the command.
-        write: Called with the path and the prediction of each readable image.
+        write: Called with the path and the prediction of each readable image, and whether it is
+            unlike those of the training.
 
     Raises:
         InputError: The checkpoint, an option or a label can't be used, or no image can be read.
@@ -126,8 +140,8 @@ def tag_files(
 
     from zsl.inference.heat_maps import common_folder, write_heat_maps
     from zsl.inference.image_batches import image_batches
-    from zsl.inference.prediction import Selection
-    from zsl.inference.tagger import Tagger
+    from zsl.inference.prediction import Prediction
+    from zsl.inference.tagger import Tagger, unlike_images
     from zsl.labels.encoders.texts import read_texts_of
 
     root = common_folder(paths)
@@ -137,10 +151,12 @@ def tag_files(
         tagger.check_attention()
     if options.texts is not None:
         tagger.add_texts(read_texts_of(labels or (), options.texts))
-    selection = Selection.of(options.top_k, options.threshold, tagger.scores_are_probabilities)
     names, queries = tagger.embed(labels)
-    prepared = tagger.prepare(queries)
+    prepared = tagger.prepare(queries, options.decide or "f1", options.raw)
+    selection = tagger.selection(prepared, options.top_k, options.threshold, options.decide)
+    _report_unlike_labels(tagger, names, prepared)
     problems: list[InputError] = []
+    unlike: list[Path] = []
     lines_show_progress = options.output is None and sys.stdout.isatty()
     batches = image_batches(paths, tagger.image_size, options.batch_size, tagger.resizing)
     with tqdm(total=len(paths), unit=" images", delay=2, disable=lines_show_progress) as progress:
@@ -151,14 +167,38 @@ def tag_files(
                 continue
             tokens = tagger.tokens(batch.images)
             predictions = selection.apply(*tagger.score(tokens, prepared), names)
+            are_unlike = tagger.is_unlike(tokens).tolist()
             for row, (index, prediction) in enumerate(zip(batch.indices, predictions, strict=True)):
-                write(paths[index], prediction)
+                if are_unlike[row]:
+                    unlike.append(paths[index])
+                    prediction = Prediction([], []) if options.decide else prediction
+                write(paths[index], prediction, are_unlike[row])
                 if options.heatmaps is not None and prediction.labels:
                     _, chosen = tagger.embed(prediction.labels)
                     (maps,) = tagger.maps(tokens[row : row + 1], chosen)
                     folder, resizing = Path(options.heatmaps), tagger.resizing
                     write_heat_maps(folder, paths[index], root, prediction, maps, resizing)
     _report_problems(problems, len(paths))
+    if unlike:
+        text = unlike_images(len(unlike), len(paths) - len(problems))
+        print(f"note: {text} The first is {printable(str(unlike[0]))}.", file=sys.stderr)
+
+
+def _report_unlike_labels(tagger: Tagger, names: list[str], prepared: PreparedLabels) -> None:
+    """Says which labels are unlike all that the tagger was trained on."""
+    answers = prepared.answers
+    if answers is None or not answers.is_unlike.any():
+        return
+    unlike = [
+        f"{names[index]} (most like {tagger.vocabulary.names[answers.nearest[index]]}, "
+        f"{answers.similarity[index]:.2f})"
+        for index in answers.is_unlike.nonzero().flatten().tolist()
+    ]
+    print(
+        f"note: no label that the tagger was trained on is like {listing(unlike)}; what it says "
+        "about these is less sure than their probabilities tell.",
+        file=sys.stderr,
+    )
 
 
 @contextmanager

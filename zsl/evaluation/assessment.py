@@ -12,20 +12,21 @@ import torch
 from torch import Tensor
 
 from zsl.errors import InputError
+from zsl.evaluation.decisions import decision_frame
 from zsl.evaluation.label_table import label_table
 from zsl.evaluation.scoring import TaskScores
 from zsl.labels import Role
 from zsl.metrics import Evaluation, evaluate, label_group
 from zsl.metrics.bootstrap import Bootstrap, interval
-from zsl.metrics.calibration import LabelCalibration, calibrated_stacking
+from zsl.metrics.calibration import calibrated_stacking
 from zsl.metrics.evaluation import default_ks
 from zsl.metrics.groups import FIXED
 from zsl.metrics.per_image import THRESHOLD_NAMES
 from zsl.metrics.protocol import Protocol
 
 STACKING = "stacking"
-PER_LABEL = "per label"
-_CALIBRATED_GROUPS = {STACKING: ("gzsl",), PER_LABEL: ("zsl", "gzsl")}
+CALIBRATED = "calibrated"
+_CALIBRATED_GROUPS = {STACKING: ("gzsl",), CALIBRATED: ("zsl", "gzsl")}
 """Where calibration changes figures."""
 
 
@@ -41,6 +42,8 @@ class Assessment:
     """Headline figures of the first evaluation in each bootstrap replicate, (R,) by name."""
     calibration: dict[str, Any] = field(default_factory=dict)
     """What was fitted, and on how much; empty without calibration."""
+    decisions: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """From `zsl.evaluation.decisions`; empty where the checkpoint has no calibration."""
 
     @cached_property
     def labels(self) -> pd.DataFrame:
@@ -79,7 +82,8 @@ def assess(
                 evaluation = _without_threshold(evaluation)
             replicates = bootstrap.at_k_figures(*own) if bootstrap else {}
             evaluations.append(_with_intervals(evaluation, replicates))
-    return Assessment(scored, evaluations, first_replicates, fitted)
+    decisions = decision_frame(scored, bootstrap)
+    return Assessment(scored, evaluations, first_replicates, fitted, decisions)
 
 
 def _with_intervals(evaluation: Evaluation, replicates: dict[str, Tensor]) -> Evaluation:
@@ -109,19 +113,15 @@ def _calibrate(scored: TaskScores, k: int) -> tuple[dict[str, Tensor], dict[str,
     fitted_on = scores[:, known], targets[:, known], is_seen[known]
     try:
         bias = calibrated_stacking(*fitted_on, k)
-        by_label = LabelCalibration.fit(*fitted_on)
     except InputError as error:
         print(f"note: no calibrated figures: {error}")
         return {}, {}
-    calibrated = {
-        STACKING: scored.scores - bias * is_seen.to(scored.scores.dtype),
-        PER_LABEL: by_label.apply(scored.scores, scores, is_seen),
-    }
+    calibrated = {STACKING: scored.scores - bias * is_seen.to(scored.scores.dtype)}
+    if scored.answers is not None:
+        calibrated[CALIBRATED] = scored.answers.logits(scored.scores)
     return calibrated, {
         "stacking_bias": bias,
         "stacking_fitted_for": f"F1@{k}",
-        "per_label_seen": by_label.seen,
-        "per_label_unseen": by_label.unseen,
         "num_validation_images": len(scores),
         "num_held_out_labels": int((~is_seen[known]).sum()),
     }

@@ -20,6 +20,7 @@ from zsl.errors import printable
 from zsl.evaluation import svg_charts
 from zsl.evaluation.assessment import Assessment
 from zsl.evaluation.charts import COLOURS
+from zsl.evaluation.decisions import reliabilities, reliability_chart
 from zsl.evaluation.error_analysis import examples, rank_correlation, shares_above
 from zsl.evaluation.label_table import best_and_worst, labels_in_question
 from zsl.evaluation.results import metric_names, rows
@@ -119,6 +120,8 @@ def _section(assessment: Assessment) -> dict[str, Any]:
         "roles": [role for role in Role if (labels["role"] == role).any()],
         "cosine_chart": _cosine_chart(labels[labels["role"] != Role.SEEN]),
         "correlation": _correlation(labels[is_unseen]),
+        "decisions": _records(assessment.decisions),
+        "reliability_chart": _reliability_chart(assessment),
         "examples": _examples(assessment),
         **_confusion(assessment),
     }
@@ -162,14 +165,23 @@ def _bars(labels: pd.DataFrame) -> dict[str, Any]:
 
 
 def _chart(draw: Callable[[pd.DataFrame], Figure], labels: pd.DataFrame) -> str:
+    return _as_address(lambda: draw(labels))
+
+
+def _as_address(draw: Callable[[], Figure]) -> str:
     """An SVG image as the address of an `img`, out of reach of the page's styles."""
-    svg = svg_charts.as_svg(lambda: draw(labels))
+    svg = svg_charts.as_svg(draw)
     return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
 
 
 def _cosine_chart(labels: pd.DataFrame) -> str | None:
     has_points = svg_charts.chance_corrected(labels).notna().any()
     return _chart(svg_charts.ap_by_cosine, labels) if has_points else None
+
+
+def _reliability_chart(assessment: Assessment) -> str | None:
+    found = reliabilities(assessment.scored)
+    return _as_address(lambda: reliability_chart(found)) if found else None
 
 
 def _correlation(unseen: pd.DataFrame) -> float | None:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from zsl.evaluation import charts
 from zsl.evaluation.assessment import Assessment, compare
+from zsl.evaluation.decisions import decision_table, reliabilities, reliability_chart
 from zsl.evaluation.results import comparison_table, figures_frame, results_record, summary
 from zsl.files.atomic import atomic_path, write_atomically
 from zsl.versions import versions
@@ -31,12 +32,15 @@ def write_results(folder: Path, assessment: Assessment, **more: Any) -> None:
         "data_fingerprint": scored.data.fingerprint,
         "precision": scored.precision,
         "versions": versions(),
+        "decisions": assessment.decisions.round(6).to_dict("records"),
         **more,
     }
     write_atomically(folder / "results.json", json.dumps(results, indent=2).encode())
     report = folder / "report"
     with atomic_path(report / "per_class_ap.csv") as path:
         assessment.labels.to_csv(path, index=False, float_format="%.6f")
+    if found := reliabilities(scored):
+        charts.save_chart(report / "reliability.png", lambda: reliability_chart(found))
     probabilities = scored.task.probabilities(scored.scores)
     shown = assessment.labels, probabilities, scored.targets, scored.image
     charts.save_chart(report / "per_class_ap.png", lambda: charts.per_class_ap(assessment.labels))
@@ -60,6 +64,8 @@ def write_evaluation(assessments: Sequence[Assessment], output: Path) -> None:
             print(f"\n{scored.name}: {scored.path}")
         for _, evaluations in groupby(assessment.evaluations, key=lambda own: own.protocol):
             print(f"\n{summary(list(evaluations), scored.num_omitted, scored.scoring)}")
+        if not assessment.decisions.empty:
+            print(f"\nProbabilities and decisions\n{decision_table(assessment.decisions)}")
         intervals = assessment.evaluations[0].intervals
         write_results(
             folder,

@@ -22,6 +22,7 @@ from zsl.files.class_paths import check_all_are_trusted, load_class
 from zsl.labels import Role, Vocabulary
 from zsl.metrics.evaluation import check_finite
 from zsl.metrics.per_image import check_k
+from zsl.models import Answers, Goal
 from zsl.preprocessing import Resizing
 from zsl.tasks import Task
 
@@ -45,6 +46,8 @@ class TaskScores:
     """int8 (N, L)."""
     validation: tuple[Tensor, Tensor] | None = None
     """Scores and targets of M validation images, if they were scored."""
+    answers: Answers | None = None
+    """What makes probabilities and decisions of the scores, for the best F1."""
     name: str = ""
     """Tells the checkpoint from others in a report."""
     path: Path | None = None
@@ -136,6 +139,7 @@ def score_checkpoint(
         print(f"note: the data's labels or splits have changed since the training of {path}.")
     if head_alone:
         task.network.scores = task.network.closed_form = None
+        task.forget_calibration()
     scored = score_task(task, data, contents.precision, with_validation)
     return replace(scored, name=name, path=path)
 
@@ -177,8 +181,13 @@ def score_task(
     if with_validation and task.vocabulary.select(Role.HELD_OUT):
         data.setup("validate")
         validation = _scores(trainer, task, data.val_dataloader())
-    index = range(len(scores))
-    return TaskScores(task, data, str(trainer.precision), index, scores, targets, validation)
+        known = task.vocabulary.columns(Role.SEEN, Role.HELD_OUT)
+        if not task.is_calibrated:
+            task.calibrate(*(part[:, known] for part in validation))
+    index, answers = range(len(scores)), task.answers(Goal())
+    return TaskScores(
+        task, data, str(trainer.precision), index, scores, targets, validation, answers
+    )
 
 
 def _first_difference(trained: Vocabulary, found: Vocabulary) -> str:

@@ -20,6 +20,7 @@ from zsl.inference.export_formats import (
     export_tagger,
 )
 from zsl.inference.tagger import Tagger
+from zsl.models import Answers
 from zsl.versions import versions
 
 _LABELS, _RECORD = "labels.npz", "model.json"
@@ -78,6 +79,7 @@ def write_export(tagger: Tagger, kind: Format, names: list[str] | None, output: 
         "for label vectors that are an input; build labels in with --labels checkpoint, or with "
         "--labels 'dog, beach'.",
     )
+    answers = None if names is None else tagger.prepare(queries).answers
     with atomic_files(output, _RECORD, _OWN) as folder:
         difference = export_tagger(
             tagger.network,
@@ -86,6 +88,7 @@ def write_export(tagger: Tagger, kind: Format, names: list[str] | None, output: 
             tagger.image_size,
             folder / FILE_NAMES[kind],
             kind,
+            answers,
         )
         require(
             difference.is_small,
@@ -101,13 +104,15 @@ def write_export(tagger: Tagger, kind: Format, names: list[str] | None, output: 
                 roles=np.array([role.value for role in tagger.vocabulary.roles]),
                 vectors=queries.numpy(),
             )
-        record = _describe(tagger, kind, names) | {"difference": difference._asdict()}
+        record = _describe(tagger, kind, names, answers) | {"difference": difference._asdict()}
         text = json.dumps(record, indent=2, ensure_ascii=False)
         (folder / _RECORD).write_text(text, encoding="utf-8")
     return difference
 
 
-def _describe(tagger: Tagger, kind: Format, names: list[str] | None) -> dict[str, Any]:
+def _describe(
+    tagger: Tagger, kind: Format, names: list[str] | None, answers: Answers | None
+) -> dict[str, Any]:
     """What the user of the file must know, in plain values."""
     size = tagger.image_size
     inputs = [{"name": "images", "shape": ["batch", 3, size, size], "dtype": "uint8"}]
@@ -137,7 +142,11 @@ def _describe(tagger: Tagger, kind: Format, names: list[str] | None) -> dict[str
             "dtype": "uint8, 0 to 255",
             "normalisation": "inside the model",
         },
-        "probabilities": _probabilities(tagger, names),
+        "probabilities": "sigmoid" if answers else _probabilities(tagger, names),
+        "calibrated": answers is not None,
+        "thresholds": None
+        if answers is None
+        else {"goal": "f1", "probabilities": answers.thresholds.tolist()},
         **tagger.model,
         "encoder": tagger.encoder.recipe if tagger.encoder else None,
         "data_fingerprint": tagger.data_fingerprint,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from zsl.errors import InputError, reason_of, require
-from zsl.models import TaggerNetwork
+from zsl.models import Answers, TaggerNetwork
 
 Format = Literal["onnx", "torch_export"]
 FILE_NAMES: dict[Format, str] = {"onnx": "model.onnx", "torch_export": "model.pt2"}
@@ -37,17 +37,20 @@ class _ExportedTagger(nn.Module):
         tagger: Of which only what scores is kept: no label vectors, no sample of tokens.
         prepared: Labels to build in, as `tagger.prepare` makes them; None makes their vectors an
             input.
+        answers: Makes log-odds of their logits; None leaves the logits as they are.
     """
 
-    def __init__(self, tagger: TaggerNetwork, prepared: Any) -> None:
+    def __init__(self, tagger: TaggerNetwork, prepared: Any, answers: Answers | None) -> None:
         super().__init__()
         own = tagger.backbone, tagger.head
         self.tagger = TaggerNetwork(*own, closed_form=tagger.closed_form)
         self.prepared = prepared
+        self.answers = answers
 
     def forward(self, images: Tensor, queries: Tensor | None = None) -> Tensor:
         """Returns logits (B, L) of images (B, 3, S, S)."""
-        return self.tagger(images, self.prepared if queries is None else queries)
+        logits = self.tagger(images, self.prepared if queries is None else queries)
+        return logits if self.answers is None else self.answers.logits(logits)
 
 
 class Difference(NamedTuple):
@@ -88,7 +91,13 @@ def check_packages() -> None:
 
 @torch.no_grad()
 def export_tagger(
-    tagger: TaggerNetwork, queries: Tensor, baked: bool, image_size: int, path: Path, kind: Format
+    tagger: TaggerNetwork,
+    queries: Tensor,
+    baked: bool,
+    image_size: int,
+    path: Path,
+    kind: Format,
+    answers: Answers | None = None,
 ) -> Difference:
     """Writes a tagger in evaluation mode to a file, and compares the file with the tagger.
 
@@ -99,6 +108,7 @@ def export_tagger(
         image_size: Side S of the images.
         path: The file; ONNX puts weights of 2 GB and more into a second one beside it.
         kind: Format of the file.
+        answers: Makes log-odds of the logits of labels that are built in.
 
     Returns:
         The difference on several numbers of images and labels.
@@ -108,7 +118,7 @@ def export_tagger(
         OSError: The file can't be written.
     """
     prepared = tagger.prepare(queries) if baked else None
-    model = _ExportedTagger(tagger, prepared).eval()
+    model = _ExportedTagger(tagger, prepared, answers).eval()
     num_inputs = 1 if baked else 2
     # 0 and 1 would be taken for constants, so more are traced; one of each works nevertheless.
     traced = _inputs(2, 3, queries, image_size)[:num_inputs]
@@ -130,7 +140,7 @@ def export_tagger(
     numbers = ((1, 1), (2, len(queries)), (3, 2), (5, len(queries) + 4))  # Others than traced.
     trials = [_inputs(*pair, queries, image_size)[:num_inputs] for pair in numbers]
     run_model = _run_onnx if kind == "onnx" else _run_program
-    expected = [tagger(trial[0], prepared if baked else trial[1]) for trial in trials]
+    expected = [model(*trial) for trial in trials]
     return _compare(expected, run_model(path, trials))
 
 

@@ -16,7 +16,8 @@ from zsl.errors import InputError, printable, require
 from zsl.files.atomic import atomic_path
 from zsl.inference.prediction import Prediction
 
-Writer = Callable[[Path, Prediction], object]
+Writer = Callable[[Path, Prediction, bool], object]
+"""Takes an image, its labels, and whether it is unlike the images of the training."""
 
 
 @contextmanager
@@ -81,10 +82,11 @@ def make_writer(kind: str, file: TextIO, paths: Sequence[Path]) -> Writer:
 
 
 def _table_writer(file: TextIO, width: int) -> Writer:
-    def write_line(path: Path, prediction: Prediction) -> None:
+    def write_line(path: Path, prediction: Prediction, is_unlike: bool) -> None:
         pairs = zip(*prediction, strict=True)
         labels = ", ".join(f"{label} {score:.3f}" for label, score in pairs)
-        print(f"{printable(_text(path)):<{width}}  {printable(labels) or '-'}", file=file)
+        note = "  (unlike the training images)" if is_unlike else ""
+        print(f"{printable(_text(path)):<{width}}  {printable(labels) or '-'}{note}", file=file)
 
     return write_line
 
@@ -94,7 +96,7 @@ def _csv_writer(file: TextIO) -> Writer:
     rows = csv.writer(file, lineterminator="\n")
     rows.writerow(["image", "rank", "label", "score"])
 
-    def write_rows(path: Path, prediction: Prediction) -> None:
+    def write_rows(path: Path, prediction: Prediction, is_unlike: bool) -> None:
         for rank, (label, score) in enumerate(zip(*prediction, strict=True), 1):
             rows.writerow([shown(_text(path)), rank, shown(label), f"{score:.6g}"])
 
@@ -102,12 +104,15 @@ def _csv_writer(file: TextIO) -> Writer:
 
 
 def _jsonl_writer(file: TextIO) -> Writer:
-    def write_object(path: Path, prediction: Prediction) -> None:
+    def write_object(path: Path, prediction: Prediction, is_unlike: bool) -> None:
         labels = [
             {"label": label, "score": float(f"{score:.6g}")}
             for label, score in zip(*prediction, strict=True)
         ]
-        text = json.dumps({"image": _text(path), "labels": labels}, ensure_ascii=False)
+        content = {"image": _text(path), "labels": labels}
+        if is_unlike:
+            content["unlike_training_images"] = True
+        text = json.dumps(content, ensure_ascii=False)
         # As \u001b, which means the same.
         print("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text), file=file)
 

@@ -23,7 +23,8 @@ class Selection(NamedTuple):
     """Keeps the K best labels of an image, those that reach a threshold, or both."""
 
     top_k: int | None
-    threshold: float | None
+    threshold: float | Tensor | None
+    """One for all labels, or (L,) of each."""
 
     @classmethod
     def of(cls, top_k: int | None, threshold: float | None, are_probabilities: bool) -> Selection:

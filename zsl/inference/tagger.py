@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from math import isqrt
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin, hf_hub_download
@@ -24,11 +24,22 @@ from zsl.inference.loading import checkpoint_values, restore_parts
 from zsl.inference.model_card import model_card
 from zsl.inference.prediction import Prediction, Selection
 from zsl.labels import LabelEncoder, Role, Vocabulary
-from zsl.models import TaggerNetwork
+from zsl.models import Answers, Goal, TaggerNetwork
 from zsl.preprocessing import Resizing
 from zsl.versions import __version__
 
 _log = logging.getLogger(__name__)
+
+
+class PreparedLabels(NamedTuple):
+    """What `Tagger.score` needs of labels."""
+
+    network: Any
+    """What the network prepared of them."""
+    answers: Answers | None
+    """What makes probabilities and decisions of their logits; None leaves the scores as they are.
+    """
+
 
 _WEIGHTS = "model.safetensors"
 _CONFIG = "config.json"
@@ -288,6 +299,8 @@ class Tagger(
         top_k: int | None = None,
         threshold: float | None = None,
         batch_size: int = 32,
+        decide: str | None = None,
+        raw: bool = False,
     ) -> list[Prediction]:
         """Tags images.
 
@@ -297,21 +310,60 @@ class Tagger(
             top_k: Most labels an image gets; None is 5, or with a threshold as many as reach it.
             threshold: Lowest score of a label.
             batch_size: Images per batch.
+            decide: Keeps the labels that reach their own thresholds, chosen for `f1`, the best F1,
+                or for example `precision=0.9`. Images that are unlike those of the training get
+                none.
+            raw: Gives the model's own scores in place of calibrated probabilities.
 
         Returns:
             Labels and scores of each image, the best first.
 
         Raises:
             InputError: An argument is out of range, an image can't be read, or a label has no
-                vector.
+                vector; or `decide` is given, but the model has no calibration.
         """
-        selection = Selection.of(top_k, threshold, self.scores_are_probabilities)
         names, queries = self.embed(labels)
-        prepared = self.prepare(queries)
+        prepared = self.prepare(queries, decide or "f1", raw)
+        selection = self.selection(prepared, top_k, threshold, decide)
         predictions: list[Prediction] = []
+        num_unlike = 0
         for tokens in self.token_batches(images, batch_size):
-            predictions += selection.apply(*self.score(tokens, prepared), names)
+            is_unlike = self.is_unlike(tokens)
+            num_unlike += int(is_unlike.sum())
+            scored = selection.apply(*self.score(tokens, prepared), names)
+            for own, unlike in zip(scored, is_unlike.tolist(), strict=True):
+                predictions.append(Prediction([], []) if unlike and decide else own)
+        if num_unlike:
+            _log.warning("note: %s", unlike_images(num_unlike, len(predictions)))
         return predictions
+
+    def selection(
+        self,
+        prepared: PreparedLabels,
+        top_k: int | None = None,
+        threshold: float | None = None,
+        decide: str | None = None,
+    ) -> Selection:
+        """Returns which labels an image gets, as `predict` takes its arguments.
+
+        Raises:
+            InputError: An argument is out of range, or there is no calibration to decide by.
+        """
+        if decide is None:
+            are_probabilities = self.scores_are_probabilities or prepared.answers is not None
+            return Selection.of(top_k, threshold, are_probabilities)
+        require(
+            threshold is None,
+            f"threshold is {threshold}, but decide={decide!r} has a threshold for each label; "
+            "leave one of them out.",
+        )
+        if prepared.answers is None:
+            raise InputError(
+                "This tagger has no thresholds to decide by: it has no calibration, which zsl.fit "
+                "makes of validation images with labels present and absent, unless scores are a "
+                "softmax; train again, or give a threshold."
+            )
+        return Selection.of(top_k, 0, True)._replace(threshold=prepared.answers.thresholds)
 
     def token_batches(
         self, images: ImageLike | Sequence[ImageLike], batch_size: int = 32
@@ -337,15 +389,41 @@ class Tagger(
         return self.network.backbone(images.to(next(self.parameters()).device))
 
     @torch.no_grad()
-    def prepare(self, queries: Tensor) -> Any:
+    def prepare(self, queries: Tensor, goal: str = "f1", raw: bool = False) -> PreparedLabels:
         """Does the work on queries from `embed` once, for many calls of `score`.
 
         With scores that are standardised, that is scoring a sample of training images.
+
+        Args:
+            queries: (L, W) label vectors, or int64 (L,).
+            goal: What decisions should reach: `f1`, or `precision=P`.
+            raw: Leaves the calibration out.
+
+        Raises:
+            InputError: The goal is another one.
         """
-        return self.network.prepare(queries)
+        parsed = Goal.parse(goal)
+        network = self.network.prepare(queries)
+        return PreparedLabels(
+            network, None if raw else self.network.answers(queries, network, parsed)
+        )
 
     @torch.no_grad()
-    def score(self, tokens: Tensor, queries: Any) -> tuple[Tensor, Tensor]:
+    def is_unlike(self, tokens: Tensor) -> Tensor:
+        """Returns bool (B,): whether images are unlike those on which the model was validated.
+
+        Of images that are like those, one in a hundred is taken for unlike.
+
+        Args:
+            tokens: (B, T, C).
+        """
+        familiar = self.network.familiar
+        if familiar is None:
+            return torch.zeros(len(tokens), dtype=torch.bool)
+        return familiar.is_unlike(familiar(tokens)).cpu()
+
+    @torch.no_grad()
+    def score(self, tokens: Tensor, queries: Tensor | PreparedLabels) -> tuple[Tensor, Tensor]:
         """Scores labels for tokens.
 
         Args:
@@ -359,15 +437,20 @@ class Tagger(
         Raises:
             InputError: A logit is not a number.
         """
+        labels = self.prepare(queries) if isinstance(queries, Tensor) else queries
         # A softmax is over all classes, whichever of them are asked for.
-        logits = self.network.score(tokens, None if self.scores_are_softmax else queries).float()
+        own = None if self.scores_are_softmax else labels.network
+        logits = self.network.score(tokens, own).float()
         require(
             not bool(logits.isnan().any()),
             "The model's scores are not numbers (NaN), since its weights or label vectors are not; "
             "take an earlier checkpoint, or train again.",
         )
         if self.scores_are_softmax:
-            return logits[:, queries], logits.softmax(dim=1)[:, queries]
+            return logits[:, labels.network], logits.softmax(dim=1)[:, labels.network]
+        if labels.answers is not None:
+            logits = labels.answers.logits(logits)
+            return logits, logits.sigmoid()
         return logits, logits.sigmoid() if self.scores_are_probabilities else logits
 
     def attention(
@@ -434,6 +517,14 @@ class Tagger(
             "attention maps; take a checkpoint of ML-Decoder "
             f"(zsl.models.{'Fixed' if self.encoder is None else ''}MLDecoderConfig).",
         )
+
+
+def unlike_images(number: int, of: int) -> str:
+    """Says how many images are unlike those of the training."""
+    return (
+        f"{number:,} of {of:,} images are unlike those the tagger was trained on (of images like "
+        "those, 1 in 100 is); what it says about them means little."
+    )
 
 
 def _as_list(images: ImageLike | Sequence[ImageLike]) -> Sequence[ImageLike]:

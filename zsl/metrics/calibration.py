@@ -2,13 +2,12 @@
 
 mAP ranks images within a label and doesn't need that; in GZSL labels that were trained can score
 higher than others everywhere, or lower, and so be all of an image's best labels, or none. Both
-remedies are fitted on validation images, with held-out labels in the place of unseen ones. They
-shift a label's scores or stretch them, so they leave its ranking of images, and mAP, as they were.
+remedies, stacking here and the probabilities of `zsl.models.Calibration`, are fitted on validation
+images, with held-out labels in the place of unseen ones. They shift a label's scores or stretch
+them, so they leave its ranking of images, and mAP, as they were.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor
 from zsl.errors import InputError
 
 _NUM_BIASES = 200
-_MOST_SCORES = 2_000_000
+_MOST_ROWS = 500_000
 
 
 def calibrated_stacking(scores: Tensor, targets: Tensor, is_seen: Tensor, k: int) -> float:
@@ -60,77 +59,26 @@ def _best(scores: Tensor, targets: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return best.values, targets.gather(1, best.indices)
 
 
-@dataclass(frozen=True)
-class LabelCalibration:
-    """The probability of a label, of its score and of how its scores are spread over images.
+def logistic_regression(features: Tensor, present: Tensor, weights: Tensor) -> Tensor:
+    """Returns weights and bias float64 (F + 1,) of a logistic regression.
 
-    `p = σ(a s + b μ_l + c σ_l + d)`, with the mean μ_l and standard deviation σ_l of the label's
-    scores over the validation images, which need no targets. a to d are fitted by logistic
-    regression, once for trained labels and once for held-out ones; the latter serve all labels
-    that were not trained. After Platt (1999); the mean and deviation tell labels with high scores
-    everywhere from labels with high scores where they belong.
+    Args:
+        features: (N, F); of more than 500,000 rows some are drawn.
+        present: bool (N,), both values.
+        weights: (N,), how much each row counts.
     """
-
-    seen: tuple[float, float, float, float]
-    """a, b, c, d of the trained labels."""
-    unseen: tuple[float, float, float, float]
-    """a, b, c, d of the others."""
-
-    @classmethod
-    def fit(cls, scores: Tensor, targets: Tensor, is_seen: Tensor) -> LabelCalibration:
-        """Fits both on validation images.
-
-        Args:
-            scores: (N, L), trained and held-out labels.
-            targets: int8 (N, L).
-            is_seen: bool (L,), the trained labels.
-
-        Raises:
-            InputError: There is nothing to fit on, or labels score lower where they are present.
-        """
-        check_fit(targets, is_seen)
-        parts = [_fit(scores[:, part], targets[:, part]) for part in (is_seen, ~is_seen)]
-        for name, (a, *_) in zip(("seen", "held-out"), parts, strict=True):
-            if a <= 0:
-                raise InputError(
-                    f"The {name} labels score no higher where they are present in the "
-                    f"{len(targets)} validation images, so nothing can be calibrated on them; "
-                    "hold other labels out, or leave the calibration out."
-                )
-        return cls(*parts)
-
-    def apply(self, scores: Tensor, validation_scores: Tensor, is_seen: Tensor) -> Tensor:
-        """Returns calibrated logits (N, L).
-
-        Args:
-            scores: (N, L).
-            validation_scores: (M, L) of the same labels.
-            is_seen: bool (L,), the trained labels.
-        """
-        seen, unseen = torch.tensor([self.seen, self.unseen], dtype=torch.float64)
-        a, b, c, d = torch.where(is_seen.unsqueeze(1), seen, unseen).T
-        std, mean = torch.std_mean(validation_scores.double(), dim=0, correction=0)
-        return scores * a.to(scores.dtype) + (b * mean + c * std + d).to(scores.dtype)
-
-
-def _fit(scores: Tensor, targets: Tensor) -> tuple[float, float, float, float]:
     from sklearn.linear_model import LogisticRegression  # Slow to import.
 
-    std, mean = torch.std_mean(scores.double(), dim=0, correction=0)
-    known = (targets >= 0).nonzero()
-    if len(known) > _MOST_SCORES:
-        generator = torch.Generator().manual_seed(0)
-        known = known[torch.randperm(len(known), generator=generator)[:_MOST_SCORES]]
-    images, labels = known.T
-    features = [scores[images, labels].double(), mean[labels], std[labels]]
-    chosen = torch.stack(features, dim=1).numpy()
-    present = (targets[images, labels] == 1).numpy()
+    if len(features) > _MOST_ROWS:
+        rows = torch.randperm(len(features), generator=torch.Generator().manual_seed(0))
+        features, present, weights = (x[rows[:_MOST_ROWS]] for x in (features, present, weights))
+    chosen = features.double().numpy()
     # Standardized features let the solver converge quickly.
     centre, scale = chosen.mean(axis=0), chosen.std(axis=0).clip(1e-6)
-    model = LogisticRegression(C=1e4, max_iter=1000).fit((chosen - centre) / scale, present)
-    weights = model.coef_[0] / scale
-    a, b, c = weights.tolist()
-    return a, b, c, float(model.intercept_[0] - weights @ centre)
+    model = LogisticRegression(C=1e4, max_iter=1000)
+    model.fit((chosen - centre) / scale, present.numpy(), weights.double().numpy())
+    found = model.coef_[0] / scale
+    return torch.tensor([*found, model.intercept_[0] - found @ centre], dtype=torch.float64)
 
 
 def check_fit(targets: Tensor, is_seen: Tensor) -> None:

@@ -11,8 +11,10 @@ from zsl.models.baselines import (
     Fast0TagConfig,
     Fast0TagHead,
 )
+from zsl.models.calibration import Answers, Calibration, Goal
 from zsl.models.closed_form import ClosedFormConfig, ClosedFormHead
 from zsl.models.drop_in import add_ml_decoder_head
+from zsl.models.familiarity import FamiliarImages
 from zsl.models.fixed_heads import FixedHeadConfig, FixedMLDecoderConfig, PoolingConfig, PoolingHead
 from zsl.models.grouping import group_labels
 from zsl.models.heads import HeadConfig, MLDecoderConfig, span_of
@@ -24,21 +26,25 @@ from zsl.models.scores import NormalisedScores, ScoresConfig
 from zsl.models.tokens import OnMeanToken
 
 __all__ = [
+    "Answers",
     "Backbone",
     "BackboneConfig",
     "BilinearConfig",
     "BilinearHead",
     "CLIPConfig",
     "CLIPHead",
+    "Calibration",
     "ClosedFormConfig",
     "ClosedFormHead",
     "ConSEConfig",
     "ConSEHead",
+    "FamiliarImages",
     "Fast0TagConfig",
     "Fast0TagHead",
     "FixedHeadConfig",
     "FixedMLDecoder",
     "FixedMLDecoderConfig",
+    "Goal",
     "GroupedWordMLDecoder",
     "HeadConfig",
     "MLDecoder",

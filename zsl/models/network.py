@@ -10,10 +10,13 @@ from torch import Tensor, nn
 
 from zsl.errors import require
 from zsl.models.backbone import BackboneConfig
+from zsl.models.calibration import Answers, Calibration, Goal
 from zsl.models.closed_form import ClosedFormConfig, ClosedFormHead
+from zsl.models.familiarity import FamiliarImages
 from zsl.models.fixed_heads import FixedHeadConfig
 from zsl.models.heads import HeadConfig
 from zsl.models.scores import NormalisedScores, PreparedLabels, ScoresConfig
+from zsl.models.seen_labels import nearest_seen, seen_positions
 
 _AT_ONCE = 64
 
@@ -32,6 +35,8 @@ class TaggerNetwork(nn.Module):
             None for a head of fixed classes.
         scores: Makes the scores of labels comparable in evaluation; None leaves the head's logits.
         closed_form: Scores labels beside the head in evaluation, where there is one.
+        calibration: Makes probabilities and decisions of logits; None leaves that out.
+        familiar: Tells images apart from those of validation; None leaves that out.
     """
 
     label_vectors: Tensor | None
@@ -43,12 +48,16 @@ class TaggerNetwork(nn.Module):
         label_vectors: Tensor | None = None,
         scores: NormalisedScores | None = None,
         closed_form: ClosedFormHead | None = None,
+        calibration: Calibration | None = None,
+        familiar: FamiliarImages | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
         self.scores = scores
         self.closed_form = closed_form
+        self.calibration = calibration
+        self.familiar = familiar
         self.register_buffer("label_vectors", label_vectors)
 
     @classmethod
@@ -79,8 +88,12 @@ class TaggerNetwork(nn.Module):
         is_size = isinstance(image_size, int) and image_size > 0
         require(is_size, f"image_size is {image_size!r}; expected a number of pixels, 1 or more.")
         made: Any = backbone.make(image_size)
+        answering = {
+            "calibration": Calibration(num_seen),
+            "familiar": FamiliarImages(made.token_dim),
+        }
         if isinstance(head, FixedHeadConfig):
-            return cls(made, head.make(made.token_dim, num_seen))
+            return cls(made, head.make(made.token_dim, num_seen), **answering)
         assert label_vectors is not None
         seen = label_vectors[:num_seen]
         own_head: Any = head.make(made.token_dim, seen)
@@ -92,14 +105,14 @@ class TaggerNetwork(nn.Module):
                 "The scores of closed_form and of the head have no common scale; set scores too, "
                 "or closed_form null.",
             )
-            return cls(made, own_head, label_vectors)
+            return cls(made, own_head, label_vectors, **answering)
         beside = None if closed_form is None else closed_form.make(made.token_dim, seen)
         with torch.no_grad():  # As in evaluation: a batch of one would spoil statistics.
             tokens = made.eval()(torch.zeros(1, 3, image_size, image_size))
         made.train()
         num_scorers = 1 if closed_form is None else 1 + closed_form.num_scores
         normalised = NormalisedScores(scores, tokens.shape[1:], seen, num_scorers)
-        return cls(made, own_head, label_vectors, normalised, beside)
+        return cls(made, own_head, label_vectors, normalised, beside, **answering)
 
     @property
     def scoring(self) -> str:
@@ -139,6 +152,40 @@ class TaggerNetwork(nn.Module):
             self.scores.log_odds(queries),
             self.scores.normalisation(scores, spread),
         )
+
+    def answers(self, queries: Tensor, prepared: Any, goal: Goal) -> Answers | None:
+        """Returns how logits become probabilities and decisions; None before that is fitted.
+
+        Args:
+            queries: float32 (L, W) label vectors, or int64 (L,) positions of fixed classes.
+            prepared: What `prepare` made of them.
+            goal: What decisions should reach.
+        """
+        calibration = self.calibration
+        if calibration is None or not calibration.is_fitted:
+            return None
+        if self.label_vectors is None:
+            positions = nearest = queries
+            similarity = torch.ones(len(queries), device=queries.device)
+        else:
+            seen = self.label_vectors[: len(calibration.offsets)]
+            positions = seen_positions(queries, seen)
+            similarity, nearest = nearest_seen(queries, seen)
+        means = self.mean_logits(prepared, len(queries))
+        scale, shift = calibration.log_odds(means, positions)
+        sample = None
+        if isinstance(prepared, PreparedLabels):
+            sample = prepared.logits(prepared.sample_scores) * scale + shift
+            sample = sample.sigmoid()
+        thresholds = calibration.thresholds(sample, positions, goal)
+        is_unlike = (positions < 0) & (similarity < calibration.least_similarity)
+        return Answers(scale, shift, thresholds, similarity, nearest, is_unlike)
+
+    def mean_logits(self, prepared: Any, num_labels: int) -> Tensor:
+        """Returns the mean logits (L,) of labels over the stored sample; 0 where there is none."""
+        if isinstance(prepared, PreparedLabels):
+            return prepared.log_odds - 0.5  # To which standardised scores are shifted.
+        return torch.zeros(num_labels, device=next(self.parameters()).device)
 
     def _spread(self, scores: Tensor, sample: Sequence[Tensor], labels: Tensor) -> Tensor:
         """Returns `PreparedLabels.spread`, by the closed form if there is one.

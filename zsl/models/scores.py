@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zsl.errors import require
+from zsl.models.seen_labels import seen_positions
 
 _LEAST_STD = 1e-6
 
@@ -163,13 +164,9 @@ class NormalisedScores(nn.Module):
         """Returns the log-odds (L,) of the presence of labels, given as vectors (L, W)."""
         weights, bias = self.log_odds_map[:-1], self.log_odds_map[-1]
         predicted = nn.functional.normalize(queries.float(), dim=1) @ weights.float() + bias
-        # Not vector by vector: thousands of labels would take as many gigabytes.
-        both = torch.cat([self.seen_vectors, queries])
-        numbers = both.unique(dim=0, return_inverse=True)[1]
-        seen, queried = numbers.split([len(self.seen_vectors), len(queries)])
-        is_seen = queried[:, None] == seen
-        measured = self.seen_log_odds[is_seen.int().argmax(dim=1)]
-        return torch.where(is_seen.any(dim=1), measured, predicted)
+        positions = seen_positions(queries, self.seen_vectors)
+        measured = self.seen_log_odds[positions.clamp(min=0)]
+        return torch.where(positions >= 0, measured, predicted)
 
     def normalisation(
         self, sample: Tensor, spread: Tensor, weights: Tensor | None = None

@@ -17,7 +17,14 @@ from zsl.data import Batch, MultiLabelDataModule, Split
 from zsl.data.dataset import MultiLabelDataset
 from zsl.errors import InputError
 from zsl.labels import LabelEncoder, Role
-from zsl.models import BackboneConfig, ClosedFormHead, NormalisedScores, TaggerNetwork
+from zsl.models import (
+    BackboneConfig,
+    Calibration,
+    ClosedFormHead,
+    FamiliarImages,
+    NormalisedScores,
+    TaggerNetwork,
+)
 from zsl.models.own_classes import own_classes
 from zsl.tasks.ridge import ClosedFormFit, label_side, own_class_map
 
@@ -159,7 +166,7 @@ def _own_class_map(
 
 
 class UntrainedTensors:
-    """The tensors of a network that are solved, drawn or chosen, while its weights are trained.
+    """The tensors of a network that are solved, drawn or fitted, while its weights are trained.
 
     A moving average of the weights averages them too, and stands in the network's place while that
     is validated; so they are kept here, and put back after each exchange.
@@ -179,7 +186,7 @@ class UntrainedTensors:
         parts = {
             name: part
             for name, part in self.network.named_children()
-            if isinstance(part, (NormalisedScores, ClosedFormHead))
+            if isinstance(part, (NormalisedScores, ClosedFormHead, Calibration, FamiliarImages))
         }
         return {
             f"{name}.{key}": tensor

@@ -5,9 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict
+from math import ceil
 from typing import Any, ClassVar, Self
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
@@ -25,9 +27,12 @@ from zsl.files.digests import weights_digest
 from zsl.labels import LabelEncoder, Role, Vocabulary
 from zsl.losses import Loss
 from zsl.metrics import Evaluation, Predictions, Protocol, evaluate
-from zsl.models import BackboneConfig, OpenCLIPBackbone, TaggerNetwork
+from zsl.models import Answers, BackboneConfig, Goal, OpenCLIPBackbone, TaggerNetwork
+from zsl.models.familiarity import KEPT
+from zsl.tasks.calibration import fit_calibration
 from zsl.tasks.callbacks import StepSeeds
 from zsl.tasks.optimization import OptimizationConfig, schedule_steps, steps_of
+from zsl.tasks.preparation import UntrainedTensors, evaluating
 
 
 class Task(pl.LightningModule, ABC):
@@ -77,6 +82,8 @@ class Task(pl.LightningModule, ABC):
         self.loss: Loss = parts["loss"]
         self.optimization: OptimizationConfig = parts["optimization"]
         self.predictions = Predictions()
+        self.mean_tokens = Predictions()
+        self.untrained = UntrainedTensors(network)
         self._resumed_steps: int | None = None
         self._queried: Any = None
 
@@ -183,9 +190,56 @@ class Task(pl.LightningModule, ABC):
         )
         return logits
 
+    def on_fit_start(self) -> None:
+        """Keeps what is not trained."""
+        self.untrained.keep()
+
+    def on_train_end(self) -> None:
+        """Keeps the average of the weights from what is not trained."""
+        self.untrained.release()
+
     def on_validation_epoch_start(self) -> None:
         """Forgets earlier scores; does the head's work on the labels."""
+        self.untrained.restore()
         self._begin(Role.HELD_OUT)
+
+    def validated(self, scores: Tensor, targets: Tensor) -> tuple[Tensor, Evaluation]:
+        """Returns the logits (N, L) of what a validation collected, and their figures."""
+        return scores, self.evaluate(scores, targets, Role.HELD_OUT)
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether there are probabilities for any label."""
+        calibration = self.network.calibration
+        return calibration is not None and calibration.is_fitted
+
+    def forget_calibration(self) -> None:
+        """Has it fitted anew."""
+        if self.network.calibration is not None:
+            self.network.calibration.weights.zero_()
+
+    @torch.no_grad()
+    def answers(self, goal: Goal) -> Answers | None:
+        """Returns what makes probabilities and decisions of the logits of all labels, on the CPU.
+
+        None before it is fitted.
+        """
+        queries = self.queries(Role.SEEN, Role.UNSEEN)
+        if queries is None:
+            queries = torch.arange(len(self.vocabulary))
+        with evaluating(self.network):
+            answers = self.network.answers(queries, self.network.prepare(queries), goal)
+        return None if answers is None else Answers(*(part.cpu() for part in answers))
+
+    def calibrate(self, scores: Tensor, targets: Tensor) -> None:
+        """Fits probabilities and decisions to logits (N, L) of validation images."""
+        calibration, vectors = self.network.calibration, self.network.label_vectors
+        if calibration is None or self.scores_are_softmax:
+            return
+        if vectors is not None:
+            vectors = vectors[: len(calibration.offsets)]
+        means = self.network.mean_logits(self._queried, scores.shape[1])[: scores.shape[1]]
+        fit_calibration(calibration, scores, targets, means.cpu(), vectors)
 
     def on_test_epoch_start(self) -> None:
         """Forgets earlier scores; does the head's work on the labels."""
@@ -197,19 +251,38 @@ class Task(pl.LightningModule, ABC):
 
     def _begin(self, last: Role) -> None:
         self.predictions.reset()
+        self.mean_tokens.reset()
         queries = self.queries(Role.SEEN, last)
         with self.trainer.precision_plugin.forward_context():
             self._queried = None if queries is None else self.network.prepare(queries)
 
     def validation_step(self, batch: Batch) -> None:
         """Scores seen and held-out labels; the unseen ones have no part in selection."""
-        self._predict(batch, Role.HELD_OUT)
+        tokens = self.tokens(batch)
+        targets = batch["target"][:, self.vocabulary.columns(Role.SEEN, Role.HELD_OUT)]
+        scores = self.validation_scores(tokens, targets.shape[1])
+        self.predictions.update(batch["index"], scores, targets)
+        if self.network.familiar is not None:
+            # Some of each batch, so that they are from everywhere, and all fit in memory.
+            kept = slice(ceil(KEPT / int(sum(self.trainer.num_val_batches))))
+            means = self.network.familiar.mean_tokens(tokens[kept])
+            self.mean_tokens.update(batch["index"][kept], means, targets[kept, :0])
+
+    def validation_scores(self, tokens: Tensor, num_labels: int) -> Tensor:
+        """Returns the scores that a validation collects of tokens (B, T, C): one row an image."""
+        return self.comparable(self.score_tokens(tokens, self._queried, num_labels))
 
     def on_validation_epoch_end(self) -> None:
-        """Logs `val/...`, where the held-out labels stand for the unseen ones."""
-        self._log_validation(self._evaluate(Role.HELD_OUT))
-
-    def _log_validation(self, evaluation: Evaluation) -> None:
+        """Logs `val/...`, where the held-out labels stand for the unseen ones; calibrates."""
+        self.untrained.restore()
+        _, scores, targets = self.predictions.compute()
+        scores, evaluation = self.validated(scores, targets)
+        if not self.trainer.sanity_checking:
+            self.calibrate(scores, targets)
+            if self.network.familiar is not None:
+                self.network.familiar.keep(self.mean_tokens.compute()[1])
+        if self.untrained.is_training:
+            self.untrained.keep()
         logged = evaluation.logged("val")
         headline = f"val/{self.headline}"
         self.log(headline, logged.pop(headline), prog_bar=True, sync_dist=True)
@@ -288,6 +361,9 @@ class Task(pl.LightningModule, ABC):
             precision=str(self.trainer.precision),
             resizing=asdict(datamodule.images.resizing),
         ).add_to(checkpoint)
+        # Of averaged weights too, these are the network's own.
+        tensors = self.untrained.named()
+        checkpoint["state_dict"] |= {f"network.{name}": tensors[name].clone() for name in tensors}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses to resume with other labels."""

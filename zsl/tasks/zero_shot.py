@@ -30,7 +30,6 @@ from zsl.tasks.optimization import OptimizationConfig
 from zsl.tasks.pairing import pair_towers
 from zsl.tasks.preparation import (
     TrainingImages,
-    UntrainedTensors,
     evaluating,
     keep_sample,
     measure_log_odds,
@@ -115,7 +114,6 @@ class ZeroShotTask(Task):
             head.scores_are_log_odds and loss.scores_are_log_odds
         )
         self._is_prepared = False
-        self._untrained = UntrainedTensors(self.network)
         solved = isinstance(head, ClosedFormConfig) or closed_form is not None
         require(
             backbone.frozen or not solved,
@@ -136,20 +134,16 @@ class ZeroShotTask(Task):
     def on_fit_start(self) -> None:
         """Learns what needs no step, unless a checkpoint brought it."""
         self._prepare()
-        self._untrained.keep()
+        super().on_fit_start()
 
     def on_validation_epoch_start(self) -> None:
         """Learns what needs no step, if that is yet to be done; takes a new sample in training."""
         self._prepare()
-        self._untrained.restore()
-        if self._untrained.is_training and self.network.scores and not self.backbone.frozen:
+        self.untrained.restore()
+        if self.untrained.is_training and self.network.scores and not self.backbone.frozen:
             keep_sample(self.network.scores, self._training_images())
-            self._untrained.keep()
+            self.untrained.keep()
         super().on_validation_epoch_start()
-
-    def on_train_end(self) -> None:
-        """Keeps the average of the weights from what is not trained."""
-        self._untrained.release()
 
     @property
     def _scores(self) -> NormalisedScores:
@@ -184,34 +178,27 @@ class ZeroShotTask(Task):
             measure_log_odds(scores, images)
         self._is_prepared = True
 
-    def validation_step(self, batch: Batch) -> None:
-        """Scores seen and held-out labels; of a head beside a closed form, by each of the two."""
+    def validation_scores(self, tokens: Tensor, num_labels: int) -> Tensor:
+        """Returns logits (B, L); of a head beside a closed form the scores of each, (B, P L)."""
         if self.network.closed_form is None:
-            super().validation_step(batch)
-            return
-        targets = batch["target"][:, self.vocabulary.columns(Role.SEEN, Role.HELD_OUT)]
-        separate = self.network.separate_scores(
-            self.tokens(batch), self._queried.head, self._queried.labels
-        )
-        self.predictions.update(batch["index"], torch.cat([*separate], dim=1), targets)
+            return super().validation_scores(tokens, num_labels)
+        separate = self.network.separate_scores(tokens, self._queried.head, self._queried.labels)
+        return torch.cat([*separate], dim=1)
 
-    def on_validation_epoch_end(self) -> None:
-        """Chooses how much each part counts beside the closed form; logs `val/...`."""
-        self._untrained.restore()
+    def validated(self, scores: Tensor, targets: Tensor) -> tuple[Tensor, Evaluation]:
+        """Returns logits and figures; chooses how much each part counts beside the closed form."""
         if self.network.closed_form is None:
-            super().on_validation_epoch_end()
-            return
-        _, scores, targets = self.predictions.compute()
+            return super().validated(scores, targets)
         separate = torch.stack(scores.split(targets.shape[1], dim=1))
-        weights, evaluation = self._choose_weights(separate, targets)
+        weights, logits, evaluation = self._choose_weights(separate, targets)
         if not self.trainer.sanity_checking:
             self._scores.weights.copy_(weights)
-        if self._untrained.is_training:
-            self._untrained.keep()
-        self._log_validation(evaluation)
+        return logits, evaluation
 
-    def _choose_weights(self, separate: Tensor, targets: Tensor) -> tuple[Tensor, Evaluation]:
-        """Returns how much each scorer counts where that is best, and the figures of it.
+    def _choose_weights(
+        self, separate: Tensor, targets: Tensor
+    ) -> tuple[Tensor, Tensor, Evaluation]:
+        """Returns how much each scorer counts where that is best, and logits and figures of it.
 
         The head counts beside the closed form, and the closed form's best tokens don't count, where
         the gain in AP is more than its standard error, since validation images and labels held out
@@ -226,13 +213,12 @@ class ZeroShotTask(Task):
         sample, spread, log_odds = (part.cpu() for part in parts)
         groups = self.groups(Role.HELD_OUT)
         choices = product(_HEAD_WEIGHTS, *[(1.0, 0.0)] * (len(separate) - 2), (1.0,))
-        found: list[tuple[Tensor, Evaluation]] = []
+        found: list[tuple[Tensor, Tensor, Evaluation]] = []
         for weights in map(torch.tensor, choices):
             combined = self._scores.normalisation(sample, spread, weights).combine(separate)
-            found.append(
-                (weights, self.evaluate(combined - 0.5 + log_odds, targets, Role.HELD_OUT))
-            )
-        return max(found, key=lambda choice: _sure_gain(found[0][1], choice[1], groups))
+            logits = combined - 0.5 + log_odds
+            found.append((weights, logits, self.evaluate(logits, targets, Role.HELD_OUT)))
+        return max(found, key=lambda choice: _sure_gain(found[0][2], choice[2], groups))
 
     def training_step(self, batch: Batch) -> Tensor:
         """Returns the loss on the seen labels."""
@@ -262,13 +248,6 @@ class ZeroShotTask(Task):
     def all_logged_names(cls, settings: Mapping[str, Any]) -> list[str]:
         """What a training can log, given enough labels."""
         return logged_names()
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what makes the checkpoint self-contained."""
-        super().on_save_checkpoint(checkpoint)
-        # Of averaged weights too, these are the network's own.
-        tensors = self._untrained.named()
-        checkpoint["state_dict"] |= {f"network.{name}": tensors[name].clone() for name in tensors}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses to resume with other labels; what needs no step has been learnt."""

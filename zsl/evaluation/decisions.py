@@ -1,0 +1,132 @@
+"""Decisions at the thresholds of a checkpoint, beside other thresholds, on its test images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from zsl.evaluation.charts import COLOURS
+from zsl.evaluation.results import aligned
+from zsl.evaluation.scoring import TaskScores
+from zsl.labels import Role
+from zsl.metrics.bootstrap import Bootstrap, interval
+from zsl.metrics.decisions import (
+    Reliability,
+    best_threshold,
+    decision_counts,
+    decision_figures,
+    oracle_decisions,
+    reliability,
+)
+from zsl.metrics.evaluation import of_columns
+from zsl.metrics.groups import label_group
+from zsl.metrics.per_image import precision_recall_f1
+
+CHOSEN = "calibrated, label's own threshold"
+_FIGURES = ("precision", "recall", "F1", "macro_F1")
+_GROUPS = ("zsl", "seen", "all")
+
+
+def decision_frame(scored: TaskScores, bootstrap: Bootstrap | None) -> pd.DataFrame:
+    """Compares decisions by different thresholds.
+
+    Returns:
+        A row for each group of labels (unseen, seen; or all of fixed classes) and rule, with
+        `precision`, `recall`, `F1` over all images and labels, `low` and `high` of its 95 %
+        interval, `macro_F1`, the mean over labels, and `ECE`, the expected calibration error of
+        probabilities. Empty where the scores have no calibration.
+    """
+    records = []
+    for group, columns in scored.groups.items():
+        if scored.answers is None or group not in _GROUPS:
+            continue
+        targets = of_columns(scored.targets, columns)
+        for rule, yes, probabilities in _rules(scored, columns):
+            figures = decision_figures(yes, targets)
+            record = {"group": group, "rule": rule} | figures
+            if bootstrap is not None:
+                counts = torch.stack(decision_counts(yes, targets, dim=1)).float()
+                drawn = precision_recall_f1(*(counts @ bootstrap.counts))[2]
+                record["low"], record["high"] = interval(drawn, figures["F1"])
+            if probabilities is not None:
+                record["ECE"] = reliability(probabilities, targets).error
+            records.append(record)
+    return pd.DataFrame(records)
+
+
+def reliabilities(scored: TaskScores) -> dict[str, Reliability]:
+    """By group of labels, probabilities beside how often labels are present."""
+    if scored.answers is None:
+        return {}
+    probabilities = scored.answers.probabilities(scored.scores)
+    return {
+        group: reliability(*(of_columns(part, columns) for part in (probabilities, scored.targets)))
+        for group, columns in scored.groups.items()
+        if group in _GROUPS
+    }
+
+
+def reliability_chart(found: dict[str, Reliability]) -> Figure:
+    """Draws how often labels are present over their probabilities, both on a logit scale.
+
+    Args:
+        found: From `reliabilities`, one or more.
+    """
+    figure = Figure(figsize=(5.2, 4.6), layout="constrained")
+    axes = figure.subplots()
+    low = min(float(own.predicted.min()) for own in found.values())
+    ends = [max(low / 2, 1e-4), 0.99]
+    axes.plot(ends, ends, color="black", linewidth=1, linestyle=":")
+    for group, own in found.items():
+        role = Role.UNSEEN if group == "zsl" else Role.SEEN
+        title = f"{label_group(group).title}, ECE {own.error:.3f}"
+        shown = own.present.clamp(*ends)
+        axes.plot(own.predicted, shown, "o-", color=COLOURS[role], markersize=4, label=title)
+    axes.set(xscale="logit", yscale="logit", xlim=ends, ylim=ends)
+    axes.set_xlabel("probability", fontsize=9)
+    axes.set_ylabel("share of the images that have the label", fontsize=9)
+    axes.legend(frameon=False, fontsize=9)
+    axes.minorticks_off()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _rules(scored: TaskScores, columns: list[int]) -> Iterator[tuple[str, Tensor, Tensor | None]]:
+    """Yields rules: a name, the decisions bool (N, L), and the probabilities that it takes."""
+    assert scored.answers is not None
+    scores, targets = of_columns(scored.scores, columns), of_columns(scored.targets, columns)
+    chosen = scored.answers.probabilities(scored.scores), scored.answers.decisions(scored.scores)
+    yield CHOSEN, of_columns(chosen[1], columns), of_columns(chosen[0], columns)
+    if scored.task.scores_are_log_odds:
+        yield "score, at 0.5", scores > 0, scores.sigmoid()
+    for role, name in ((None, "all labels"), (Role.HELD_OUT, "held-out labels")):
+        least = _validation_threshold(scored, role)
+        if least is not None and not (role and scored.roles[columns[0]] == Role.SEEN):
+            yield f"score, best on validation for {name}", scores >= least, None
+    yield "score, best on the test itself for each label", oracle_decisions(scores, targets), None
+
+
+def _validation_threshold(scored: TaskScores, role: Role | None) -> float | None:
+    """Returns the one best threshold on validation images for labels of a role, None for all."""
+    roles = [Role.SEEN, Role.HELD_OUT] if role is None else [role]
+    chosen = torch.tensor([own in roles for own in scored.roles])
+    if scored.validation is None or not chosen.any():
+        return None
+    return best_threshold(*(part[:, chosen] for part in scored.validation))
+
+
+def decision_table(frame: pd.DataFrame) -> str:
+    """The frame as text."""
+    cells = [["labels", "yes if", "P", "R", "F1", "", "macro F1", "ECE"]]
+    for row in frame.to_dict("records"):
+        half = f"±{(row['high'] - row['low']) / 2:.3f}" if "high" in row else ""
+        error = row.get("ECE")
+        numbers = [f"{row[name]:.3f}" for name in _FIGURES]
+        ece = "" if error is None or pd.isna(error) else f"{error:.3f}"
+        title = label_group(str(row["group"])).title
+        cells.append([title, str(row["rule"]), *numbers[:3], half, numbers[3], ece])
+    return aligned(cells, num_left=2)

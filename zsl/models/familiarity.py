@@ -1,0 +1,87 @@
+"""Whether an image is like those that a model was validated on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zsl.models.tokens import ToTokens
+
+KEPT = 256
+"""Most images that are kept."""
+
+
+class FamiliarImages(nn.Module):
+    """Tells images apart from those of validation, by the nearest of these.
+
+    The distance of an image is one less the cosine of its mean token to the nearest one that is
+    kept (Sun et al., "Out-of-Distribution Detection with Deep Nearest Neighbors", arXiv
+    2204.06507). How familiar it is, is the share of the kept images that are at least as far from
+    their nearest other one: a conformal p-value, which is .05 or less for 5 % of images like these.
+
+    Args:
+        token_dim: Width C of the backbone's tokens.
+
+    Attributes:
+        images: float16 (256, C), mean tokens of validation images; of fewer images some rows are 0.
+        distances: float32 (256,), of each to its nearest other one.
+        number: How many are kept.
+    """
+
+    images: Tensor
+    distances: Tensor
+    number: Tensor
+
+    def __init__(self, token_dim: int) -> None:
+        super().__init__()
+        self.to_tokens = ToTokens()
+        self.register_buffer("images", torch.zeros(KEPT, token_dim, dtype=torch.float16))
+        self.register_buffer("distances", torch.zeros(KEPT))
+        self.register_buffer("number", torch.tensor(0))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # Checkpoints of earlier versions have none of this.
+        for name, buffer in self.named_buffers():
+            state_dict.setdefault(prefix + name, buffer)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def mean_tokens(self, features: Tensor) -> Tensor:
+        """Returns the mean tokens float32 (B, C) of tokens (B, T, C) or a map (B, C, H, W)."""
+        largest = torch.finfo(self.images.dtype).max
+        return self.to_tokens(features).float().mean(dim=1).clamp(-largest, largest)
+
+    def keep(self, mean_tokens: Tensor) -> None:
+        """Keeps mean tokens (N, C) of validation images, 256 of them spread evenly over all."""
+        number = min(len(mean_tokens), KEPT)
+        rows = torch.arange(number, device=mean_tokens.device) * len(mean_tokens) // max(number, 1)
+        self.images.zero_()
+        self.images[:number] = mean_tokens[rows].to(self.images)
+        self.number.fill_(number)
+        if number > 1:
+            cosines = self._cosines(self.images[:number].float()).fill_diagonal_(-1)
+            self.distances[:number] = 1 - cosines.max(dim=1).values
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Returns how familiar images are, float32 (B,): 1/(N+1) to 1 of N kept ones.
+
+        Args:
+            features: What the backbone makes of B images.
+        """
+        number = int(self.number)
+        if number < 2:
+            return torch.ones(len(features), device=features.device)
+        nearest = 1 - self._cosines(self.mean_tokens(features)).max(dim=1).values
+        farther = (self.distances[:number] >= nearest.unsqueeze(1)).sum(dim=1)
+        return (1 + farther) / (1 + number)
+
+    def is_unlike(self, familiarity: Tensor) -> Tensor:
+        """Returns bool (B,): whether images are farther than all kept ones but one in a hundred."""
+        number = int(self.number)
+        return familiarity <= (max(0.01, 1 / (1 + number)) if number > 1 else 0)
+
+    def _cosines(self, mean_tokens: Tensor) -> Tensor:
+        kept = self.images[: int(self.number)].float()
+        return F.normalize(mean_tokens, dim=1) @ F.normalize(kept, dim=1).T
