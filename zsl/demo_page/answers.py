@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zsl.files.images import read_image
 from zsl.inference.heat_maps import LONG_SIDE, overlay
-from zsl.inference.tagger import Tagger
+from zsl.inference.tagger import PreparedLabels, Tagger
 from zsl.labels import Role
 from zsl.labels.neighbours import nearest_seen
 
@@ -30,14 +30,16 @@ class Answers(NamedTuple):
     scores: np.ndarray
     """Float (N, L): probabilities, or what the head has in their place, such as cosines."""
     thresholds: np.ndarray
-    """Float (L,) of the scores; NaN where none is known, so that no label is accepted."""
+    """Float (L,) of the scores: NaN where none is known, above 1 where no probability is enough."""
     reasons: list[str]
     """For each label, the seen labels it is near to; empty where they are not known."""
+    are_unlike: np.ndarray
+    """Bool (N,): images unlike those of the training, about which the answers mean little."""
 
     @property
     def decisions(self) -> np.ndarray:
-        """Bool (N, L): whether a label is accepted."""
-        return self.scores >= self.thresholds
+        """Bool (N, L): whether a label is accepted; none is for an unlike image."""
+        return (self.scores >= self.thresholds) & ~self.are_unlike[:, None]
 
     def best_labels(self, image: int) -> list[int]:
         """The positions of the labels for an image, the best first."""
@@ -63,13 +65,18 @@ def ask(tagger: Tagger, tokens: Sequence[Tensor], labels: Sequence[str] | None) 
     prepared = tagger.prepare(queries)
     scored = [tagger.score(batch, prepared) for batch in tokens]
     logits, scores = (torch.cat(parts).cpu().numpy() for parts in zip(*scored, strict=True))
-    threshold = EVEN if tagger.scores_are_probabilities else np.nan
-    return Answers(
-        names, logits, scores, np.full(len(names), threshold), reasons(tagger, names, queries)
-    )
+    are_unlike = torch.cat([tagger.is_unlike(batch) for batch in tokens]).numpy()
+    thresholds = _thresholds(tagger, prepared, len(names))
+    return Answers(names, logits, scores, thresholds, _reasons(tagger, names, queries), are_unlike)
 
 
-def reasons(tagger: Tagger, names: Sequence[str], queries: Tensor) -> list[str]:
+def _thresholds(tagger: Tagger, prepared: PreparedLabels, count: int) -> np.ndarray:
+    if prepared.answers is not None:
+        return prepared.answers.thresholds.cpu().numpy()
+    return np.full(count, EVEN if tagger.scores_are_probabilities else np.nan)
+
+
+def _reasons(tagger: Tagger, names: Sequence[str], queries: Tensor) -> list[str]:
     """Says for each label whether it was trained, and else which trained ones are near to it.
 
     Args:
@@ -78,12 +85,10 @@ def reasons(tagger: Tagger, names: Sequence[str], queries: Tensor) -> list[str]:
         queries: Their vectors (L, W), or positions (L,) of fixed classes.
     """
     seen = tagger.vocabulary.select(Role.SEEN)
-    if queries.dim() == 1 or len(seen) == 0:
+    if queries.dim() == 1 or not seen:
         return ["trained" if name in seen else "" for name in names]
-    vectors = tagger.own_queries[tagger.vocabulary.indices(seen)]
-    nearest, _ = nearest_seen(
-        [*seen, *names], torch.cat([vectors, queries]).float().cpu(), len(seen)
-    )
+    vectors = torch.cat([tagger.own_queries[: len(seen)], queries]).float().cpu()
+    nearest, _ = nearest_seen([*seen, *names], vectors, len(seen))
     return [
         "trained" if name in seen else f"near to {text}"
         for name, text in zip(names, nearest[len(seen) :], strict=True)

@@ -99,7 +99,7 @@ def answer_table(session: Session) -> str:
     cut = f", the best {MAX_ROWS} of {len(best):,}" if len(best) > MAX_ROWS else ""
     return (
         f'<h3 id="chosen" tabindex="-1">{escape(session.names[image])}</h3>'
-        f"{_differences(session)}"
+        f"{_unlike(session)}{_differences(session)}"
         f'<div class="scrolled"><table class="answers"><caption>Answers, the most probable first'
         f'{cut}. A word shows its heat map.</caption><thead>{heads}<tr><th scope="col">Word</th>'
         f'{columns}<th scope="col">Tag</th></tr></thead><tbody>{rows}</tbody></table></div>'
@@ -122,8 +122,10 @@ def _cells(answers: Answers, image: int, label: int) -> str:
     score, threshold = float(answers.scores[image, label]), float(answers.thresholds[label])
     decision = _yes_or_no(answers, image, label)
     has_threshold = threshold == threshold
-    text = f"yes from {threshold:.2f}" if has_threshold else "no threshold known"
-    mark = f'<i style="left:{100 * threshold:.1f}%"></i>' if has_threshold else ""
+    text = "no threshold known"
+    if has_threshold:
+        text = f"yes from {threshold:.2f}" if threshold <= 1 else "never yes"
+    mark = f'<i style="left:{100 * threshold:.1f}%"></i>' if threshold <= 1 else ""
     bar = f'<b style="width:{100 * score:.1f}%"></b>{mark}'
     bar = f'<span class="bar" aria-hidden="true">{bar}</span>' if 0 <= score <= 1 else ""
     return (
@@ -134,6 +136,19 @@ def _cells(answers: Answers, image: int, label: int) -> str:
 
 def _yes_or_no(answers: Answers, image: int, label: int) -> str:
     return "yes" if answers.decisions[image, label] else "no"
+
+
+def _unlike(session: Session) -> str:
+    told = [name for name, found in session.answers.items() if found.are_unlike[session.chosen]]
+    if not told:
+        return ""
+    text = "This image is unlike those of the training, so no word is a yes"
+    return f'<p class="note">{escape(text + _for(session, told))}.</p>'
+
+
+def _for(session: Session, names: Sequence[str]) -> str:
+    """Names checkpoints where there is more than one to mean."""
+    return f" ({', '.join(names)})" if len(session.answers) > 1 else ""
 
 
 def _differences(session: Session) -> str:
