@@ -139,9 +139,11 @@ class Page:
             ask_event(self._ask_words, about, **shown)
         self._sorting.input(self._sort, [self._state, self._sorting], **shown)
         self._main.input(self._turn_to, [self._state, self._main], **shown)
-        self._cards.select(self._choose, [self._state, self._shown], **shown)
-        self._table.select(self._look, [self._state], **shown)
-        self._table.input(self._accept, [self._state], **shown)
+        latest = shown | {"trigger_mode": "always_last"}
+        self._cards.select(self._choose, [self._state, self._shown], **latest)
+        self._table.select(self._look, [self._state], **latest)
+        # Each of several in quick succession counts.
+        self._table.input(self._accept, [self._state], trigger_mode="multiple", **shown)
         self._sidecars.click(self._write, [self._state], **shown)
         self._csv.click(
             self._save_csv, [self._state], **options | {"outputs": [self._download, self._status]}

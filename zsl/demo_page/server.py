@@ -144,7 +144,8 @@ def make_app(taggers: Mapping[str, Tagger], roots: Sequence[Path], host: str) ->
         enable_monitoring=False,
         mcp_server=False,
         theme=_theme(),
-        css_paths=FOLDER / "page.css",
+        # In the head, since Gradio would have it apply within its own frame only.
+        head=f"<style>{(FOLDER / 'page.css').read_text(encoding='utf-8')}</style>",
     )
     return Guard(app, (*_LOOPBACK_NAMES, host) if local else None)
 
