@@ -16,7 +16,7 @@ from tests.fakes.checkpoints import write_checkpoint
 from zsl.files.sidecars import read_sidecar
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import BrowserContext
     from playwright.sync_api import Page as Tab
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -52,15 +52,17 @@ def address(album: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser() -> Iterator[BrowserContext]:
+    """With a narrow window, as on a phone."""
     with playwright.sync_playwright() as driver:
-        yield driver.chromium.launch(executable_path=CHROMIUM)
+        chromium = driver.chromium.launch(executable_path=CHROMIUM)
+        yield chromium.new_context(viewport={"width": 390, "height": 844})
 
 
 @pytest.fixture
-def page(browser: Browser, address: str) -> Iterator[Tab]:
-    """The page on a phone; what it asks for is on this machine, and nothing fails."""
-    tab = browser.new_page(viewport={"width": 390, "height": 844})
+def page(browser: BrowserContext, address: str) -> Iterator[Tab]:
+    """The page; what it asks for is on this machine, and nothing fails."""
+    tab = browser.new_page()
     asked: list[str] = []
     errors: list[str] = []
     tab.on("request", lambda request: asked.append(request.url))
@@ -143,6 +145,25 @@ def test_mistakes_are_told_in_a_sentence(page: Tab, album: Path, tmp_path: Path)
     page.get_by_role("button", name="Open folder").click()
     told(page, "There is no folder / among those that this page may read")
     assert page.locator("text=Traceback").count() == 0
+
+
+def test_a_program_is_given_no_file_of_the_machine(page: Tab, address: str, album: Path) -> None:
+    """Neither those of the folder, which the page shows, by their paths, nor one taken for an
+    upload."""
+    assert page.request.get(f"{address}gradio_api/file={album}/0.png").status == 403
+    (event,) = [
+        event["id"]
+        for event in page.request.get(f"{address}config").json()["dependencies"]
+        if event["targets"][0][1] == "upload"
+    ]
+    file = {"path": str(album / "0.png"), "meta": {"_type": "gradio.FileData"}}
+    asked = {"data": [None, "", [file]], "fn_index": event, "session_hash": "another"}
+    page.request.post(f"{address}gradio_api/queue/join", data=asked)
+    answer = page.request.get(f"{address}gradio_api/queue/data?session_hash=another").text()
+    assert '"success":false' in answer
+    assert "opened" not in answer
+    for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}):
+        assert page.request.get(address, headers=headers).status == 403
 
 
 def test_every_field_has_a_name(page: Tab) -> None:

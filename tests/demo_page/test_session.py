@@ -13,7 +13,14 @@ import zsl
 from tests.fakes.checkpoints import NORMALISED, write_checkpoint
 from zsl.demo_page import markup
 from zsl.demo_page.answers import Answers, ask, heat_map, position_in_words
-from zsl.demo_page.session import MAX_LETTERS, MAX_WORDS, Session, folder_images, split_words
+from zsl.demo_page.session import (
+    MAX_LETTERS,
+    MAX_WORDS,
+    Session,
+    folder_images,
+    split_words,
+    uploaded_images,
+)
 from zsl.errors import InputError
 from zsl.files.sidecars import read_sidecar, write_sidecar
 from zsl.labels import Role
@@ -260,6 +267,14 @@ def test_only_folders_under_the_roots_are_read(album: Path, tmp_path: Path) -> N
             folder_images(asked, [album])
     with pytest.raises(InputError, match="There is no folder"):
         folder_images("", [])
+
+
+def test_only_what_was_uploaded_is_taken_for_it(album: Path) -> None:
+    assert uploaded_images([str(album / "in" / "a.png")], album) == [album / "in" / "a.png"]
+    (album / "link").symlink_to("/etc/hostname")
+    for file in ("/etc/hostname", f"{album}/../a.png", f"{album}/link", "a.png"):
+        with pytest.raises(InputError, match="was not uploaded; drop it on the page"):
+            uploaded_images([file], album)
 
 
 def test_heat_maps_are_put_in_words(taggers: dict[str, zsl.Tagger], album: Path) -> None:

@@ -98,7 +98,7 @@ def answer_table(session: Session) -> str:
     columns = '<th scope="col">Probability</th><th scope="col">Answer</th>' * len(names)
     cut = f", the best {MAX_ROWS} of {len(best):,}" if len(best) > MAX_ROWS else ""
     return (
-        f'<h3 id="chosen" tabindex="-1">{escape(session.names[image])}</h3>'
+        f"<h2>{escape(session.names[image])}</h2>"
         f"{_unlike(session)}{_differences(session)}"
         f'<div class="scrolled"><table class="answers"><caption>Answers, the most probable first'
         f'{cut}. A word shows its heat map.</caption><thead>{heads}<tr><th scope="col">Word</th>'
@@ -112,8 +112,8 @@ def _row(session: Session, image: int, label: int) -> str:
     cells = "".join(_cells(answers, image, label) for answers in session.answers.values())
     checked = " checked" if session.is_accepted(image, label) else ""
     return (
-        f'<tr><th scope="row"><button type="button" data-label="{name}">{name}</button>'
-        f'<span class="why">{escape(main.reasons[label])}</span></th>{cells}'
+        f'<tr><th scope="row"><button type="button" data-label="{name}" aria-pressed="false">'
+        f'{name}</button><span class="why">{escape(main.reasons[label])}</span></th>{cells}'
         f'<td><input type="checkbox" data-tag="{name}" aria-label="Tag {name}"{checked}></td></tr>'
     )
 

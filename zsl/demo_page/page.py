@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import gradio as gr
 
 from zsl.demo_page import markup
 from zsl.demo_page.answers import HeatMap, heat_map
-from zsl.demo_page.session import Session, folder_images
+from zsl.demo_page.session import Session, folder_images, uploaded_images
 from zsl.errors import InputError
 from zsl.inference.tagger import Tagger
 from zsl.labels import Role
@@ -21,7 +21,14 @@ FOLDER = Path(__file__).parent
 PAGE = 48
 """Cards that are shown at first, and more at a time."""
 _AS_THEY_CAME = "as they came"
+_SECONDS_BETWEEN = 3
 _DAY = 24 * 3600
+
+_SCROLL = """() => {
+  const detail = document.querySelector("#detail");
+  if (matchMedia("(max-width: 640px)").matches) detail.scrollIntoView();
+}"""
+"""On a phone the image lies below the cards, out of sight."""
 
 Updates = dict[Any, Any]
 
@@ -33,17 +40,23 @@ class Page:
         taggers: One or two, by the names that are shown.
         roots: Folders whose images a visitor may open; none where it is empty.
         can_write: Whether sidecars may be written there.
+        uploads: Folder of uploaded images, Gradio's own.
 
     Attributes:
         blocks: What Gradio serves.
     """
 
     def __init__(
-        self, taggers: Mapping[str, Tagger], roots: Sequence[Path], can_write: bool
+        self,
+        taggers: Mapping[str, Tagger],
+        roots: Sequence[Path],
+        can_write: bool,
+        uploads: Path,
     ) -> None:
         self._taggers = taggers
         self._roots = roots
         self._can_write = can_write
+        self._uploads = uploads
         title = "Ask any word of your images"
         with gr.Blocks(
             analytics_enabled=False, title=title, fill_width=True, delete_cache=(3600, _DAY)
@@ -140,7 +153,8 @@ class Page:
         self._sorting.input(self._sort, [self._state, self._sorting], **shown)
         self._main.input(self._turn_to, [self._state, self._main], **shown)
         latest = shown | {"trigger_mode": "always_last"}
-        self._cards.select(self._choose, [self._state, self._shown], **latest)
+        chosen = self._cards.select(self._choose, [self._state, self._shown], **latest)
+        chosen.success(None, js=_SCROLL, **options)
         self._table.select(self._look, [self._state], **latest)
         # Each of several in quick succession counts.
         self._table.input(self._accept, [self._state], trigger_mode="multiple", **shown)
@@ -156,7 +170,11 @@ class Page:
         self, state: Session | None, words: str, files: list[str] | None
     ) -> Iterator[Updates]:
         # The list of files is emptied: the images are shown, and the field is free for others.
-        paths = [Path(file) for file in files or []]
+        try:
+            paths = uploaded_images(files or [], self._uploads)
+        except InputError as error:
+            yield self._tell(error)
+            return
         for updates in self._open_images(self._session(state), words, paths, False):
             yield updates | {self._files: None}
 
@@ -171,10 +189,13 @@ class Page:
     def _open_images(
         self, session: Session, words: str, paths: list[Path], is_folder: bool
     ) -> Iterator[Updates]:
-        told = ""
+        told, time_told = "", time.monotonic()
         try:
             for told in session.open(paths, is_folder):
-                yield {self._status: markup.sentence(told)}
+                # Each is read out to whoever can't see it.
+                if time.monotonic() - time_told > _SECONDS_BETWEEN:
+                    time_told = time.monotonic()
+                    yield {self._status: markup.sentence(told)}
         except InputError as error:
             yield self._tell(error)
             return
@@ -217,7 +238,7 @@ class Page:
         return {
             self._figure: markup.whole_image(session),
             self._table: markup.answer_table(session),
-            self._status: markup.sentence(f"Shown: {session.names[session.chosen]}."),
+            self._status: markup.sentence(_told_of(session)),
         }
 
     def _look(self, session: Session | None, event: gr.EventData) -> Updates:
@@ -251,7 +272,7 @@ class Page:
             return self._tell(error)
 
     def _save_csv(self, session: Session | None) -> Updates:
-        folder = tempfile.mkdtemp(dir=os.environ.get("GRADIO_TEMP_DIR"))
+        folder = tempfile.mkdtemp(dir=self._uploads)
         path = Path(folder, "answers.csv")
         try:
             self._session(session).write_csv(path)
@@ -289,6 +310,13 @@ def _map_of(tagger: Tagger, path: Path, label: str) -> HeatMap | str:
         return heat_map(tagger, path, label)
     except InputError as error:
         return str(error)
+
+
+def _told_of(session: Session) -> str:
+    told = f"Shown: {session.names[session.chosen]}."
+    if session.answers:
+        told += f" Tags: {', '.join(session.tags(session.chosen)) or 'none'}."
+    return told
 
 
 def _about(taggers: Mapping[str, Tagger]) -> str:

@@ -116,13 +116,14 @@ async def _refuse(scope: Message, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def make_app(taggers: Mapping[str, Tagger], roots: Sequence[Path], host: str) -> Any:
+def make_app(taggers: Mapping[str, Tagger], roots: Sequence[Path], host: str, uploads: Path) -> Any:
     """Makes the page and what guards it, as an ASGI application.
 
     Args:
         taggers: One or two, by the names that are shown.
         roots: Folders whose images a visitor may open.
         host: Address it is served at. Sidecars are written only where it is a loopback one.
+        uploads: Folder of uploaded images, which Gradio has of its environment.
     """
     import fastapi
     import gradio as gr
@@ -130,7 +131,10 @@ def make_app(taggers: Mapping[str, Tagger], roots: Sequence[Path], host: str) ->
     from zsl.demo_page.page import FOLDER, Page
 
     local = is_loopback(host)
-    page = Page(taggers, roots, can_write=local)
+    page = Page(taggers, roots, can_write=local, uploads=uploads)
+    # Else Gradio takes any file that a request names for one that was uploaded, and serves it: a
+    # page that is mounted, rather than launched, it does not check.
+    page.blocks.has_launched = True
     app = gr.mount_gradio_app(
         fastapi.FastAPI(openapi_url=None),
         page.blocks,
@@ -188,7 +192,7 @@ def serve(
         }
         import uvicorn
 
-        app = make_app(taggers, roots, host)
+        app = make_app(taggers, roots, host, Path(folder))
         shown = f"[{host}]" if ":" in host else host
         print(f"http://{shown}:{at.getsockname()[1]}/ (Ctrl-C stops it)", flush=True)
         config = uvicorn.Config(app, log_level="warning", proxy_headers=False)

@@ -73,6 +73,25 @@ def folder_images(text: str, roots: Sequence[Path]) -> list[Path]:
     )
 
 
+def uploaded_images(files: Sequence[str], folder: Path) -> list[Path]:
+    """Checks that files were uploaded: a visitor's program may name any.
+
+    Args:
+        files: Paths as the visitor's browser sent them.
+        folder: The folder of uploads.
+
+    Raises:
+        InputError: One is elsewhere.
+    """
+    paths = [Path(file) for file in files]
+    for path in paths:
+        require(
+            path.resolve().is_relative_to(folder.resolve()),
+            f"The file {path.name} was not uploaded; drop it on the page.",
+        )
+    return paths
+
+
 class Session:
     """Images of a visitor and what the checkpoints answer.
 
