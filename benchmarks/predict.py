@@ -2,16 +2,23 @@
 
 python benchmarks/predict.py
 python benchmarks/predict.py --images FOLDER --num_images 2000
+python benchmarks/predict.py --index 100000 --backbone resnet18 --num_groups 20
 
 A tagger with random weights (EfficientNet-Lite0 at 224 px, full decoding or groups) tags the
 images as the command does, into a CSV; what is spent outside backbone and head is what reading,
 resizing and writing cost. The same images are then tagged by its export in ONNX Runtime, with
 the label vectors as an input and built in.
+
+With --index the images are made into an index (zsl.search), and random tokens of their size stand
+for as many more as are asked for: how long it takes to find the best images of words that are asked
+one by one or together, and the most memory. Tokens read from a disk rather than from the system's
+cache take longer, by their size over its speed.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,17 +33,24 @@ from torch import Tensor
 from zsl.files.class_paths import describe_part
 from zsl.files.image_paths import find_images
 from zsl.inference.export_formats import export_tagger
+from zsl.inference.gallery import Gallery
 from zsl.inference.image_batches import image_batches
 from zsl.inference.output_formats import make_writer, open_output
 from zsl.inference.prediction import Prediction, Selection
 from zsl.inference.tagger import Tagger
+from zsl.inference.token_index import ImageFile, TokenIndex
 from zsl.labels import LabelMatrix
 from zsl.models import MLDecoderConfig, TaggerNetwork, TimmBackboneConfig
 
 IMAGE_SIZE, WIDTH = 224, 300
 
 
-def make_tagger(num_labels: int, num_groups: int | None, folder: str) -> Tagger:
+def make_tagger(
+    num_labels: int,
+    num_groups: int | None,
+    folder: str,
+    backbone_name: str = "tf_efficientnet_lite0",
+) -> Tagger:
     """Makes a tagger of random weights for labels with random vectors."""
     names = [f"label {number}" for number in range(num_labels)]
     vectors = torch.randn(num_labels, WIDTH)
@@ -44,7 +58,7 @@ def make_tagger(num_labels: int, num_groups: int | None, folder: str) -> Tagger:
     np.savez(path, vectors=vectors.numpy(), names=np.array(names))
     encoder = LabelMatrix(path)
     encoder.encode(names)
-    backbone = TimmBackboneConfig("tf_efficientnet_lite0", weights=None, frozen=True)
+    backbone = TimmBackboneConfig(backbone_name, weights=None, frozen=True)
     head = MLDecoderConfig(num_groups)
     return Tagger(
         names=names,
@@ -148,6 +162,33 @@ def tag(score: Score, paths: list[Path], batch_size: int, output: Path) -> Stopw
     return watch
 
 
+def search(tagger: Tagger, paths: list[Path], num_images: int, folder: Path) -> None:
+    """Makes an index of some images, and many that are not there; finds the best for words."""
+    start = time.perf_counter()
+    Gallery.build(tagger, paths, folder)
+    print(f"made of {len(paths) / (time.perf_counter() - start):.1f} images/s")
+    index = TokenIndex(folder)
+    example = index.select(lambda _: True)[1][0].float()
+    tokens = torch.randn(256, *example.shape) * example.std() + example.mean()
+    with index.adding() as add:
+        for first in range(len(paths), num_images, len(tokens)):
+            numbers = range(first, min(num_images, first + len(tokens)))
+            add(tokens[: len(numbers)], [ImageFile(f"/{number}.jpg", 1, 1) for number in numbers])
+    size = sum(path.stat().st_size for path in folder.iterdir()) / 1e9
+    start = time.perf_counter()
+    gallery = Gallery.open(tagger, folder)
+    print(
+        f"{len(gallery):,} images, {' x '.join(map(str, example.shape))} values each, {size:.2f} "
+        f"GB; opened in {time.perf_counter() - start:.1f} s"
+    )
+    for number in (1, 1, 10, 100):
+        start = time.perf_counter()
+        gallery.best(tagger.vocabulary.names[:number])
+        seconds = time.perf_counter() - start
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        print(f"{number} words: {seconds:.1f} s; most memory so far {most:.2f} GB", flush=True)
+
+
 def main() -> None:
     """Prints images per second, and the share of each part of the time."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -156,12 +197,19 @@ def main() -> None:
     parser.add_argument("--num_labels", type=int, default=1006)
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--index", type=int, help="Images of an index to search.")
+    parser.add_argument("--num_groups", type=int, help="With --index (default: full decoding).")
+    parser.add_argument("--backbone", default="tf_efficientnet_lite0", help="With --index; timm's.")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
         source = options.images or write_images(Path(folder, "images"), options.num_images)
         paths = find_images([str(source)])[: options.num_images]
         print(f"{len(paths)} images, {options.num_labels} labels, {options.threads} threads")
+        if options.index:
+            tagger = make_tagger(options.num_labels, options.num_groups, folder, options.backbone)
+            search(tagger, paths, options.index, Path(folder, "index"))
+            return
         for kind, num_groups in (("full decoding", None), ("100 groups", 100)):
             tagger = make_tagger(options.num_labels, num_groups, folder)
             alone = backbone_alone(tagger, len(paths), options.batch_size)

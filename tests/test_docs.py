@@ -63,9 +63,12 @@ def test_the_examples_of_predict_run(
     examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     for example in examples:
         exec(example.replace('"dog", "beach"', '"pink", "red"'), names)
-    assert len(examples) == 3
+    assert len(examples) == 4
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 4
+    assert [line.split()[0] for line in lines[2:]] == ["pink", "red"]
+    assert all(("a.jpg" in line) and ("b.jpg" in line) for line in lines[2:])
+    lines = lines[:2]
     assert all("'pink'" in line and "'red'" in line for line in lines)
     assert names["maps"].shape == (1, 2, 2, 2)
     assert sorted(path.name for path in Path("my-tagger").iterdir()) == sorted(

@@ -138,7 +138,12 @@ def test_a_config_fits_evaluates_and_predicts(
         assert f"\n{group} " in text
     assert evaluate([f"--checkpoint={run}/checkpoints/best.ckpt"]) == 0
     found = json.loads((run / "checkpoints" / "best_evaluation" / "results.json").read_text())
+    decisions = [results.pop("decisions") for results in (fitted, found)]
     assert {name: found[name] for name in fitted} == fitted
+    # Beside thresholds of the validation, which only the evaluation scores.
+    assert [row["rule"] for row in decisions[0]] == [
+        row["rule"] for row in decisions[1] if "validation" not in row["rule"]
+    ]
     for picture in ("per_class_ap.png", "predictions.png"):
         assert (run / "report" / picture).is_file()
     Image.new("RGB", (40, 30), "red").save("photo.png")

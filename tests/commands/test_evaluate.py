@@ -43,6 +43,7 @@ def test_each_line_has_protocol_numbers_and_interval(
     assert list(frame.columns) == [
         *("checkpoint", "protocol", "empty", "ties", "average", "calibration", "group"),
         *("images", "labels", "empty_labels", "metric", "value", "low", "high", "chance"),
+        *("most_frequent", "gain_low", "gain_high"),
     ]
     assert set(frame["protocol"]) == {"all_images", "labelled_images"}
     raw = frame[(frame["protocol"] == "all_images") & (frame["calibration"] == "")]
@@ -185,8 +186,7 @@ def test_scores_that_are_not_numbers_and_labels_without_a_positive_are_refused(
     runs: Path, in_tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = torch.load(checkpoint(runs, 0), weights_only=True)
-    *_, last = broken["state_dict"].values()
-    last[:] = torch.nan
+    broken["state_dict"]["network.label_vectors"][:] = torch.nan
     torch.save(broken, "broken.ckpt")
     assert evaluate(["--checkpoint=broken.ckpt", *QUICK]) == 2
     assert "80 of 80 scores are not finite numbers, the first that" in capsys.readouterr().err

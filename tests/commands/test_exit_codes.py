@@ -4,7 +4,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("command", ["labels", "prepare", "sweep"])
+@pytest.mark.parametrize("command", ["labels", "prepare", "search", "sweep"])
 def test_a_reader_may_close_the_pipe_of_any_command(command: str) -> None:
     """As `--help | head -1` does; what is left is flushed when Python ends."""
     arguments = [sys.executable, "-m", f"zsl.{command}", "--help"]

@@ -59,7 +59,7 @@ def test_fit_evaluates_reports_and_records(
     assert fit_shapes() == 0
     run = in_tmp_path / "runs" / "shapes" / "version_0"
     output = capsys.readouterr().out
-    assert "ZSL       all_images      16      24" in output
+    assert "ZSL              all_images      16      24" in output
     assert "Test on 16 images.\nProtocol all_images: every image counts" in output
     assert "Report: runs/shapes/version_0/report" in output
 
@@ -70,7 +70,8 @@ def test_fit_evaluates_reports_and_records(
         results["metrics"]
     )
     ranked = {name for name in results["metrics"] if name.endswith("/mAP") or "@" in name}
-    assert set(results["chance"]) == ranked
+    assert set(results["chance"]) == set(results["most_frequent"]) == ranked
+    assert "test/gzsl/F1@3" in results["more_than_most_frequent"]
     assert results["versions"]["torch"] == torch.__version__.split("+")[0]
     assert len(results["data_fingerprint"]) == 16
 
@@ -279,6 +280,10 @@ def test_wandb_overlay_logs_offline_beside_the_csv(monkeypatch: pytest.MonkeyPat
         (["--ckpt_path=last"], "there is no */checkpoints/last.ckpt in runs/shapes; leave it out"),
         (["--ckpt_path=last", "--trainer.logger=false"], "trainer.logger does not tell"),
         (["--ckpt_path=last", "--trainer.max_epochs=0"], "so no run can be resumed"),
+        (
+            ["--trainer.max_epochs=0", "--trainer.limit_val_batches=0"],
+            "all that the model learns it learns in the validation",
+        ),
         (
             ["--model.backbone.weights=null", "--model.backbone.frozen=true"],
             "frozen is true, but model.backbone.weights is null",

@@ -13,12 +13,11 @@ from PIL import Image
 
 import zsl
 from tests.fakes.checkpoints import COLOUR_TEXTS, write_checkpoint
-from tests.fakes.parts import tiny_head
+from tests.fakes.parts import tiny_backbone, tiny_head
 from zsl.commands.predict import main as predict
 from zsl.errors import InputError
 from zsl.files.image_paths import find_images
 from zsl.labels import SentenceEncoder
-from zsl.models import BilinearConfig
 
 PHOTOS = "photos/images"
 
@@ -274,12 +273,13 @@ def test_heat_maps_show_the_part_that_the_model_sees(
     assert {drawing.size for drawing in drawings} == {(448, 448 + 28)}
 
 
-def test_a_head_without_attention_draws_nothing(
+def test_a_tagger_without_heat_maps_draws_nothing(
     tmp_path: Path, work: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bilinear = write_checkpoint(tmp_path / "bilinear", head=BilinearConfig()).parents[1]
-    assert predict([*checkpoint(bilinear), "album", "--heatmaps=maps"]) == 2
-    assert "The head BilinearHead sees the image as a whole" in capsys.readouterr().err
+    pooled = tiny_backbone(stride=None, pooled=True)
+    path = write_checkpoint(tmp_path / "pooled", backbone=pooled).parents[1]
+    assert predict([*checkpoint(path), "album", "--heatmaps=maps"]) == 2
+    assert "there are no heat maps" in capsys.readouterr().err
     assert not Path("maps").exists()
 
 

@@ -111,10 +111,10 @@ def test_words_rank_sort_and_become_tags(page: Tab, album: Path) -> None:
     told(page, f"Shown: {name}.")
     word = words_of(page)[0]
     page.get_by_role("button", name=word, exact=True).press("Enter")
-    told(page, f"Heat map of '{word}': brightest ")
+    told(page, f"What speaks for '{word}': most ")
     alt = page.locator("#figure img").first.get_attribute("alt")
     assert alt is not None
-    assert alt.startswith(f"{name}, bright where {word} was looked for (A): most ")
+    assert alt.startswith(f"{name}, bright where it speaks for {word} (A): most ")
     assert page.locator("#figure img").count() == 2
 
     for box in page.locator("#answers input").all():

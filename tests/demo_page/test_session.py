@@ -11,6 +11,7 @@ import torch
 
 import zsl
 from tests.fakes.checkpoints import NORMALISED, write_checkpoint
+from tests.fakes.parts import tiny_backbone
 from zsl.demo_page import markup
 from zsl.demo_page.answers import Answers, ask, heat_map, position_in_words
 from zsl.demo_page.session import (
@@ -24,7 +25,6 @@ from zsl.demo_page.session import (
 from zsl.errors import InputError
 from zsl.files.sidecars import read_sidecar, write_sidecar
 from zsl.labels import Role
-from zsl.models import BilinearConfig
 
 WORDS = "pink, red, sky blue"
 
@@ -288,13 +288,14 @@ def test_heat_maps_are_put_in_words(taggers: dict[str, zsl.Tagger], album: Path)
         weights[:] = 0
         weights[cell] = 1
         assert position_in_words(weights) == words
+    assert position_in_words(weights * 0) == "nowhere"
     path = album / "<0>.png"
-    found = heat_map(taggers["A"], path, "pink")
-    expected = taggers["A"].attention(path, ["pink"])[0, 0].numpy()
-    assert found.position == position_in_words(expected)
-    bilinear = write_checkpoint(album / "run", head=BilinearConfig())
-    with pytest.raises(InputError, match="sees the image as a whole"):
-        heat_map(zsl.Tagger.from_pretrained(bilinear), path, "pink")
+    (tokens,) = taggers["A"].token_batches(path)
+    expected = taggers["A"].heat_maps(tokens, ["pink"])[0, 0].numpy()
+    assert heat_map(taggers["A"], path, "pink").position == position_in_words(expected)
+    pooled = write_checkpoint(album / "run", backbone=tiny_backbone(stride=None, pooled=True))
+    with pytest.raises(InputError, match="does not see a square of parts"):
+        heat_map(zsl.Tagger.from_pretrained(pooled), path, "pink")
 
 
 def test_names_are_escaped_and_images_described(

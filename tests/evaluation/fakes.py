@@ -7,13 +7,24 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from zsl.data import Split
+from zsl.errors import require
 from zsl.evaluation.scoring import TaskScores
 from zsl.labels import Role, Vocabulary
 from zsl.metrics import Protocol
+from zsl.models import Answers
+
+
+class _Targets(list[Tensor]):
+    """A data set of targets."""
+
+    def target(self, index: int) -> Tensor:
+        return self[index]
 
 
 def make_scored(
@@ -26,6 +37,7 @@ def make_scored(
     validation: tuple[Tensor, Tensor] | None = None,
     single_label: bool = False,
     scoring: str = "",
+    has_training_images: bool = True,
 ) -> TaskScores:
     """Random scores of labels in the order of their roles; the first has no positive."""
     generator = torch.Generator().manual_seed(len(name))
@@ -48,6 +60,8 @@ def make_scored(
         groups=lambda *roles: groups or default,
         protocol=Protocol(),
         probabilities=torch.sigmoid,
+        scores_are_log_odds=True,
+        scores_are_softmax=False,
         network=SimpleNamespace(label_vectors=vectors, scoring=scoring),
         hparams={
             "head": {"class_path": "zsl.models.MLDecoderConfig", "init_args": {}},
@@ -55,11 +69,30 @@ def make_scored(
         },
         encoder=SimpleNamespace(describe=lambda: "random vectors"),
     )
+
+    def dataset(split: Split, transform: Any) -> Any:
+        """Training images that have the targets of the test images."""
+        require(has_training_images, "The training images are elsewhere.")
+        return _Targets(targets)
+
     data: Any = SimpleNamespace(
+        dataset=dataset,
+        evaluation_transform=None,
+        rows_to_train=lambda dataset: np.arange(len(dataset)),
         recipe={"class_path": "fakes.Fake", "init_args": {}},
         fingerprint="0123456789abcdef",
         omitted=lambda split: 0,
         test_dataset=SimpleNamespace(image=image),
     )
     index, path = range(num_images), Path("runs/<odd>&/\udcff.ckpt")
-    return TaskScores(task, data, "32-true", index, scores, targets, validation, name, path)
+    answers = Answers(
+        scale=torch.full((len(roles),), 0.5),
+        shift=torch.full((len(roles),), -1.0),
+        thresholds=torch.full((len(roles),), 0.3),
+        similarity=torch.ones(len(roles)),
+        nearest=torch.zeros(len(roles), dtype=torch.int64),
+        is_unlike=torch.zeros(len(roles), dtype=torch.bool),
+    )
+    return TaskScores(
+        task, data, "32-true", index, scores, targets, validation, name, path, answers
+    )

@@ -83,8 +83,8 @@ def test_calibration_ranks_labels_anew_and_no_image_within_a_label() -> None:
     frame = figures_frame("name", assessment.evaluations)
     rows = frame[(frame["metric"] == "mAP") & (frame["protocol"] == "all_images")]
     assert list(zip(rows["group"], rows["calibration"], strict=True)) == [
-        *(("zsl", ""), ("zsl", "per label")),
-        *(("gzsl", ""), ("gzsl", "stacking"), ("gzsl", "per label"), ("seen", "")),
+        *(("zsl", ""), ("zsl", "calibrated")),
+        *(("gzsl", ""), ("gzsl", "stacking"), ("gzsl", "calibrated"), ("seen", "")),
     ]
     for _, same in frame[frame["metric"] == "mAP"].groupby(["group", "protocol"]):
         assert same["value"].nunique() == 1

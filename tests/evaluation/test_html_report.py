@@ -131,7 +131,7 @@ def test_many_labels_have_a_curve_and_a_full_table(tmp_path: Path) -> None:
     assert page.has("The other ")
     for name in assessment.labels["label"]:
         assert page.has(name)
-    assert sum(address.startswith("data:image/svg") for address in page.addresses) == 2
+    assert sum(address.startswith("data:image/svg") for address in page.addresses) == 3
 
 
 @pytest.mark.draws

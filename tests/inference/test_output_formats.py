@@ -54,8 +54,18 @@ def test_each_format_tells_labels_and_scores(kind: str, expected: list[str]) -> 
     file = StringIO()
     write = make_writer(kind, file, list(PREDICTIONS))
     for path, prediction in PREDICTIONS.items():
-        write(path, prediction)
+        write(path, prediction, is_unlike=False)
     assert file.getvalue().splitlines() == expected
+
+
+def test_an_image_unlike_those_of_the_training_is_told() -> None:
+    texts = {}
+    for kind in ("table", "jsonl"):
+        file = StringIO()
+        make_writer(kind, file, [Path("a.png")])(Path("a.png"), Prediction(["cat"], [0.5]), True)
+        texts[kind] = file.getvalue()
+    assert texts["table"] == "a.png  cat 0.500  (unlike the training images)\n"
+    assert json.loads(texts["jsonl"])["unlike_training_images"] is True
 
 
 def test_control_characters_reach_no_terminal() -> None:
@@ -64,7 +74,7 @@ def test_control_characters_reach_no_terminal() -> None:
     def written(kind: str, is_terminal: bool) -> str:
         file = StringIO()
         file.isatty = lambda: is_terminal  # type: ignore[method-assign]
-        make_writer(kind, file, [path])(path, prediction)
+        make_writer(kind, file, [path])(path, prediction, False)
         return file.getvalue()
 
     assert written("table", False) == "a\\x1b.png  do\\x1bg\\u202e\\n 1.000\n"

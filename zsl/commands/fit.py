@@ -72,6 +72,11 @@ def _train(run: Run) -> None:
             "leave out what is too small (--trainer.max_epochs 0 keeps the model as it was made).",
         )
         return
+    require(
+        run.trainer.limit_val_batches != 0,
+        "trainer.max_epochs is 0, so all that the model learns it learns in the validation, but "
+        "trainer.limit_val_batches is 0; leave that out.",
+    )
     # Lightning's fit would save nothing, and fail in several processes without parameters.
     run.trainer.validate(run.model, run.datamodule, verbose=False)
     run.best.keep(run.trainer)

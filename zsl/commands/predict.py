@@ -80,7 +80,7 @@ def parse(args: list[str]) -> Namespace:
     parser.add_argument(
         "--heatmaps",
         type=str | None,
-        help="Folder for images that show where the decoder looked for each predicted label.",
+        help="Folder for images that show what in them speaks for each predicted label.",
     )
     add_trust_code(parser)
     return parser.parse_args([yaml_value(argument) for argument in args])
@@ -148,13 +148,14 @@ def tag_files(
     tagger = Tagger.from_pretrained(options.checkpoint, options.trust_code)
     tagger.to("cuda" if torch.cuda.is_available() else "cpu")
     if options.heatmaps is not None:
-        tagger.check_attention()
+        tagger.check_heat_maps()
     if options.texts is not None:
         tagger.add_texts(read_texts_of(labels or (), options.texts))
     names, queries = tagger.embed(labels)
     prepared = tagger.prepare(queries, options.decide or "f1", options.raw)
     selection = tagger.selection(prepared, options.top_k, options.threshold, options.decide)
     _report_unlike_labels(tagger, names, prepared)
+    positions = {name: position for position, name in enumerate(names)}
     problems: list[InputError] = []
     unlike: list[Path] = []
     lines_show_progress = options.output is None and sys.stdout.isatty()
@@ -174,8 +175,8 @@ def tag_files(
                     prediction = Prediction([], []) if options.decide else prediction
                 write(paths[index], prediction, are_unlike[row])
                 if options.heatmaps is not None and prediction.labels:
-                    _, chosen = tagger.embed(prediction.labels)
-                    (maps,) = tagger.maps(tokens[row : row + 1], chosen)
+                    columns = [positions[label] for label in prediction.labels]
+                    (maps,) = tagger.heat_maps(tokens[row : row + 1], prepared, columns)
                     folder, resizing = Path(options.heatmaps), tagger.resizing
                     write_heat_maps(folder, paths[index], root, prediction, maps, resizing)
     _report_problems(problems, len(paths))

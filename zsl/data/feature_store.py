@@ -18,6 +18,7 @@ from zsl.data.dataset import Batch, MultiLabelDataset, Split
 from zsl.data.seeds import Draw, split_draws
 from zsl.errors import InputError, require
 from zsl.files.atomic import atomic_folder
+from zsl.files.tokens import as_float16, differences
 from zsl.preprocessing import Resizing
 
 _RECORD = "features.json"
@@ -65,12 +66,8 @@ class FeatureStore:
         """
         # Stores of earlier versions knew no other resizing.
         stored: dict[str, Any] = asdict(Resizing()) | self.record[part]
-        different = [name for name in wanted if wanted[name] != stored.get(name)]
-        if different:
-            # Another architecture has other weights anyway.
-            different = [name for name in different if name != "weights"] or different
-            made = ", ".join(f"{name} {stored.get(name)}" for name in different)
-            now = ", ".join(f"{name} {wanted[name]}" for name in different)
+        made, now = differences(stored, wanted)
+        if made:
             whose = "the model has" if part == "backbone" else "the data has"
             raise InputError(
                 f"The feature store {self.folder} was made with {made}, but {whose} {now}; make "
@@ -198,11 +195,7 @@ class FeatureWriter:
         Raises:
             InputError: They are not finite in float16.
         """
-        rows = tokens.half().cpu().numpy()
-        require(
-            bool(np.isfinite(rows).all()),
-            "The backbone's tokens are not all finite numbers in float16; take other weights.",
-        )
+        rows = as_float16(tokens).numpy()
         # Not mapped into memory: there a full disk would end the process.
         with self._path.open("ab") as file:
             if not file.tell():

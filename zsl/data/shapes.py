@@ -125,6 +125,17 @@ class PlacedShape:
     radius: float
     angle: float
 
+    def corners(self, outline: Points) -> Points:
+        """Turns an outline in the unit square into one in the scene."""
+        cosine, sine = math.cos(self.angle), math.sin(self.angle)
+        return [
+            (
+                self.x + self.radius * (cosine * x - sine * y),
+                self.y + self.radius * (sine * x + cosine * y),
+            )
+            for x, y in outline
+        ]
+
 
 def _place_shapes(labels: np.ndarray, random: np.random.Generator) -> list[PlacedShape]:
     """Puts shapes where they overlap little; one that finds no place is left out."""
@@ -155,20 +166,6 @@ def _background(random: np.random.Generator) -> Image.Image:
         colour = tuple(int(value) for value in (base + random.normal(0, 45, size=3)).clip(0, 255))
         draw.line(ends, fill=colour, width=int(random.integers(1, 4)))
     return image.filter(ImageFilter.GaussianBlur(0.6))
-
-
-def _draw_shape(
-    draw: ImageDraw.ImageDraw, shape: PlacedShape, colour: tuple[int, ...], outline: Points
-) -> None:
-    cosine, sine = math.cos(shape.angle), math.sin(shape.angle)
-    points = [
-        (
-            _OVERSAMPLING * (shape.x + shape.radius * (cosine * x - sine * y)),
-            _OVERSAMPLING * (shape.y + shape.radius * (sine * x + cosine * y)),
-        )
-        for x, y in outline
-    ]
-    draw.polygon(points, fill=colour)
 
 
 class ShapesDataset(MultiLabelDataset):
@@ -213,8 +210,25 @@ class ShapesDataset(MultiLabelDataset):
         for shape in shapes:
             colour, outline = self.vocabulary.names[shape.label].split()
             tint = np.add(COLOURS[colour], random.normal(0, 7, size=3)).clip(0, 255)
-            _draw_shape(draw, shape, tuple(int(value) for value in tint), SHAPES[outline])
+            corners = shape.corners(SHAPES[outline])
+            draw.polygon(
+                [(_OVERSAMPLING * x, _OVERSAMPLING * y) for x, y in corners],
+                fill=tuple(int(value) for value in tint),
+            )
         return image.resize((SIZE, SIZE), Image.Resampling.BOX)
+
+    def boxes(self, index: int) -> dict[str, tuple[float, float, float, float]]:
+        """Returns the box around each label's shape: left, top, right and bottom in pixels.
+
+        The scene is `SIZE` pixels wide and high.
+        """
+        shapes, _ = self._scene(index)
+        boxes = {}
+        for shape in shapes:
+            name = self.vocabulary.names[shape.label]
+            across, down = zip(*shape.corners(SHAPES[name.split()[1]]), strict=True)
+            boxes[name] = (min(across), min(down), max(across), max(down))
+        return boxes
 
     def target(self, index: int) -> Tensor:
         """Returns the int8 (120,) target of the scene."""

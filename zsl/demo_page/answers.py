@@ -96,34 +96,41 @@ def _reasons(tagger: Tagger, names: Sequence[str], queries: Tensor) -> list[str]
 
 
 class HeatMap(NamedTuple):
-    """Where a checkpoint looked for a label in an image."""
+    """What in an image speaks for a label."""
 
     image: Image.Image
-    """Dark where it did not look."""
+    """Dark where nothing does."""
     position: str
-    """Where it looked most, in words."""
+    """Where most does, in words."""
 
 
 def heat_map(tagger: Tagger, path: Path, label: str) -> HeatMap:
-    """Draws where the decoder looked for a label.
+    """Draws what in an image speaks for a label.
 
     Raises:
-        InputError: The head sees the image as a whole, or the image can't be read any more.
+        InputError: The tagger sees the image as a whole, or the image can't be read any more.
     """
-    (weights,) = tagger.attention(path, [label])[0].numpy()
+    tagger.check_heat_maps()
+    (tokens,) = tagger.token_batches(path)
+    heat = tagger.heat_maps(tokens, [label])[0, 0].cpu().numpy()
     image = tagger.resizing.seen_part(read_image(path))
     image.thumbnail((LONG_SIDE * 2, LONG_SIDE * 2))
-    return HeatMap(overlay(image, weights), position_in_words(weights))
+    return HeatMap(overlay(image, heat), position_in_words(heat))
 
 
-def position_in_words(weights: np.ndarray) -> str:
-    """Says in which ninth of an image the largest weight lies.
+def position_in_words(heat: np.ndarray) -> str:
+    """Says in which ninth of an image most speaks for a label.
 
-    >>> position_in_words(np.eye(6)[[5, 1, 2, 3, 4, 0]] * [1, 1, 1, 1, 1, 2])
+    >>> position_in_words(np.array([[0, 2], [1, -1]]))
     'at the upper right'
+
+    Args:
+        heat: (H', W') contributions to the label's logit.
     """
-    row, column = np.unravel_index(int(weights.argmax()), weights.shape)
-    height, width = weights.shape
+    if heat.max() <= 0:
+        return "nowhere"
+    row, column = np.unravel_index(int(heat.argmax()), heat.shape)
+    height, width = heat.shape
     vertical = ("upper", "", "lower")[int((row + 0.5) / height * 3)]
     horizontal = ("left", "", "right")[int((column + 0.5) / width * 3)]
     words = " ".join(word for word in (vertical, horizontal) if word)

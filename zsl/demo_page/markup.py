@@ -175,8 +175,8 @@ def figures(session: Session, label: str, maps: Sequence[tuple[str, HeatMap | st
         if isinstance(found, str):
             shown.append(f"<p>{escape(found)}</p>")
             continue
-        alt = f"{name}, bright where {label} was looked for{by}: most {found.position}"
-        caption = f"Heat map of “{label}”{by}: brightest {found.position}"
+        alt = f"{name}, bright where it speaks for {label}{by}: most {found.position}"
+        caption = f"What speaks for “{label}”{by}: most {found.position}"
         shown.append(_figure(data_address(found.image), alt, caption))
     return "".join(shown)
 

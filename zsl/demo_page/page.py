@@ -247,12 +247,10 @@ class Page:
             return self._tell(f"The word {label!r} was not asked.")
         path = session.paths[session.chosen]
         maps = [(name, _map_of(tagger, path, label)) for name, tagger in self._taggers.items()]
-        told = [
-            found if isinstance(found, str) else f"brightest {found.position}." for _, found in maps
-        ]
+        told = [found if isinstance(found, str) else f"most {found.position}." for _, found in maps]
         return {
             self._figure: markup.figures(session, label, maps),
-            self._status: markup.sentence(f"Heat map of {label!r}: {' '.join(told)}"),
+            self._status: markup.sentence(f"What speaks for {label!r}: {' '.join(told)}"),
         }
 
     def _accept(self, session: Session | None, event: gr.EventData) -> Updates:

@@ -16,7 +16,14 @@ from zsl.evaluation.decisions import decision_frame
 from zsl.evaluation.label_table import label_table
 from zsl.evaluation.scoring import TaskScores
 from zsl.labels import Role
-from zsl.metrics import Evaluation, evaluate, label_group
+from zsl.metrics import (
+    Evaluation,
+    MostFrequent,
+    evaluate,
+    label_group,
+    most_frequent_figures,
+    most_frequent_scores,
+)
 from zsl.metrics.bootstrap import Bootstrap, interval
 from zsl.metrics.calibration import calibrated_stacking
 from zsl.metrics.evaluation import default_ks
@@ -73,7 +80,8 @@ def assess(
         raw = scored.scores, scored.targets, scored.groups, ks, protocol, scored.single_label
         replicates = bootstrap.figures(*raw) if bootstrap else {}
         first_replicates = first_replicates or replicates
-        evaluations.append(_with_intervals(evaluate(*raw), replicates))
+        evaluation = beside_most_frequent(evaluate(*raw), scored, bootstrap, ks, replicates)
+        evaluations.append(_with_intervals(evaluation, replicates))
         for name, scores in calibrated.items():
             groups = {g: c for g, c in scored.groups.items() if g in _CALIBRATED_GROUPS[name]}
             own = scores, scored.targets, groups, ks, protocol
@@ -84,6 +92,60 @@ def assess(
             evaluations.append(_with_intervals(evaluation, replicates))
     decisions = decision_frame(scored, bootstrap)
     return Assessment(scored, evaluations, first_replicates, fitted, decisions)
+
+
+def beside_most_frequent(
+    evaluation: Evaluation,
+    scored: TaskScores,
+    bootstrap: Bootstrap | None,
+    ks: Sequence[int] | None = None,
+    replicates: dict[str, Tensor] | None = None,
+) -> Evaluation:
+    """Adds what the same most frequent labels for every image reach.
+
+    Args:
+        evaluation: Figures of the scores.
+        scored: The scores.
+        bootstrap: Of as many images; None leaves out by how much the figures are higher.
+        ks: The K that the figures have.
+        replicates: The figures in each replicate, where they have been made.
+    """
+    protocol, single_label = evaluation.protocol, scored.single_label
+    rest = scored.targets, scored.groups, ks, protocol, single_label
+    constant = most_frequent_scores(scored.frequencies, scored.mean_scores)
+    figures = most_frequent_figures(constant, *rest)
+    gains = {}
+    if bootstrap is not None:
+        floor = bootstrap.at_k_figures(constant.expand(scored.scores.shape), *rest)
+        replicates = replicates or bootstrap.at_k_figures(scored.scores, *rest)
+        own, groups = evaluation.figures, evaluation.groups
+        gains = {
+            name: interval(replicates[name] - floor[name], own[name] - figures[name])
+            for name in figures
+            if name in own and _has_gain(name, groups[name.rpartition("/")[0]].num_labels)
+        }
+    return replace(evaluation, most_frequent=MostFrequent(figures, _source(scored), gains))
+
+
+def _source(scored: TaskScores) -> str:
+    """Says which labels are the most frequent ones."""
+    is_known = ~scored.frequencies.isnan()
+    if not is_known.any():
+        return "those of the highest mean scores, since there are no training images to count"
+    source = "those that most training images have"
+    if is_known.all():
+        return source
+    return (
+        f"{source}; one that was not trained counts as frequent as a trained one of its mean score"
+    )
+
+
+def _has_gain(figure: str, num_labels: int) -> bool:
+    """Headline figures of chosen labels; where all are chosen, it can't be another choice."""
+    group, _, metric = figure.rpartition("/")
+    name, _, k = metric.partition("@")
+    is_choice = name == "OF1" or (name in ("F1", "Acc") and int(k) < num_labels)
+    return is_choice and label_group(group).has_in_headline(metric)
 
 
 def _with_intervals(evaluation: Evaluation, replicates: dict[str, Tensor]) -> Evaluation:

@@ -8,10 +8,13 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-from zsl.evaluation.assessment import Assessment
+from zsl.evaluation.assessment import Assessment, beside_most_frequent
+from zsl.evaluation.decisions import decision_frame, decision_table
 from zsl.evaluation.report import write_results
 from zsl.evaluation.results import summary
 from zsl.evaluation.scoring import TaskScores
+from zsl.metrics.bootstrap import Bootstrap
+from zsl.models import Goal
 
 
 class Report(Callback):
@@ -32,8 +35,18 @@ class Report(Callback):
             return
         task: Any = pl_module
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        scored = TaskScores(task, data, str(trainer.precision), *task.predictions.compute())
-        assessment = Assessment(scored, [task.evaluation])
+        scored = TaskScores(
+            task,
+            data,
+            str(trainer.precision),
+            *task.predictions.compute(),
+            answers=task.answers(Goal()),
+        )
+        bootstrap = Bootstrap(len(scored.scores)) if len(scored.scores) > 1 else None
+        evaluation = beside_most_frequent(task.evaluation, scored, bootstrap)
+        decisions = decision_frame(scored, bootstrap)
+        assessment = Assessment(scored, [evaluation], decisions=decisions)
         write_results(folder, assessment)
         table = summary(assessment.evaluations, scored.num_omitted, scored.scoring)
-        self.text = f"\n{table}\n\nReport: {folder / 'report'}"
+        parts = [table, decision_table(decisions)] if len(decisions) else [table]
+        self.text = "\n".join(["", *parts, "", f"Report: {folder / 'report'}"])

@@ -29,6 +29,7 @@ from zsl.metrics.per_image import precision_recall_f1
 CHOSEN = "calibrated, label's own threshold"
 _FIGURES = ("precision", "recall", "F1", "macro_F1")
 _GROUPS = ("zsl", "seen", "all")
+_TICKS = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99)
 
 
 def decision_frame(scored: TaskScores, bootstrap: Bootstrap | None) -> pd.DataFrame:
@@ -90,6 +91,9 @@ def reliability_chart(found: dict[str, Reliability]) -> Figure:
     axes.set_xlabel("probability", fontsize=9)
     axes.set_ylabel("share of the images that have the label", fontsize=9)
     axes.legend(frameon=False, fontsize=9)
+    ticks = [tick for tick in _TICKS if ends[0] <= tick <= ends[1]]
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=9)
     axes.minorticks_off()
     axes.spines[["top", "right"]].set_visible(False)
     return figure
@@ -120,7 +124,7 @@ def _validation_threshold(scored: TaskScores, role: Role | None) -> float | None
 
 
 def decision_table(frame: pd.DataFrame) -> str:
-    """The frame as text."""
+    """The frame as text, with a title."""
     cells = [["labels", "yes if", "P", "R", "F1", "", "macro F1", "ECE"]]
     for row in frame.to_dict("records"):
         half = f"±{(row['high'] - row['low']) / 2:.3f}" if "high" in row else ""
@@ -129,4 +133,4 @@ def decision_table(frame: pd.DataFrame) -> str:
         ece = "" if error is None or pd.isna(error) else f"{error:.3f}"
         title = label_group(str(row["group"])).title
         cells.append([title, str(row["rule"]), *numbers[:3], half, numbers[3], ece])
-    return aligned(cells, num_left=2)
+    return f"\nProbabilities and decisions\n{aligned(cells, num_left=2)}"

@@ -23,7 +23,7 @@ from zsl.evaluation.charts import COLOURS
 from zsl.evaluation.decisions import reliabilities, reliability_chart
 from zsl.evaluation.error_analysis import examples, rank_correlation, shares_above
 from zsl.evaluation.label_table import best_and_worst, labels_in_question
-from zsl.evaluation.results import metric_names, rows
+from zsl.evaluation.results import metric_names, most_frequent_sentences, rows
 from zsl.files.atomic import write_atomically
 from zsl.labels import Role
 from zsl.metrics import Evaluation, label_group
@@ -112,6 +112,7 @@ def _section(assessment: Assessment) -> dict[str, Any]:
         "facts": _facts(assessment),
         "rows": rows(assessment.evaluations),
         "headline": headline,
+        "most_frequent": most_frequent_sentences(assessment.evaluations[0]),
         "other_metrics": other_metrics,
         "labels": _records(best_and_worst(labels, "AP", len(labels))),
         "bars": {name: _bars(part) for name, part in parts.items() if len(part)},

@@ -65,7 +65,7 @@ def write_evaluation(assessments: Sequence[Assessment], output: Path) -> None:
         for _, evaluations in groupby(assessment.evaluations, key=lambda own: own.protocol):
             print(f"\n{summary(list(evaluations), scored.num_omitted, scored.scoring)}")
         if not assessment.decisions.empty:
-            print(f"\nProbabilities and decisions\n{decision_table(assessment.decisions)}")
+            print(decision_table(assessment.decisions))
         intervals = assessment.evaluations[0].intervals
         write_results(
             folder,

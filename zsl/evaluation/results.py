@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from zsl.errors import printable
-from zsl.metrics import Evaluation, label_group
+from zsl.metrics import Evaluation, MostFrequent, label_group
 
 
 def rows(evaluations: Sequence[Evaluation]) -> list[tuple[str, Evaluation]]:
@@ -52,11 +52,34 @@ def summary(evaluations: Sequence[Evaluation], num_omitted: int, scoring: str) -
         interval = raw.intervals.get("harmonic_mAP")
         range_ = f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
         lines += ["", f"Harmonic mean of ZSL and seen mAP: {raw.harmonic_map:.3f}{range_}"]
+    if raw.most_frequent is not None:
+        lines += ["", *most_frequent_sentences(raw)]
     return "\n".join(lines)
 
 
+def most_frequent_sentences(evaluation: Evaluation) -> list[str]:
+    """Says what the most frequent labels are, and whether the figures are above theirs."""
+    floor = evaluation.most_frequent
+    if floor is None:
+        return []
+    above, others = [], []
+    for name, (low, high) in floor.gains.items():
+        group, _, metric = name.rpartition("/")
+        title = f"{label_group(group).title} {metric}"
+        if low > 0:
+            above.append(title)
+        else:
+            others.append(f"{title} ({_signed(low)} to {_signed(high)})")
+    kinds = {
+        "Above that by more than noise": above,
+        "Not above that by more than noise (95 % interval of the difference)": others,
+    }
+    found = [f"{kind}: {', '.join(names)}." for kind, names in kinds.items() if names]
+    return [f"Most frequent: the same labels for every image, {floor.source}.", *found]
+
+
 def figures_table(evaluations: Sequence[Evaluation]) -> str:
-    """The headline figures as text, with half their interval's width and their chance level."""
+    """The headline figures as text, with half their interval's width, and what is below them."""
     names, _ = metric_names(evaluations)
     cells = [["", "protocol", "images", "labels", "empty", *names]]
     for group, evaluation in rows(evaluations):
@@ -72,6 +95,9 @@ def figures_table(evaluations: Sequence[Evaluation]) -> str:
         if not evaluation.calibration:
             chance = [_number(result.chance.get(name)) for name in names]
             cells.append(["  chance", "", "", "", "", *chance])
+        if (floor := evaluation.most_frequent) is not None:
+            figures = [_number(floor.figures.get(f"{group}/{name}")) for name in names]
+            cells.append(["  most frequent", "", "", "", "", *figures])
     return aligned(cells, num_left=2)
 
 
@@ -99,6 +125,11 @@ def aligned(cells: list[list[str]], num_left: int) -> str:
         width = int(text.len().max())
         frame[column] = text.ljust(width) if column < num_left else text.rjust(width)
     return "\n".join("  ".join(row).rstrip() for row in frame.to_numpy())
+
+
+def _signed(value: float) -> str:
+    """A difference, without the sign of one that is rounded to 0 from below."""
+    return f"{round(value, 3) + 0.0:+.3f}"
 
 
 def _half_width(interval: tuple[float, float] | None) -> str:
@@ -139,11 +170,14 @@ def figures_frame(name: str, evaluations: Sequence[Evaluation]) -> pd.DataFrame:
     ]
     columns = ["checkpoint", "protocol", "empty", "ties", "average", "calibration", "group"]
     columns += ["images", "labels", "empty_labels", "metric", "value", "low", "high", "chance"]
+    columns += ["most_frequent", "gain_low", "gain_high"]
     return pd.DataFrame(records).assign(checkpoint=name)[columns]
 
 
 def _circumstances(evaluation: Evaluation, figure: str) -> dict[str, Any]:
     low, high = evaluation.intervals.get(figure, (None, None))
+    floor = evaluation.most_frequent or MostFrequent({}, "")
+    gain_low, gain_high = floor.gains.get(figure, (None, None))
     protocol = evaluation.protocol
     return {
         "protocol": protocol.images,
@@ -153,6 +187,9 @@ def _circumstances(evaluation: Evaluation, figure: str) -> dict[str, Any]:
         "calibration": evaluation.calibration,
         "low": low,
         "high": high,
+        "most_frequent": floor.figures.get(figure),
+        "gain_low": gain_low,
+        "gain_high": gain_high,
     }
 
 
@@ -165,11 +202,13 @@ def results_record(evaluation: Evaluation, num_omitted: int, scoring: str) -> di
         scoring: How scores were made; empty where they are the head's.
     """
     groups = evaluation.groups
+    floor = evaluation.most_frequent or MostFrequent({}, "not computed")
     return {
         "protocol": {
             "name": str(evaluation.protocol),
             "definition": evaluation.protocol.definition,
             "scores": scoring or "as the head gives them",
+            "most_frequent": floor.source,
             "num_images": evaluation.num_images,
             "num_images_left_out": num_omitted,
             "num_images_counted": {name: result.num_images for name, result in groups.items()},
@@ -182,4 +221,6 @@ def results_record(evaluation: Evaluation, num_omitted: int, scoring: str) -> di
             for group, result in groups.items()
             for name, value in result.chance.items()
         },
+        "most_frequent": {f"test/{name}": value for name, value in floor.figures.items()},
+        "more_than_most_frequent": {f"test/{name}": gain for name, gain in floor.gains.items()},
     }

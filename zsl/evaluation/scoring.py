@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from zsl.data import MultiLabelDataModule, Split
+from zsl.data.label_counts import count_labels
 from zsl.errors import InputError, require
 from zsl.files.checkpoints import read_checkpoint
 from zsl.files.class_paths import check_all_are_trusted, load_class
@@ -46,12 +48,12 @@ class TaskScores:
     """int8 (N, L)."""
     validation: tuple[Tensor, Tensor] | None = None
     """Scores and targets of M validation images, if they were scored."""
-    answers: Answers | None = None
-    """What makes probabilities and decisions of the scores, for the best F1."""
     name: str = ""
     """Tells the checkpoint from others in a report."""
     path: Path | None = None
     """The checkpoint's file."""
+    answers: Answers | None = None
+    """What makes probabilities and decisions of the scores, for the best F1."""
 
     def image(self, row: int) -> Image.Image:
         """Reads the image of a row."""
@@ -81,6 +83,31 @@ class TaskScores:
     def scoring(self) -> str:
         """How scores are made, in words; empty where they are the head's."""
         return self.task.network.scoring
+
+    @property
+    def mean_scores(self) -> Tensor:
+        """The mean float64 (L,) of each label's scores, as probabilities where they have any."""
+        task = self.task
+        has_probabilities = task.scores_are_log_odds or task.scores_are_softmax
+        scores = task.probabilities(self.scores) if has_probabilities else self.scores
+        return scores.mean(dim=0, dtype=torch.float64)
+
+    @cached_property
+    def frequencies(self) -> Tensor:
+        """The share float64 (L,) of the training images that have a label.
+
+        NaN for labels that are not trained, and for all where the training images are not there.
+        """
+        shares = torch.full((len(self.names),), torch.nan, dtype=torch.float64)
+        try:
+            dataset = self.data.dataset(Split.TRAIN, self.data.evaluation_transform)
+            rows = self.data.rows_to_train(dataset)
+        except (InputError, OSError):  # They may be elsewhere: a test needs the test images alone.
+            return shares
+        columns = self.task.vocabulary.columns(Role.SEEN)
+        present, known = count_labels(dataset, rows, columns)
+        shares[columns] = present / known
+        return shares
 
     @property
     def num_omitted(self) -> int:
@@ -186,7 +213,7 @@ def score_task(
             task.calibrate(*(part[:, known] for part in validation))
     index, answers = range(len(scores)), task.answers(Goal())
     return TaskScores(
-        task, data, str(trainer.precision), index, scores, targets, validation, answers
+        task, data, str(trainer.precision), index, scores, targets, validation, answers=answers
     )
 
 

@@ -1,46 +1,131 @@
-"""Images for notebooks: those that fit any words best, and where the decoder looked."""
+"""Images that fit any words best, and what in them speaks for these."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple, Self, overload
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
+from tqdm import tqdm
 
 from zsl.errors import require
 from zsl.files.images import read_image, to_rgb
+from zsl.inference.build_index import backbone_recipe, update_index
 from zsl.inference.heat_maps import LONG_SIDE, overlay
 from zsl.inference.image_batches import ImageLike
 from zsl.inference.tagger import Tagger
+from zsl.inference.token_index import StoredTokens, TokenIndex
+from zsl.preprocessing import Resizing
 
 PRESENT, ABSENT = "#228833", "#CC3311"
 _CELL = 1.9
 """Side of an image in inches."""
+_NONE = "There are no images to look at; give one at least."
+_AT_ONCE = 64
+"""Images that are scored at once: small enough for a processor's caches."""
+
+
+class Matches(NamedTuple):
+    """The images that fit a label best, the best first; those that fit alike in their order."""
+
+    label: str
+    indices: list[int]
+    """Positions in the gallery."""
+    scores: list[float]
 
 
 class Gallery:
     """Images whose tokens are kept, so that any labels are scored at once.
+
+    In memory, for hundreds of images; `build` keeps them in a folder instead, for any number.
 
     Args:
         tagger: Scores labels, and embeds new ones.
         images: N paths, or images of Pillow.
 
     Attributes:
-        images: N small RGB images, as they are shown: the parts that the tagger sees.
+        sources: The N paths, or images of Pillow.
+        images: N small RGB images, as they are shown: the parts that the tagger sees. Those of a
+            folder are read when they are asked for.
+        tokens: N times (T, C): a tensor (N, T, C), or what reads float16 ones from a folder.
 
     Raises:
         InputError: There is no image, or one can't be read.
     """
 
+    sources: Sequence[ImageLike]
+    images: Sequence[Image.Image]
+    tokens: Tensor | StoredTokens
+
     def __init__(self, tagger: Tagger, images: Sequence[ImageLike]) -> None:
-        require(len(images) > 0, "There are no images to look at; give one at least.")
+        require(len(images) > 0, _NONE)
         self.tagger = tagger
+        self.sources = images
         self.tokens = torch.cat(list(tagger.token_batches(images)))
-        self.images = [tagger.resizing.seen_part(_small(image)) for image in images]
+        self.images = [shown_image(image, tagger.resizing) for image in images]
+
+    @classmethod
+    def build(
+        cls, tagger: Tagger, paths: Sequence[str | Path], folder: str | Path, batch_size: int = 32
+    ) -> Self:
+        """Keeps the tokens of image files in a folder, or completes one that is there.
+
+        Only files that are new to it, or whose size or time of change is another, are read. Those
+        that were deleted are dropped; others that are not among the paths stay in the folder, but
+        are not in this gallery. What was done is kept if it is stopped. Images that can't be read
+        are skipped and counted.
+
+        Args:
+            tagger: Makes the tokens.
+            paths: Image files.
+            folder: Of the index; it is made if it is not there.
+            batch_size: Images per batch.
+
+        Returns:
+            The images of these paths, in the order of the index.
+
+        Raises:
+            InputError: The folder holds something else, or was made with another backbone, image
+                size or resizing; another process changes it; or no image can be read.
+        """
+        require(batch_size >= 1, f"batch_size is {batch_size}; expected 1 or more.")
+        require(len(paths) > 0, _NONE)
+        given = {os.path.abspath(path): Path(path) for path in paths}
+        index = TokenIndex.create(Path(folder), backbone_recipe(tagger))
+        update_index(index, tagger, [*given.values()], batch_size)
+        return cls._of(tagger, index, given)
+
+    @classmethod
+    def open(cls, tagger: Tagger, folder: str | Path) -> Self:
+        """Opens a folder of `build`, with all its images; whether these changed is not looked at.
+
+        Raises:
+            InputError: It is missing or damaged, has no image, or was made with another backbone,
+                image size or resizing.
+        """
+        index = TokenIndex(Path(folder))
+        index.check(backbone_recipe(tagger))
+        require(len(index.files) > 0, f"The index {folder} has no images in it; name some to add.")
+        return cls._of(tagger, index, {file.path: Path(file.path) for file in index.files})
+
+    @classmethod
+    def _of(cls, tagger: Tagger, index: TokenIndex, given: Mapping[str, Path]) -> Self:
+        gallery = cls.__new__(cls)
+        gallery.tagger = tagger
+        paths, gallery.tokens = index.select(lambda file: file.path in given)
+        gallery.sources = [given[path] for path in paths]
+        gallery.images = _ImageFiles(gallery.sources, tagger.resizing)
+        return gallery
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.tokens)
 
     def scores(self, labels: Sequence[str]) -> Tensor:
         """Returns scores (N, L) of any L labels.
@@ -49,35 +134,71 @@ class Gallery:
             InputError: A label is empty or there twice, or has no vector.
         """
         _, queries = self.tagger.embed(labels)
-        return self.tagger.score(self.tokens, queries)[1].cpu()
+        return torch.cat([scores for _, scores in self._scored(queries)])
+
+    def best(self, labels: str | Sequence[str], count: int = 20) -> list[Matches]:
+        """Finds the images that fit labels best; memory does not grow with their number.
+
+        Args:
+            labels: Any L names, or one.
+            count: Most images of a label.
+
+        Returns:
+            The best images of each label.
+
+        Raises:
+            InputError: The count is below 1; a label is empty or there twice, or has no vector.
+        """
+        require(count >= 1, f"count is {count}; expected 1 or more.")
+        names, queries = self.tagger.embed(labels)
+        return [
+            Matches(name, *columns)
+            for name, *columns in zip(names, *self._best(queries, count), strict=True)
+        ]
+
+    def _best(self, queries: Tensor, count: int) -> tuple[list[list[int]], list[list[float]]]:
+        """Returns indices and scores of the best images for each of L queries from `embed`."""
+        logits = scores = torch.empty(0, len(queries))
+        indices = torch.empty(0, len(queries), dtype=torch.int64)
+        start = 0
+        for new in self._scored(queries):
+            numbers = torch.arange(start, start + len(new[0]))[:, None].expand(-1, len(queries))
+            start += len(numbers)
+            # Probabilities round to the same where logits differ.
+            logits, order = torch.cat([logits, new[0]]).sort(dim=0, descending=True, stable=True)
+            logits, order = logits[:count], order[:count]
+            scores = torch.cat([scores, new[1]]).gather(0, order)
+            indices = torch.cat([indices, numbers]).gather(0, order)
+        return indices.T.tolist(), scores.T.tolist()
+
+    def _scored(self, queries: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields logits and scores (B, L) of all images for queries from `embed`, on the CPU."""
+        prepared = self.tagger.prepare(queries)
+        parameter = next(self.tagger.parameters())
+        with tqdm(total=len(self), unit=" images", delay=2) as progress:
+            for tokens in self.tokens.split(_AT_ONCE):
+                logits, scores = self.tagger.score(tokens.to(parameter), prepared)
+                yield logits.cpu(), scores.cpu()
+                progress.update(len(tokens))
 
     def overlays(self, index: int, labels: Sequence[str]) -> list[Image.Image]:
-        """Returns an image once per label, bright where the decoder looked for it.
+        """Returns an image once per label, bright where it speaks for the label.
 
         Args:
             index: Position of the image.
             labels: Any L names.
 
         Raises:
-            InputError: The head has no attention, or a label no vector.
+            InputError: The tagger has no heat maps, or a label no vector.
         """
-        self.tagger.check_attention()
-        _, queries = self.tagger.embed(labels)
-        return self._overlays([index], queries)
-
-    def _overlays(self, indices: list[int], queries: Tensor) -> list[Image.Image]:
-        """Returns I times L overlays of I images for label vectors (L, W), image by image."""
-        maps = self.tagger.maps(self.tokens[indices], queries).cpu().numpy()
-        return [
-            overlay(self.images[index], weights)
-            for index, of_image in zip(indices, maps, strict=True)
-            for weights in of_image
-        ]
+        tokens = self.tokens[[index]].to(next(self.tagger.parameters()))
+        (maps,) = self.tagger.heat_maps(tokens, labels)
+        return [overlay(self.images[index], own) for own in maps.cpu().numpy()]
 
     def ranked(self, labels: Sequence[str], count: int = 6) -> Figure:
-        """Draws a row per label: the images of the highest scores, bright where the decoder looked.
+        """Draws a row per label: the images of the highest scores, bright where they speak for it.
 
-        Heads without attention show the images as they are.
+        Taggers without heat maps show the images as they are.
 
         Args:
             labels: Any L names.
@@ -87,22 +208,45 @@ class Gallery:
             InputError: A label is empty or there twice, or has no vector.
         """
         _, queries = self.tagger.embed(labels)
-        scores = self.tagger.score(self.tokens, queries)[1].cpu()
-        best, indices = scores.topk(min(count, len(scores)), dim=0)
+        best, scores = self._best(queries, count)
+        prepared = self.tagger.prepare(queries)
+        parameter = next(self.tagger.parameters())
         shown: list[Image.Image] = []
-        for row, query in zip(indices.T.tolist(), queries.split(1), strict=True):
-            if self.tagger.has_attention:
-                shown += self._overlays(row, query)
-            else:
-                shown += [self.images[index] for index in row]
-        titles = [f"{score:.3f}" for score in best.T.flatten().tolist()]
-        return image_grid(shown, titles, len(best), rows=labels)
+        for column, row in enumerate(best):
+            images = [self.images[index] for index in row]
+            if self.tagger.has_heat_maps:
+                maps = self.tagger.heat_maps(self.tokens[row].to(parameter), prepared, [column])
+                images = list(map(overlay, images, maps[:, 0].cpu().numpy()))
+            shown += images
+        titles = [f"{score:.3f}" for row in scores for score in row]
+        return image_grid(shown, titles, len(best[0]), rows=labels)
 
 
-def _small(image: ImageLike) -> Image.Image:
+class _ImageFiles(Sequence[Image.Image]):
+    """Images as they are shown, each read when it is asked for."""
+
+    def __init__(self, paths: Sequence[Path], resizing: Resizing) -> None:
+        self.paths = paths
+        self.resizing = resizing
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, index: int) -> Image.Image: ...
+    @overload
+    def __getitem__(self, index: slice) -> _ImageFiles: ...
+    def __getitem__(self, index: int | slice) -> Image.Image | _ImageFiles:
+        if isinstance(index, slice):
+            return _ImageFiles(self.paths[index], self.resizing)
+        return shown_image(self.paths[index], self.resizing)
+
+
+def shown_image(image: ImageLike, resizing: Resizing) -> Image.Image:
+    """Returns the small RGB image of the part that a tagger sees."""
     shown = to_rgb(image).copy() if isinstance(image, Image.Image) else read_image(Path(image))
     shown.thumbnail((LONG_SIDE, LONG_SIDE))
-    return shown
+    return resizing.seen_part(shown)
 
 
 def image_grid(

@@ -1,4 +1,4 @@
-"""Images of where the decoder looks."""
+"""Images of what speaks for a label."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def write_heat_maps(
         path: The image file.
         root: Folder of all images, to which IMAGE is relative.
         prediction: L labels and scores.
-        maps: (L, H', W') weights.
+        maps: (L, H', W'), contributions to the labels' logits.
         resizing: Says which part of the image was looked at.
     """
     image = resizing.seen_part(read_image(path))
@@ -52,20 +52,25 @@ def write_heat_maps(
         image = image.resize([max(1, round(side * scale)) for side in image.size])
     own = folder / os.path.relpath(os.path.abspath(path), root)
     rows = zip(*prediction, maps.cpu().numpy(), strict=True)
-    for rank, (label, score, weights) in enumerate(rows, 1):
+    for rank, (label, score, heat) in enumerate(rows, 1):
         name = re.sub(r"[^\w-]+", "_", label)[:60]
-        drawn = _titled(overlay(image, weights), f"{label}  {score:.3f}")
+        drawn = _titled(overlay(image, heat), f"{label}  {score:.3f}")
         buffer = BytesIO()
         drawn.save(buffer, "JPEG", quality=90)
         write_atomically(own / f"{rank}_{name}.jpg", buffer.getbuffer())
 
 
-def overlay(image: Image.Image, weights: np.ndarray) -> Image.Image:
-    """Dims an image where weights (H', W') are small; colours stay what they are."""
-    span = weights.max() - weights.min()
-    heat = (weights - weights.min()) / span if span > 0 else np.zeros_like(weights)
+def overlay(image: Image.Image, contributions: np.ndarray) -> Image.Image:
+    """Dims an image where it does not speak for a label; colours stay what they are.
+
+    Args:
+        image: Of any size.
+        contributions: (H', W'); what is 0 or less is dimmed most, the highest not at all.
+    """
+    heat = contributions.clip(min=0)
     # The square root lets more than the peak be seen.
-    light = Image.fromarray((_DARKEST + (1 - _DARKEST) * np.sqrt(heat)).astype(np.float32))
+    heat = np.sqrt(heat / heat.max()) if heat.any() else heat
+    light = Image.fromarray((_DARKEST + (1 - _DARKEST) * heat).astype(np.float32))
     shade = np.asarray(light.resize(image.size, Image.Resampling.BILINEAR))[..., None]
     return Image.fromarray((np.asarray(image) * shade).round().astype(np.uint8))
 

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from math import isqrt
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ from zsl.inference.loading import checkpoint_values, restore_parts
 from zsl.inference.model_card import model_card
 from zsl.inference.prediction import Prediction, Selection
 from zsl.labels import LabelEncoder, Role, Vocabulary
-from zsl.models import Answers, Goal, TaggerNetwork
+from zsl.models import Answers, CLIPHead, Goal, TaggerNetwork, contributions
 from zsl.preprocessing import Resizing
 from zsl.versions import __version__
 
@@ -34,6 +35,8 @@ _log = logging.getLogger(__name__)
 class PreparedLabels(NamedTuple):
     """What `Tagger.score` needs of labels."""
 
+    queries: Tensor
+    """(L, W) label vectors, or int64 (L,)."""
     network: Any
     """What the network prepared of them."""
     answers: Answers | None
@@ -41,6 +44,7 @@ class PreparedLabels(NamedTuple):
     """
 
 
+_LABELS_AT_ONCE = 16
 _WEIGHTS = "model.safetensors"
 _CONFIG = "config.json"
 _CARD = "README.md"
@@ -405,7 +409,7 @@ class Tagger(
         parsed = Goal.parse(goal)
         network = self.network.prepare(queries)
         return PreparedLabels(
-            network, None if raw else self.network.answers(queries, network, parsed)
+            queries, network, None if raw else self.network.answers(queries, network, parsed)
         )
 
     @torch.no_grad()
@@ -453,6 +457,71 @@ class Tagger(
             return logits, logits.sigmoid()
         return logits, logits.sigmoid() if self.scores_are_probabilities else logits
 
+    @torch.no_grad()
+    def heat_maps(
+        self,
+        tokens: Tensor,
+        labels: Sequence[str] | PreparedLabels,
+        columns: Sequence[int] | None = None,
+    ) -> Tensor:
+        """Returns what each part of an image contributes to a label's logit: (B, L, H', W').
+
+        Positive is evidence for the label, negative against it, measured from an image that is
+        everywhere as the image is on average (`zsl.models.contributions`). H' × W' are the
+        backbone's tokens; under them is `resizing.seen_part(image)`, by default the whole image,
+        squashed.
+
+        Args:
+            tokens: (B, T, C), from `token_batches`.
+            labels: L names, any; or what `prepare` made of them, to keep for many calls.
+            columns: Positions of some of the labels; None takes all.
+
+        Raises:
+            InputError: The tagger has no heat maps, or a label no vector.
+        """
+        self.check_heat_maps()
+        prepared = labels
+        if not isinstance(prepared, PreparedLabels):
+            prepared = self.prepare(self.embed(prepared)[1])
+        device = prepared.queries.device
+        chosen = range(len(prepared.queries)) if columns is None else columns
+        maps = []
+        for part in torch.tensor(chosen, device=device).split(_LABELS_AT_ONCE):
+            own = self.network.select(prepared.network, prepared.queries, part)
+            maps.append(contributions(self.network, tokens, own))
+            if prepared.answers is not None:
+                maps[-1] *= prepared.answers.scale[part, None]
+        return torch.cat(maps, dim=1).unflatten(2, (self.map_side, self.map_side))
+
+    @property
+    def has_heat_maps(self) -> bool:
+        """Whether the tagger sees parts of an image; others see it as a whole."""
+        return self.map_side > 0
+
+    @cached_property
+    def map_side(self) -> int:
+        """Side of heat maps in tokens; 0 where the image is seen as a whole."""
+        head = self.network.head
+        image = torch.zeros(1, 3, self.image_size, self.image_size, dtype=torch.uint8)
+        num_parts = self.tokens(image).shape[1] - self._num_prefix_tokens
+        side = isqrt(num_parts)
+        is_whole = side**2 != num_parts or (isinstance(head, CLIPHead) and head.local == 0)
+        return side if side > 1 and not is_whole else 0
+
+    def check_heat_maps(self) -> None:
+        """Refuses taggers that see an image as a whole.
+
+        Raises:
+            InputError: The backbone's tokens are not a square of parts of the image, or the head
+                does not look at these.
+        """
+        require(
+            self.has_heat_maps,
+            f"The head {type(self.network.head).__name__} does not see a square of parts of the "
+            "image, so there are no heat maps; take a checkpoint whose backbone is not pooled, of "
+            "CLIP one with backbone.local true and head.local above 0.",
+        )
+
     def attention(
         self,
         images: ImageLike | Sequence[ImageLike],
@@ -461,10 +530,9 @@ class Tagger(
     ) -> Tensor:
         """Returns where the decoder looks for each label, mean over heads: (B, L, H', W').
 
-        H' × W' are the backbone's tokens; under them is `resizing.seen_part(image)`, by default the
-        whole image, squashed. The weights of a label sum to 1, but for what is on a tower's image
-        vector. With group decoding, labels of one
-        group have one map.
+        It may look where it finds evidence against a label, and labels of one group have one map;
+        what speaks for a label is told by `heat_maps`. The weights of a label sum to 1, but for
+        what is on a tower's image vector.
 
         Args:
             images: B paths, or images of Pillow, or one of these.
@@ -474,49 +542,26 @@ class Tagger(
         Raises:
             InputError: The head has no attention, an image can't be read, or a label has no vector.
         """
-        self.check_attention()
-        _, queries = self.embed(labels)
-        batches = self.token_batches(images, batch_size)
-        maps = [self.maps(tokens, queries).cpu() for tokens in batches]
-        require(len(maps) > 0, "There are no images to look at; give one at least.")
-        return torch.cat(maps)
-
-    @torch.no_grad()
-    def maps(self, tokens: Tensor, queries: Tensor) -> Tensor:
-        """Returns where the decoder looks at tokens (B, T, C) for L queries from `embed`.
-
-        Returns:
-            (B, L, H', W').
-        """
         decoder: Any = self.network.head
-        weights = decoder.attention(tokens, queries)
-        # The image vector of a tower is a token too, but not a part of the image.
-        weights = weights[:, :, getattr(self.network.backbone, "num_prefix_tokens", 0) :]
-        side = isqrt(weights.shape[2])
         require(
-            0 < side * side == weights.shape[2],
-            f"The {weights.shape[2]} tokens of the backbone don't form a square, so there is no "
-            "map to draw.",
+            hasattr(decoder, "attention"),
+            f"The head {type(decoder).__name__} has no attention; take a checkpoint of ML-Decoder, "
+            "or heat maps.",
         )
-        return weights.float().unflatten(2, (side, side))
+        self.check_heat_maps()
+        _, queries = self.embed(labels)
+        maps = []
+        for tokens in self.token_batches(images, batch_size):
+            with torch.no_grad():
+                weights = decoder.attention(tokens, queries).float()
+            maps.append(weights[:, :, self._num_prefix_tokens :].cpu())
+        require(len(maps) > 0, "There are no images to look at; give one at least.")
+        return torch.cat(maps).unflatten(2, (self.map_side, self.map_side))
 
     @property
-    def has_attention(self) -> bool:
-        """Whether the head attends to parts of an image; others see it as a whole."""
-        return hasattr(self.network.head, "attention")
-
-    def check_attention(self) -> None:
-        """Refuses heads that see an image as a whole.
-
-        Raises:
-            InputError: The head has no attention, or sees the mean of the tokens.
-        """
-        require(
-            self.has_attention,
-            f"The head {type(self.network.head).__name__} sees the image as a whole, so it has no "
-            "attention maps; take a checkpoint of ML-Decoder "
-            f"(zsl.models.{'Fixed' if self.encoder is None else ''}MLDecoderConfig).",
-        )
+    def _num_prefix_tokens(self) -> int:
+        """Tokens that are not parts of the image: the image vector of a tower."""
+        return getattr(self.network.backbone, "num_prefix_tokens", 0)
 
 
 def unlike_images(number: int, of: int) -> str:

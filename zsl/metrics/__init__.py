@@ -9,8 +9,17 @@ from zsl.metrics.collectors import (
     PrecisionRecallF1AtThreshold,
     Predictions,
 )
-from zsl.metrics.evaluation import KS, Evaluation, GroupResult, chance_level, evaluate, prevalence
+from zsl.metrics.evaluation import (
+    KS,
+    Evaluation,
+    GroupResult,
+    MostFrequent,
+    chance_level,
+    evaluate,
+    prevalence,
+)
 from zsl.metrics.groups import LabelGroup, label_group
+from zsl.metrics.most_frequent import most_frequent_figures, most_frequent_scores
 from zsl.metrics.per_image import (
     accuracy_at_k,
     at_threshold,
@@ -27,6 +36,7 @@ __all__ = [
     "GroupResult",
     "LabelGroup",
     "MeanAveragePrecision",
+    "MostFrequent",
     "PrecisionRecallF1AtK",
     "PrecisionRecallF1AtThreshold",
     "Predictions",
@@ -38,6 +48,8 @@ __all__ = [
     "coverage",
     "evaluate",
     "label_group",
+    "most_frequent_figures",
+    "most_frequent_scores",
     "precision_recall_f1_at_k",
     "prevalence",
 ]

@@ -112,6 +112,19 @@ class GroupResult:
 
 
 @dataclass(frozen=True)
+class MostFrequent:
+    """What the same most frequent labels for every image reach: see `most_frequent_scores`."""
+
+    figures: dict[str, float]
+    """mAP, P/R/F1@K and OF1, or accuracy, by the names of `Evaluation.figures`."""
+    source: str
+    """Which labels these are, in words."""
+    gains: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """95 % intervals of how much higher the evaluation's own figures are, where a bootstrap made
+    them: of F1@K, OF1 and the accuracy."""
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Figures of one split under one protocol."""
 
@@ -124,6 +137,8 @@ class Evaluation:
     """How the scores were calibrated; empty for raw scores."""
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     """95 % intervals by the names of `figures`, where a bootstrap made them."""
+    most_frequent: MostFrequent | None = None
+    """The floor; None where it was not computed."""
 
     @property
     def harmonic_map(self) -> float | None:

@@ -13,6 +13,7 @@ from zsl.models.baselines import (
 )
 from zsl.models.calibration import Answers, Calibration, Goal
 from zsl.models.closed_form import ClosedFormConfig, ClosedFormHead
+from zsl.models.contributions import contributions
 from zsl.models.drop_in import add_ml_decoder_head
 from zsl.models.familiarity import FamiliarImages
 from zsl.models.fixed_heads import FixedHeadConfig, FixedMLDecoderConfig, PoolingConfig, PoolingHead
@@ -60,6 +61,7 @@ __all__ = [
     "TimmBackboneConfig",
     "WordMLDecoder",
     "add_ml_decoder_head",
+    "contributions",
     "group_labels",
     "load_published",
     "published_classes",

@@ -153,6 +153,30 @@ class TaggerNetwork(nn.Module):
             self.scores.normalisation(scores, spread),
         )
 
+    def select(self, prepared: Any, queries: Tensor, columns: Tensor) -> Any:
+        """Returns what `prepare` would make of some of the queries; no sample is scored again.
+
+        Args:
+            prepared: What it made of all.
+            queries: All L.
+            columns: int64 (N,), positions of some.
+        """
+        if not isinstance(prepared, PreparedLabels):
+            return _prepare(self.head, queries[columns])
+        num_seen = prepared.normalisation.num_seen
+        seen = torch.arange(num_seen, device=columns.device)
+        kept = torch.cat([seen, prepared.first + columns])
+        labels = prepared.labels[kept]
+        return PreparedLabels(
+            _prepare(self.head, labels),
+            labels,
+            num_seen,
+            prepared.sample_scores[:, :, kept],
+            prepared.spread[kept],
+            prepared.log_odds[columns],
+            prepared.normalisation.select(kept),
+        )
+
     def answers(self, queries: Tensor, prepared: Any, goal: Goal) -> Answers | None:
         """Returns how logits become probabilities and decisions; None before that is fitted.
 

@@ -64,6 +64,10 @@ class Statistics(NamedTuple):
         """Returns scores (..., B, L), less the mean and by the standard deviation."""
         return (scores - self.mean) / self.std
 
+    def select(self, columns: Tensor) -> Statistics:
+        """Returns those of some labels, int64 (N,)."""
+        return Statistics(self.mean[..., columns], self.std[..., columns])
+
 
 class Normalisation(NamedTuple):
     """Makes scores of L labels comparable, as `NormalisedScores` says; the first S are seen."""
@@ -84,6 +88,14 @@ class Normalisation(NamedTuple):
         mixed = (self.weights * self.separate.standardise(scores)).sum(dim=0)
         own = _compete(self.mixed.standardise(mixed), self.temperature, self.num_seen)
         return self.competing.standardise(own)
+
+    def select(self, columns: Tensor) -> Normalisation:
+        """Returns that of some labels, int64 (N,), which begin with the S seen ones."""
+        return self._replace(
+            separate=self.separate.select(columns),
+            mixed=self.mixed.select(columns),
+            competing=self.competing.select(columns),
+        )
 
 
 class PreparedLabels(NamedTuple):

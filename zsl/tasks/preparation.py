@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from zsl.data import Batch, MultiLabelDataModule, Split
 from zsl.data.dataset import MultiLabelDataset
+from zsl.data.label_counts import count_labels
 from zsl.errors import InputError
 from zsl.labels import LabelEncoder, Role
 from zsl.models import (
@@ -30,7 +31,6 @@ from zsl.tasks.ridge import ClosedFormFit, label_side, own_class_map
 
 _log = logging.getLogger(__name__)
 _FREQUENCY_STRENGTH = 3.0
-_MOST_COUNTED = 200_000  # Images: enough for any frequency, of millions too.
 _LARGEST = torch.finfo(torch.float16).max
 
 TokensOf = Callable[[Batch], Tensor]
@@ -90,12 +90,7 @@ def measure_log_odds(scores: NormalisedScores, images: TrainingImages) -> None:
 
     The prediction is a ridge regression of the log-odds.
     """
-    dataset, columns = images.dataset, images.seen
-    present = known = torch.zeros(len(scores.seen_vectors), dtype=torch.float64)
-    rows = images.drawn()[:_MOST_COUNTED].tolist()
-    for start in tqdm(range(0, len(rows), 1000), desc="counting labels", delay=2, leave=False):
-        targets = torch.stack([dataset.target(row)[columns] for row in rows[start : start + 1000]])
-        present, known = present + (targets == 1).sum(0), known + (targets >= 0).sum(0)
+    present, known = count_labels(images.dataset, images.rows, images.seen)
     log_odds = torch.logit((present + 0.5) / (known + 1))
     vectors = F.normalize(scores.seen_vectors.double().cpu(), dim=1)
     centre, mean = vectors.mean(dim=0), log_odds.mean()

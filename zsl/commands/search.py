@@ -1,0 +1,187 @@
+"""`python -m zsl.search --checkpoint C --index FOLDER --labels wedding PATHS`: finds images."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TextIO
+
+from jsonargparse import ArgumentParser, Namespace
+
+from zsl.commands.configs import yaml_value
+from zsl.commands.exit_codes import add_trust_code, exit_code
+from zsl.errors import printable, require
+from zsl.files.label_lists import read_labels
+
+if TYPE_CHECKING:
+    from zsl.inference.gallery import Gallery, Matches
+    from zsl.inference.tagger import Tagger
+
+
+def parse(args: list[str]) -> Namespace:
+    """Reads the command line."""
+    parser = ArgumentParser(
+        prog="python -m zsl.search",
+        description="Find the images that fit labels best, among those of a folder that keeps what "
+        "the backbone made of them: each image is read once, a new word takes the head alone.",
+        exit_on_error=False,
+    )
+    parser.add_argument(
+        "paths",
+        nargs="*",
+        help="Images, folders of images, and patterns such as 'photos/*.jpg'. Those that are new "
+        "to the index, or were changed, are read, and only these are searched; without any, the "
+        "index is searched as it is.",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        help="A .ckpt file of zsl.fit, or a folder or hub repository of Tagger.save_pretrained.",
+    )
+    parser.add_argument(
+        "--index", required=True, help="Folder of the index; it is made if it is not there."
+    )
+    parser.add_argument(
+        "--labels",
+        type=str | None,
+        help="Separated by commas, or a file: text with one per line, a JSON list, or a CSV or "
+        "Parquet file with the column name (default: none; the index is only brought up to date).",
+    )
+    parser.add_argument(
+        "--texts",
+        type=str | None,
+        help="Texts of new labels, for a checkpoint trained with texts: a file as "
+        "model.encoder.texts takes it, or the name of a shipped one (default: the checkpoint's).",
+    )
+    parser.add_argument("--top_k", type=int, default=10, help="Most images per label.")
+    parser.add_argument(
+        "--format",
+        type=Literal["table", "csv", "jsonl"],
+        default="table",
+        help="A line per image under its label, the same as CSV, or a JSON object per label.",
+    )
+    parser.add_argument(
+        "--output",
+        type=str | None,
+        help="File that appears when all is written (default: standard output).",
+    )
+    parser.add_argument("--batch_size", type=int, default=32, help="Images read per batch.")
+    add_trust_code(parser)
+    return parser.parse_args([yaml_value(argument) for argument in args])
+
+
+def search(args: list[str]) -> None:
+    """Brings the index up to date, then finds the images that fit labels best."""
+    options = parse(args)
+    require(options.batch_size >= 1, f"--batch_size is {options.batch_size}; expected 1 or more.")
+    require(options.top_k >= 1, f"--top_k is {options.top_k}; expected 1 or more.")
+    labels = None if options.labels is None else read_labels(options.labels)
+    require(
+        labels is not None or len(options.paths) > 0,
+        "There is nothing to do; name --labels to search for, images for the index, or both.",
+    )
+    for name in ("texts", "output"):
+        require(
+            labels is not None or getattr(options, name) is None,
+            f"--{name} is of the labels that are searched for, but --labels names none; add it, or "
+            f"leave --{name} out.",
+        )
+    # Imported here, so that the help comes at once.
+    from zsl.files.image_paths import find_images
+    from zsl.inference.output_formats import open_output
+
+    paths = find_images(options.paths)
+    _check_output(options, paths)
+    with open_output(Path(options.output) if options.output else None) as file:
+        tagger = _load_tagger(options, labels or [])
+        if labels is not None:
+            tagger.embed(labels)  # What has no vector is refused before the first image is read.
+        gallery = _open_gallery(tagger, paths, options)
+        if labels is not None:
+            _WRITERS[options.format](gallery.sources, gallery.best(labels, options.top_k), file)
+            file.flush()
+
+
+def _check_output(options: Namespace, paths: Sequence[Path]) -> None:
+    """Refuses to write over what is read."""
+    output = options.output
+    if output is None or not os.path.exists(output):
+        return
+    read = [
+        options.checkpoint,
+        options.labels,
+        options.texts,
+        *paths,
+        *Path(options.index).glob("*"),
+    ]
+    for path in filter(None, read):
+        require(
+            not os.path.exists(path) or not os.path.samefile(path, output),
+            f"The output {output} is {path}, which is read; name another file for --output.",
+        )
+
+
+def _load_tagger(options: Namespace, labels: Sequence[str]) -> Tagger:
+    """Loads the tagger, with the texts of the labels."""
+    import torch
+
+    from zsl.inference.tagger import Tagger
+    from zsl.labels.encoders.texts import read_texts_of
+
+    tagger = Tagger.from_pretrained(options.checkpoint, options.trust_code)
+    tagger.to("cuda" if torch.cuda.is_available() else "cpu")
+    if options.texts is not None:
+        tagger.add_texts(read_texts_of(labels, options.texts))
+    return tagger
+
+
+def _open_gallery(tagger: Tagger, paths: Sequence[Path], options: Namespace) -> Gallery:
+    """Brings the index up to date with the images, if any are named, and opens it."""
+    from zsl.inference.gallery import Gallery
+
+    if not paths:
+        return Gallery.open(tagger, options.index)
+    return Gallery.build(tagger, paths, options.index, options.batch_size)
+
+
+def _write_table(sources: Sequence[object], matches: Sequence[Matches], file: TextIO) -> None:
+    for match in matches:
+        print(printable(match.label), file=file)
+        for index, score in zip(match.indices, match.scores, strict=True):
+            print(f"  {score:.3f}  {printable(_text(sources[index]))}", file=file)
+
+
+def _write_csv(sources: Sequence[object], matches: Sequence[Matches], file: TextIO) -> None:
+    shown = printable if file.isatty() else str
+    rows = csv.writer(file, lineterminator="\n")
+    rows.writerow(["label", "rank", "image", "score"])
+    for match in matches:
+        for rank, (index, score) in enumerate(zip(match.indices, match.scores, strict=True), 1):
+            rows.writerow([shown(match.label), rank, shown(_text(sources[index])), f"{score:.6g}"])
+
+
+def _write_jsonl(sources: Sequence[object], matches: Sequence[Matches], file: TextIO) -> None:
+    for match in matches:
+        images = [
+            {"image": _text(sources[index]), "score": float(f"{score:.6g}")}
+            for index, score in zip(match.indices, match.scores, strict=True)
+        ]
+        text = json.dumps({"label": match.label, "images": images}, ensure_ascii=False)
+        # As \u001b, which means the same.
+        print("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text), file=file)
+
+
+_WRITERS = {"table": _write_table, "csv": _write_csv, "jsonl": _write_jsonl}
+
+
+def _text(path: object) -> str:
+    """Returns the path in characters that can be written; file names may be any bytes."""
+    return os.fsencode(str(path)).decode("utf-8", "replace")
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    return exit_code(search, args)

@@ -1,0 +1,96 @@
+"""Brings an index of images in line with the files: only what is new to it is read."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from zsl.errors import InputError
+from zsl.files.digests import weights_digest
+from zsl.inference.image_batches import image_batches
+from zsl.inference.tagger import Tagger
+from zsl.inference.token_index import ImageFile, TokenIndex
+
+_log = logging.getLogger(__name__)
+
+
+def backbone_recipe(tagger: Tagger) -> dict[str, Any]:
+    """Returns what the tokens of an image depend on, plain values."""
+    settings = tagger.model["backbone"]
+    return {
+        "backbone": settings["class_path"],
+        **settings["init_args"],
+        "weights": weights_digest(tagger.network.backbone),
+        "image_size": tagger.image_size,
+        **asdict(tagger.resizing),
+    }
+
+
+def update_index(index: TokenIndex, tagger: Tagger, paths: Sequence[Path], batch_size: int) -> None:
+    """Adds the tokens of image files that are new or were changed; drops those that were deleted.
+
+    Args:
+        index: Of this tagger's backbone.
+        tagger: Makes the tokens.
+        paths: Image files, each once.
+        batch_size: Images per batch.
+
+    Raises:
+        InputError: Another process changes the index, or no image can be read.
+    """
+    files = {path: ImageFile.of(path) for path in paths}
+    with index.locked():
+        dropped = _drop_outdated(index, list(files.values()))
+        known = set(index.files)
+        new = [path for path, file in files.items() if file not in known]
+        problems = _add(index, tagger, {path: files[path] for path in new}, batch_size)
+    if len(problems) == len(paths):
+        more = f"None of the {len(paths):,} images can be read; the first: "
+        raise InputError((more if len(paths) > 1 else "") + str(problems[0]))
+    num_changed = len({file.path for file in dropped} & {file.path for file in index.files})
+    if new or dropped:
+        _log.info(
+            "The index %s: %s added, %s changed, %s dropped; it has %s images.",
+            index.folder,
+            f"{len(new) - len(problems) - num_changed:,}",
+            f"{num_changed:,}",
+            f"{len(dropped) - num_changed:,}",
+            f"{len(index.files):,}",
+        )
+    if problems:
+        _log.warning(
+            "%s of %s images were skipped; the first: %s",
+            f"{len(problems):,}",
+            f"{len(paths):,}",
+            problems[0],
+        )
+
+
+def _drop_outdated(index: TokenIndex, files: Sequence[ImageFile]) -> list[ImageFile]:
+    """Drops what was changed, and what is not among the files since it was deleted."""
+    paths, current = {file.path for file in files}, set(files)
+    return index.drop(
+        lambda file: file not in current if file.path in paths else not os.path.exists(file.path)
+    )
+
+
+def _add(
+    index: TokenIndex, tagger: Tagger, files: dict[Path, ImageFile], batch_size: int
+) -> list[InputError]:
+    """Adds tokens of files that are not there yet; returns what is wrong with the others."""
+    problems: list[InputError] = []
+    paths, added = list(files), list(files.values())
+    batches = image_batches(paths, tagger.image_size, batch_size, tagger.resizing)
+    with index.adding() as add, tqdm(total=len(paths), unit=" images", delay=2) as progress:
+        for batch in batches:
+            problems += batch.problems
+            if batch.indices:
+                add(tagger.tokens(batch.images), [added[row] for row in batch.indices])
+            progress.update(len(batch.indices) + len(batch.problems))
+    return problems
