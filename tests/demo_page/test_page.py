@@ -111,7 +111,7 @@ def test_words_rank_sort_and_become_tags(page: Tab, album: Path) -> None:
     told(page, f"Shown: {name}.")
     word = words_of(page)[0]
     page.get_by_role("button", name=word, exact=True).press("Enter")
-    told(page, f"What speaks for '{word}': most ")
+    told(page, f"What speaks for '{word}': A: most ")
     alt = page.locator("#figure img").first.get_attribute("alt")
     assert alt is not None
     assert alt.startswith(f"{name}, bright where it speaks for {word} (A): most ")

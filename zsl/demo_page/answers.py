@@ -32,7 +32,8 @@ class Answers(NamedTuple):
     thresholds: np.ndarray
     """Float (L,) of the scores: NaN where none is known, above 1 where no probability is enough."""
     reasons: list[str]
-    """For each label, the seen labels it is near to; empty where they are not known."""
+    """For each label, the seen labels it is near to; empty where they are not known. It says "only"
+    where they are less near than seen labels are to each other."""
     are_unlike: np.ndarray
     """Bool (N,): images unlike those of the training, about which the answers mean little."""
 
@@ -66,8 +67,10 @@ def ask(tagger: Tagger, tokens: Sequence[Tensor], labels: Sequence[str] | None) 
     scored = [tagger.score(batch, prepared) for batch in tokens]
     logits, scores = (torch.cat(parts).cpu().numpy() for parts in zip(*scored, strict=True))
     are_unlike = torch.cat([tagger.is_unlike(batch) for batch in tokens]).numpy()
-    thresholds = _thresholds(tagger, prepared, len(names))
-    return Answers(names, logits, scores, thresholds, _reasons(tagger, names, queries), are_unlike)
+    reasons = _reasons(tagger, names, queries, prepared)
+    return Answers(
+        names, logits, scores, _thresholds(tagger, prepared, len(names)), reasons, are_unlike
+    )
 
 
 def _thresholds(tagger: Tagger, prepared: PreparedLabels, count: int) -> np.ndarray:
@@ -76,22 +79,20 @@ def _thresholds(tagger: Tagger, prepared: PreparedLabels, count: int) -> np.ndar
     return np.full(count, EVEN if tagger.scores_are_probabilities else np.nan)
 
 
-def _reasons(tagger: Tagger, names: Sequence[str], queries: Tensor) -> list[str]:
-    """Says for each label whether it was trained, and else which trained ones are near to it.
-
-    Args:
-        tagger: Knows the trained labels.
-        names: L names.
-        queries: Their vectors (L, W), or positions (L,) of fixed classes.
-    """
+def _reasons(
+    tagger: Tagger, names: Sequence[str], queries: Tensor, prepared: PreparedLabels
+) -> list[str]:
+    """Says for each of L labels whether it was trained, and else what it is near to."""
     seen = tagger.vocabulary.select(Role.SEEN)
     if queries.dim() == 1 or not seen:
         return ["trained" if name in seen else "" for name in names]
     vectors = torch.cat([tagger.own_queries[: len(seen)], queries]).float().cpu()
-    nearest, _ = nearest_seen([*seen, *names], vectors, len(seen))
+    nearest = nearest_seen([*seen, *names], vectors, len(seen))[0][len(seen) :]
+    answers = prepared.answers
+    are_unlike = [False] * len(names) if answers is None else answers.is_unlike.tolist()
     return [
-        "trained" if name in seen else f"near to {text}"
-        for name, text in zip(names, nearest[len(seen) :], strict=True)
+        "trained" if name in seen else f"{'only ' if is_unlike else ''}near to {text}"
+        for name, text, is_unlike in zip(names, nearest, are_unlike, strict=True)
     ]
 
 

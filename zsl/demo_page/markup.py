@@ -90,18 +90,14 @@ def answer_table(session: Session) -> str:
     main = session.answers[session.main]
     best = main.best_labels(image)
     rows = "".join(_row(session, image, label) for label in best[:MAX_ROWS])
-    names = list(session.answers)
-    heads = ""
-    if len(names) > 1:
-        groups = "".join(f'<th scope="colgroup" colspan="2">{escape(name)}</th>' for name in names)
-        heads = f"<tr><td></td>{groups}<td></td></tr>"
-    columns = '<th scope="col">Probability</th><th scope="col">Answer</th>' * len(names)
+    names = list(session.answers) if len(session.answers) > 1 else ["Probability"]
+    columns = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
     cut = f", the best {MAX_ROWS} of {len(best):,}" if len(best) > MAX_ROWS else ""
     return (
         f"<h2>{escape(session.names[image])}</h2>"
         f"{_unlike(session)}{_differences(session)}"
         f'<div class="scrolled"><table class="answers"><caption>Answers, the most probable first'
-        f'{cut}. A word shows its heat map.</caption><thead>{heads}<tr><th scope="col">Word</th>'
+        f'{cut}. A word shows its heat map.</caption><thead><tr><th scope="col">Word</th>'
         f'{columns}<th scope="col">Tag</th></tr></thead><tbody>{rows}</tbody></table></div>'
     )
 
@@ -109,7 +105,7 @@ def answer_table(session: Session) -> str:
 def _row(session: Session, image: int, label: int) -> str:
     main = session.answers[session.main]
     name = escape(main.labels[label])
-    cells = "".join(_cells(answers, image, label) for answers in session.answers.values())
+    cells = "".join(_cell(answers, image, label) for answers in session.answers.values())
     checked = " checked" if session.is_accepted(image, label) else ""
     return (
         f'<tr><th scope="row"><button type="button" data-label="{name}" aria-pressed="false">'
@@ -118,7 +114,7 @@ def _row(session: Session, image: int, label: int) -> str:
     )
 
 
-def _cells(answers: Answers, image: int, label: int) -> str:
+def _cell(answers: Answers, image: int, label: int) -> str:
     score, threshold = float(answers.scores[image, label]), float(answers.thresholds[label])
     decision = _yes_or_no(answers, image, label)
     has_threshold = threshold == threshold
@@ -129,8 +125,8 @@ def _cells(answers: Answers, image: int, label: int) -> str:
     bar = f'<b style="width:{100 * score:.1f}%"></b>{mark}'
     bar = f'<span class="bar" aria-hidden="true">{bar}</span>' if 0 <= score <= 1 else ""
     return (
-        f'<td class="probability">{score:.2f}{bar}<span class="why">{text}</span></td>'
-        f'<td class="{decision}">{decision}</td>'
+        f'<td class="probability">{score:.2f} <span class="{decision}">{decision}</span>{bar}'
+        f'<span class="why">{text}</span></td>'
     )
 
 
@@ -178,7 +174,7 @@ def figures(session: Session, label: str, maps: Sequence[tuple[str, HeatMap | st
         alt = f"{name}, bright where it speaks for {label}{by}: most {found.position}"
         caption = f"What speaks for “{label}”{by}: most {found.position}"
         shown.append(_figure(data_address(found.image), alt, caption))
-    return "".join(shown)
+    return f'<div class="maps">{"".join(shown)}</div>'
 
 
 def whole_image(session: Session) -> str:

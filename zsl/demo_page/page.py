@@ -247,7 +247,11 @@ class Page:
             return self._tell(f"The word {label!r} was not asked.")
         path = session.paths[session.chosen]
         maps = [(name, _map_of(tagger, path, label)) for name, tagger in self._taggers.items()]
-        told = [found if isinstance(found, str) else f"most {found.position}." for _, found in maps]
+        told = [
+            (f"{name}: " if len(maps) > 1 else "")
+            + (found if isinstance(found, str) else f"most {found.position}.")
+            for name, found in maps
+        ]
         return {
             self._figure: markup.figures(session, label, maps),
             self._status: markup.sentence(f"What speaks for {label!r}: {' '.join(told)}"),
