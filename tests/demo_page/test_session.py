@@ -60,7 +60,7 @@ def opened(taggers: dict[str, zsl.Tagger], album: Path, words: str = WORDS) -> S
     return session
 
 
-def decided(session: Session, decisions: Sequence[Sequence[int]], name: str = "A") -> None:
+def decided(session: Session, decisions: Sequence[Sequence[float]], name: str = "A") -> None:
     """Puts other scores in the place of those of a random network."""
     scores = np.array(decisions, dtype=np.float64)
     answers = session.answers[name]
@@ -177,7 +177,7 @@ def test_broken_images_are_told_by_name(taggers: dict[str, zsl.Tagger], album: P
 
 def test_tags_are_decided_or_accepted_by_hand(taggers: dict[str, zsl.Tagger], album: Path) -> None:
     session = opened(taggers, album)
-    decided(session, [[0.1, 0.8, 0.9], *[[0, 0, 0.6]] * 4])
+    decided(session, [[0.1, 0.8, 0.9], *[[0.0, 0.0, 0.6]] * 4])
     assert session.tags(0) == ["sky blue", "red"]
     assert session.accept("sky blue", False) == "Tags of <0>.png: red."
     assert session.accept("pink", True) == "Tags of <0>.png: red, pink."
@@ -220,7 +220,7 @@ def test_the_table_of_all_answers(
     taggers: dict[str, zsl.Tagger], album: Path, tmp_path: Path
 ) -> None:
     session = opened(taggers, album)
-    decided(session, [[0.1, 0.8, 0.9], *[[0, 0, 0.6]] * 4])
+    decided(session, [[0.1, 0.8, 0.9], *[[0.0, 0.0, 0.6]] * 4])
     session.write_csv(tmp_path / "answers.csv")
     rows = list(csv.DictReader((tmp_path / "answers.csv").open(newline="")))
     assert len(rows) == 5 * 2 * 3
@@ -302,7 +302,7 @@ def test_names_are_escaped_and_images_described(
     taggers: dict[str, zsl.Tagger], album: Path
 ) -> None:
     session = opened(taggers, album)
-    decided(session, [[0.1, 0.8, 0.9], *[[0, 0, 0.6]] * 4])
+    decided(session, [[0.1, 0.8, 0.9], *[[0.0, 0.0, 0.6]] * 4])
     session.answers["A"].labels[0] = '<b>"&'
     for html in (
         markup.cards(session, 3),
@@ -322,7 +322,7 @@ def test_names_are_escaped_and_images_described(
 
 def test_the_table_says_what_a_yes_needs(taggers: dict[str, zsl.Tagger], album: Path) -> None:
     session = opened(taggers, album)
-    decided(session, [[0.1, 0.8, -0.9], *[[0, 0, 0.6]] * 4])
+    decided(session, [[0.1, 0.8, -0.9], *[[0.0, 0.0, 0.6]] * 4])
     decided(session, [[0.7, 0.8, 0.9]] * 5, "B")
     session.answers["A"] = session.answers["A"]._replace(thresholds=np.array([0.25, 2, np.nan]))
     table = markup.answer_table(session)

@@ -59,12 +59,15 @@ def demo(args: list[str]) -> None:
     )
     roots = [_root(folder) for folder in options.folder]
     # Imported here, so that the help comes at once.
+    import torch
+
     from zsl.demo_page.server import is_loopback, open_socket, serve
     from zsl.inference.tagger import Tagger
 
     with open_socket(options.host, options.port) as at:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
         taggers = {
-            name: Tagger.from_pretrained(path, options.trust_code)
+            name: Tagger.from_pretrained(path, options.trust_code).to(device)
             for name, path in named(options.checkpoint).items()
         }
         if not is_loopback(options.host):
