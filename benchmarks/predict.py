@@ -2,7 +2,7 @@
 
 python benchmarks/predict.py
 python benchmarks/predict.py --images FOLDER --num_images 2000
-python benchmarks/predict.py --index 100000 --backbone resnet18 --num_groups 20
+python benchmarks/predict.py --index 100000 --compact --checkpoint best.ckpt
 
 A tagger with random weights (EfficientNet-Lite0 at 224 px, full decoding or groups) tags the
 images as the command does, into a CSV; what is spent outside backbone and head is what reading,
@@ -162,24 +162,25 @@ def tag(score: Score, paths: list[Path], batch_size: int, output: Path) -> Stopw
     return watch
 
 
-def search(tagger: Tagger, paths: list[Path], num_images: int, folder: Path) -> None:
+def search(tagger: Tagger, paths: list[Path], num_images: int, folder: Path, compact: bool) -> None:
     """Makes an index of some images, and many that are not there; finds the best for words."""
     start = time.perf_counter()
-    Gallery.build(tagger, paths, folder)
+    Gallery.build(tagger, paths, folder, compact=compact)
     print(f"made of {len(paths) / (time.perf_counter() - start):.1f} images/s")
     index = TokenIndex(folder)
-    example = index.select(lambda _: True)[1][0].float()
-    tokens = torch.randn(256, *example.shape) * example.std() + example.mean()
+    example = {name: row.float() for name, row in index.select(lambda _: True)[1][0].items()}
+    rows = {name: row + 0.1 * torch.randn(256, *row.shape) for name, row in example.items()}
     with index.adding() as add:
-        for first in range(len(paths), num_images, len(tokens)):
-            numbers = range(first, min(num_images, first + len(tokens)))
-            add(tokens[: len(numbers)], [ImageFile(f"/{number}.jpg", 1, 1) for number in numbers])
+        for first in range(len(paths), num_images, 256):
+            numbers = range(first, min(num_images, first + 256))
+            chosen = {name: array[: len(numbers)] for name, array in rows.items()}
+            add(chosen, [ImageFile(f"/{number}.jpg", 1, 1) for number in numbers])
     size = sum(path.stat().st_size for path in folder.iterdir()) / 1e9
     start = time.perf_counter()
     gallery = Gallery.open(tagger, folder)
     print(
-        f"{len(gallery):,} images, {' x '.join(map(str, example.shape))} values each, {size:.2f} "
-        f"GB; opened in {time.perf_counter() - start:.1f} s"
+        f"{len(gallery):,} images, {[*map(list, map(Tensor.size, example.values()))]} values each, "
+        f"{size:.2f} GB; opened in {time.perf_counter() - start:.1f} s"
     )
     for number in (1, 1, 10, 100):
         start = time.perf_counter()
@@ -198,6 +199,8 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--index", type=int, help="Images of an index to search.")
+    parser.add_argument("--compact", action="store_true", help="With --index.")
+    parser.add_argument("--checkpoint", help="With --index (default: random weights).")
     parser.add_argument("--num_groups", type=int, help="With --index (default: full decoding).")
     parser.add_argument("--backbone", default="tf_efficientnet_lite0", help="With --index; timm's.")
     options = parser.parse_args()
@@ -207,8 +210,13 @@ def main() -> None:
         paths = find_images([str(source)])[: options.num_images]
         print(f"{len(paths)} images, {options.num_labels} labels, {options.threads} threads")
         if options.index:
-            tagger = make_tagger(options.num_labels, options.num_groups, folder, options.backbone)
-            search(tagger, paths, options.index, Path(folder, "index"))
+            if options.checkpoint:
+                tagger = Tagger.from_pretrained(options.checkpoint)
+            else:
+                tagger = make_tagger(
+                    options.num_labels, options.num_groups, folder, options.backbone
+                )
+            search(tagger, paths, options.index, Path(folder, "index"), options.compact)
             return
         for kind, num_groups in (("full decoding", None), ("100 groups", 100)):
             tagger = make_tagger(options.num_labels, num_groups, folder)

@@ -81,7 +81,7 @@ def test_explore_unseen(run: Path) -> None:
     table = text_of(cells["table"])
     assert "white" in table
     assert "orange" not in table  # A held-out label.
-    for name in ("bars", "nearness", "predictions", "shown", "attention"):
+    for name in ("bars", "nearness", "predictions", "shown", "heat-maps"):
         assert num_pictures(cells[name]) == 1, name
     # The answer to other words takes the place of the first one.
     assert num_pictures(cells["answered"]) == 0

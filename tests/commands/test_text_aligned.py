@@ -61,6 +61,9 @@ def test_a_trained_pair_tells_shapes_of_unseen_colours(pair: Path, in_tmp_path: 
     whole = [*named(pair), "--model.head.local=0"]
     assert fit(whole) == 0
     trained = metrics(run_of(in_tmp_path))["test/zsl/mAP"]
+    tagger = zsl.Tagger.from_pretrained(run_of(in_tmp_path) / "checkpoints" / "best.ckpt")
+    with pytest.raises(InputError, match="The head CLIPHead does not see a square of parts"):
+        tagger.check_heat_maps()
     untrained = write_pair(in_tmp_path / "untrained.pt", "tiny-mobile-s")
     assert fit([*whole, f"--model.backbone.weights={untrained}"]) == 0
     chance = metrics(run_of(in_tmp_path))["test/zsl/mAP"]
@@ -89,6 +92,8 @@ def test_ml_decoder_is_trained_on_frozen_tokens_and_asked_new_words(
     assert "red" in out
     tagger = zsl.Tagger.from_pretrained(checkpoint)
     assert tagger.attention(image, ["red"]).shape == (1, 1, 2, 2)
+    (tokens,) = tagger.token_batches(image)
+    assert tagger.heat_maps(tokens, ["red", "teal"]).shape == (1, 2, 2, 2)
     torch.testing.assert_close(tagger.tokens(torch.zeros(1, 3, 64, 64)).shape, (1, 5, 16))
 
 

@@ -5,9 +5,10 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from zsl.data import ImageConfig, ShapesDataModule, Split
-from zsl.data.shapes import COLOURS, SHAPES, ShapesDataset, shapes_vocabulary
+from zsl.data.shapes import COLOURS, SHAPES, SIZE, ShapesDataset, shapes_vocabulary
 from zsl.labels import Role
 from zsl.preprocessing import evaluation_transform
 
@@ -72,6 +73,22 @@ def test_the_shape_of_the_label_is_in_the_picture() -> None:
             found += (distance < 40).sum() > 40
     total = sum(int(dataset.target(index).sum()) for index in range(100))
     assert found > 0.95 * total
+
+
+def test_boxes_are_around_what_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = make(Split.TEST, 30)
+    gray = Image.new("RGB", (2 * SIZE, 2 * SIZE), (100, 100, 100))
+    monkeypatch.setattr("zsl.data.shapes._background", lambda random: gray.copy())
+    alone = [index for index in range(30) if len(dataset.boxes(index)) == 1]
+    assert len(alone) > 3
+    for index in alone:
+        ((label, box),) = dataset.boxes(index).items()
+        target = dataset.target(index).nonzero().flatten().tolist()
+        assert [dataset.vocabulary.names[column] for column in target] == [label]
+        is_drawn = (np.asarray(dataset.image(index)) != 100).any(axis=2)
+        rows, columns = np.nonzero(is_drawn)
+        found = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+        assert np.abs(np.subtract(found, box)).max() < 1.5
 
 
 def test_batches_and_recipe() -> None:

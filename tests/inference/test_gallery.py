@@ -14,7 +14,7 @@ from torch import Tensor
 
 import zsl
 from tests.fakes.checkpoints import NORMALISED, write_checkpoint
-from tests.fakes.parts import tiny_backbone
+from tests.fakes.parts import tiny_backbone, tiny_head
 from zsl.errors import InputError
 from zsl.inference import gallery as gallery_module
 from zsl.inference.gallery import Gallery, image_grid
@@ -163,6 +163,27 @@ def test_a_folder_answers_as_predict_does(
     ]
 
 
+@pytest.mark.parametrize("parts", [{}, {"head": tiny_head(num_groups=2)}, NORMALISED])
+def test_a_compact_folder_answers_as_predict_does(
+    tmp_path: Path, album: list[Path], parts: dict[str, Any]
+) -> None:
+    tagger = zsl.Tagger.from_pretrained(write_checkpoint(tmp_path / "run", **parts))
+    built = Gallery.build(tagger, album, "index", batch_size=3, compact=True)
+    check_scores(built, album, tolerance=1e-3)
+    opened = Gallery.open(tagger, "index")
+    assert torch.equal(opened.scores(LABELS), built.scores(LABELS))
+    # Its tokens are made once more.
+    in_memory = Gallery(tagger, built.sources)
+    torch.testing.assert_close(opened.tokens[[2, 1]], in_memory.tokens[[2, 1]])
+    assert len(Gallery.build(tagger, album, "index")) == 10  # It stays compact.
+    Gallery.build(tagger, album[:1], "exact")
+    with pytest.raises(InputError, match="The index exact is not compact and stays so; name an"):
+        Gallery.build(tagger, album[:1], "exact", compact=True)
+    next(tagger.network.head.parameters()).data.add_(1)
+    with pytest.raises(InputError, match=r"made with head \w+, but the tagger has head \w+;"):
+        Gallery.open(tagger, "index")
+
+
 def test_it_goes_on_where_it_was_stopped(
     gallery: Gallery, album: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,7 +291,7 @@ def test_the_best_are_those_of_a_naive_search(
         monkeypatch.setattr(gallery.tagger, "score", score)
         monkeypatch.setattr(gallery, "tokens", torch.arange(number)[:, None, None])
         for size in (1, 5, 64):
-            monkeypatch.setattr(gallery_module, "_AT_ONCE", size)
+            monkeypatch.setattr(gallery_module, "_VALUES_AT_ONCE", size)
             for count in (1, 4, 100):
                 found = gallery.best(LABELS[:num_labels], count)
                 assert [match.label for match in found] == LABELS[:num_labels]

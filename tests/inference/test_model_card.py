@@ -20,6 +20,7 @@ RESULTS = {
         "num_images_counted": {"zsl": 10, "gzsl": 10, "seen": 10},
         "num_labels": {"zsl": 1, "gzsl": 4, "seen": 2},
     },
+    "decisions": [{"group": "zsl", "precision": 0.5, "recall": 0.25, "F1": 1 / 3, "ECE": 0.0123}],
     "metrics": {"test/zsl/mAP": 0.12345, "test/gzsl/mAP": 0.456, "test/gzsl/F1@3": 0.789},
 }
 CONFIG: dict[str, Any] = {
@@ -58,6 +59,7 @@ def test_a_person_reads_what_the_tagger_is_made_of(tmp_path: Path) -> None:
         "- 2 seen: red, dark_red",
         "- 1 held out: blue",
         "- 1 unseen: pink",
+        "| ZSL (the unseen labels alone) | 0.500 | 0.250 | 0.333 | 0.012 |",
         "| class_path | zsl.labels.LabelMatrix |",
         "| path | vectors.npz |",
         "| fingerprint | f00d |",

@@ -22,7 +22,7 @@ from zsl.evaluation.scoring import make_datamodule, score_checkpoint
 from zsl.files.checkpoints import read_checkpoint
 from zsl.files.class_paths import describe_part
 from zsl.labels import SentenceEncoder
-from zsl.models import BilinearConfig, ConSEConfig, TaggerNetwork
+from zsl.models import Answers, BilinearConfig, ConSEConfig, TaggerNetwork
 from zsl.preprocessing import Resizing
 from zsl.tasks.zero_shot import ZeroShotTask
 
@@ -87,6 +87,8 @@ def test_it_predicts_in_half_precision(
         for one, other in zip(expected, found, strict=True):
             assert one.scores == pytest.approx(other.scores, abs=0.02)
     assert half.attention(pictures[0]).dtype == torch.float32
+    (tokens,) = half.token_batches(pictures[0])
+    assert bool(half.heat_maps(tokens, NEW_LABELS).isfinite().all())
 
 
 @pytest.fixture(scope="module")
@@ -392,6 +394,50 @@ def test_attention_is_a_map_of_each_label(parts: dict[str, Any], side: int, tmp_
         (expected,) = decoder.attention(tokens, tagger.embed(labels)[1])
     torch.testing.assert_close(maps[2].flatten(1), expected, rtol=1e-2, atol=1e-3)
     torch.testing.assert_close(tagger.attention(pictures[2], labels), maps[2:])
+
+
+def test_heat_maps_are_of_each_labels_own_logit(
+    normalised: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tagger = zsl.Tagger.from_pretrained(normalised)
+    (tokens,) = tagger.token_batches(pictures[:3])
+    names, queries = tagger.embed(None)
+    prepared = tagger.prepare(queries)
+    maps = tagger.heat_maps(tokens, prepared)
+    assert maps.shape == (3, len(names), 2, 2)
+    at_mean = tokens.mean(dim=1, keepdim=True).expand_as(tokens)
+    expected = tagger.score(tokens, prepared)[0] - tagger.score(at_mean, prepared)[0]
+    torch.testing.assert_close(maps.sum(dim=(2, 3)), expected, rtol=0.02, atol=0.05)
+    asked = tagger.heat_maps(tokens, [names[3], "pink", names[1]])
+    torch.testing.assert_close(asked[:, [0, 2]], maps[:, [3, 1]], rtol=1e-3, atol=1e-4)
+    # No sample of training images is scored again, and a few labels at a time will do.
+    monkeypatch.delattr(TaggerNetwork, "prepare")
+    monkeypatch.setattr("zsl.inference.tagger._LABELS_AT_ONCE", 2)
+    some = tagger.heat_maps(tokens[1:], prepared, [5, 0, 3])
+    torch.testing.assert_close(some, maps[1:, [5, 0, 3]], rtol=1e-3, atol=1e-4)
+
+
+def test_calibrated_logits_have_calibrated_heat_maps(
+    normalised: Path, pictures: list[Path]
+) -> None:
+    tagger = zsl.Tagger.from_pretrained(normalised)
+    (tokens,) = tagger.token_batches(pictures[:2])
+    plain = tagger.prepare(tagger.embed(["pink", "red"])[1])
+    scale = torch.tensor([2.0, 0.5])
+    nothing = torch.zeros(2)
+    answers = Answers(scale, nothing, nothing, nothing, nothing, nothing)
+    calibrated = tagger.heat_maps(tokens, plain._replace(answers=answers), [1, 0])
+    expected = tagger.heat_maps(tokens, plain, [1, 0]) * scale[[1, 0], None, None]
+    torch.testing.assert_close(calibrated, expected)
+
+
+def test_where_an_image_is_seen_as_a_whole_there_are_no_heat_maps(tmp_path: Path) -> None:
+    pooled = tiny_backbone(stride=None, pooled=True)
+    tagger = zsl.Tagger.from_pretrained(write_checkpoint(tmp_path / "run", backbone=pooled))
+    with pytest.raises(InputError, match="so there are no heat maps"):
+        tagger.heat_maps(torch.zeros(1, 1, 8), ["pink"])
+    with pytest.raises(InputError, match="so there are no heat maps"):
+        tagger.attention([])
 
 
 def test_a_head_without_attention_says_so(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The tokens of image files in a folder: whole whenever a process ends, and each file once."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,18 @@ def files(*numbers: int, size: int = 1) -> list[ImageFile]:
     return [ImageFile(f"/{number}.png", size, 7) for number in numbers]
 
 
-def tokens(*numbers: int) -> Tensor:
-    """Tokens (B, 2, 3) that tell of which image they are."""
-    return torch.tensor(numbers, dtype=torch.float32)[:, None, None].expand(-1, 2, 3)
+def tokens(*numbers: int) -> dict[str, Tensor]:
+    """Tokens (B, 2, 3), and something beside them, that tell of which image they are."""
+    own = torch.tensor(numbers, dtype=torch.float32)
+    return {"tokens": own[:, None, None].expand(-1, 2, 3), "half": own / 2}
+
+
+def joined(stored: Iterable[dict[str, Tensor]]) -> Tensor:
+    """The tokens of all; what is beside them is of the same images."""
+    batches = list(stored)
+    rows = torch.cat([batch["tokens"] for batch in batches])
+    assert torch.equal(torch.cat([batch["half"] for batch in batches]), rows[:, 0, 0] / 2)
+    return rows
 
 
 @pytest.fixture
@@ -37,13 +47,20 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TokenIndex:
 def contents(folder: Path) -> dict[str, float]:
     """What an index holds, read anew: which image is where, by its tokens."""
     paths, stored = TokenIndex(folder).select(lambda _: True)
-    rows = torch.cat(list(stored.split(2)))
+    rows = joined(stored.split(14))
     assert rows.dtype == torch.float16
     assert rows.shape == (len(paths), 2, 3)
     assert len(set(paths)) == len(paths) == len(stored)
     for number, row in enumerate(rows):
-        assert torch.equal(stored[number], row)
+        assert torch.equal(stored[number]["tokens"], row)
     return dict(zip(paths, rows[:, 0, 0].tolist(), strict=True))
+
+
+def test_few_are_read_at_once(index: TokenIndex) -> None:
+    """Seven values an image: six of its tokens, one beside them."""
+    _, stored = index.select(lambda _: True)
+    for num_values, sizes in ((20, [2, 1, 2, 1, 2]), (21, [3, 3, 2]), (1, [1] * 8)):
+        assert [len(rows["half"]) for rows in stored.split(num_values)] == sizes
 
 
 def expected(*numbers: int) -> dict[str, float]:
@@ -68,7 +85,7 @@ def test_parts_are_filled_and_the_last_one_grows(index: TokenIndex) -> None:
 
 
 def test_a_part_has_few_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(token_index, "_BYTES_OF_PART", 30)  # Of three images 36.
+    monkeypatch.setattr(token_index, "_BYTES_OF_PART", 40)  # Of three images 42.
     index = TokenIndex.create(tmp_path / "index", BACKBONE)
     with index.adding() as add:
         for number in range(4):
@@ -81,8 +98,8 @@ def test_some_are_selected_in_the_order_of_the_index(index: TokenIndex) -> None:
     wanted = {"/7.png", "/1.png", "/2.png"}
     paths, stored = index.select(lambda file: file.path in wanted)
     assert paths == ["/1.png", "/2.png", "/7.png"]
-    assert torch.equal(torch.cat(list(stored.split(64))), tokens(1, 2, 7).half())
-    assert torch.equal(stored[[2, 0]], tokens(7, 1).half())
+    assert torch.equal(joined(stored.split(64)).float(), tokens(1, 2, 7)["tokens"])
+    assert float(stored[2]["half"]) == 3.5
 
 
 def test_a_part_is_emptied_thinned_or_left(index: TokenIndex) -> None:
@@ -150,10 +167,10 @@ def test_a_full_disk_leaves_what_was_there(index: TokenIndex) -> None:
 
 def test_mistakes_are_one_sentence(index: TokenIndex, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="all finite numbers in float16"), index.adding() as add:
-        add(tokens(8) * 1e6, files(8))
+        add({"tokens": tokens(8)["tokens"] * 1e6, "half": torch.ones(1)}, files(8))
     assert contents(index.folder) == expected(*range(8))
     with pytest.raises(InputError, match="made with stride 16, but the tagger has stride 8;"):
-        TokenIndex.create(index.folder, BACKBONE | {"stride": 8, "weights": "2e"})
+        index.check(BACKBONE | {"stride": 8, "weights": "2e"})
     with pytest.raises(InputError, match="made with weights 1f, but the tagger has weights 2e;"):
         index.check(BACKBONE | {"weights": "2e"})
     other = TokenIndex(index.folder).locked()
@@ -184,9 +201,9 @@ def test_a_change_by_another_process_is_noticed(index: TokenIndex) -> None:
     other = TokenIndex(index.folder)
     with other.adding() as add:  # The last part grows: no harm.
         add(tokens(8), files(8))
-    assert torch.equal(torch.cat(list(stored.split(3))), tokens(*range(8)).half())
+    assert torch.equal(joined(stored.split(21)).float(), tokens(*range(8))["tokens"])
     other.drop(lambda file: file.path == "/1.png")
     with pytest.raises(InputError, match="changed by another process; open the index once more"):
-        list(stored.split(3))
+        list(stored.split(21))
     with index.locked():
         assert index.files == other.files

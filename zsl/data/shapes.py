@@ -226,7 +226,7 @@ class ShapesDataset(MultiLabelDataset):
         boxes = {}
         for shape in shapes:
             name = self.vocabulary.names[shape.label]
-            across, down = zip(*shape.corners(SHAPES[name.split()[1]]), strict=True)
+            across, down = np.transpose(shape.corners(SHAPES[name.split()[1]])).tolist()
             boxes[name] = (min(across), min(down), max(across), max(down))
         return boxes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Sequence
@@ -9,18 +10,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from zsl.errors import InputError
-from zsl.files.digests import weights_digest
+from zsl.files.digests import text_digest, weights_digest
 from zsl.inference.image_batches import image_batches
 from zsl.inference.tagger import Tagger
-from zsl.inference.token_index import ImageFile, TokenIndex
+from zsl.inference.token_index import ImageFile, Rows, TokenIndex
 
 _log = logging.getLogger(__name__)
 
 
-def backbone_recipe(tagger: Tagger) -> dict[str, Any]:
+def tokens_made_with(tagger: Tagger) -> dict[str, Any]:
     """Returns what the tokens of an image depend on, plain values."""
     settings = tagger.model["backbone"]
     return {
@@ -32,11 +35,34 @@ def backbone_recipe(tagger: Tagger) -> dict[str, Any]:
     }
 
 
+def compact_made_with(tagger: Tagger) -> dict[str, Any]:
+    """Returns what `TaggerNetwork.remember` depends on, plain values."""
+    network = tagger.network
+    scorers = [network.head, *([network.closed_form] if network.closed_form else [])]
+    head = text_digest([json.dumps(tagger.model), *map(weights_digest, scorers)])
+    return tokens_made_with(tagger) | {"head": head}
+
+
+def is_compact(index: TokenIndex) -> bool:
+    """Whether an index keeps what a head made of the tokens rather than these."""
+    return "head" in index.made_with
+
+
+def check_made_with(index: TokenIndex, tagger: Tagger) -> None:
+    """Refuses a tagger that would make something else.
+
+    Raises:
+        InputError: It has another backbone, image size or resizing, or, if the index is compact,
+            another head.
+    """
+    index.check(compact_made_with(tagger) if is_compact(index) else tokens_made_with(tagger))
+
+
 def update_index(index: TokenIndex, tagger: Tagger, paths: Sequence[Path], batch_size: int) -> None:
     """Adds the tokens of image files that are new or were changed; drops those that were deleted.
 
     Args:
-        index: Of this tagger's backbone.
+        index: Made with this tagger.
         tagger: Makes the tokens.
         paths: Image files, each once.
         batch_size: Images per batch.
@@ -91,6 +117,17 @@ def _add(
         for batch in batches:
             problems += batch.problems
             if batch.indices:
-                add(tagger.tokens(batch.images), [added[row] for row in batch.indices])
+                rows = _rows(tagger, batch.images, is_compact(index))
+                add(rows, [added[row] for row in batch.indices])
             progress.update(len(batch.indices) + len(batch.problems))
     return problems
+
+
+@torch.no_grad()
+def _rows(tagger: Tagger, images: Tensor, compact: bool) -> Rows:
+    """Returns what is kept of images uint8 (B, 3, S, S)."""
+    tokens = tagger.tokens(images)
+    if not compact:
+        return {"tokens": tokens}
+    remembered = tagger.network.remember(tokens)._asdict()
+    return {name: part for name, part in remembered.items() if part is not None}

@@ -16,19 +16,26 @@ from tqdm import tqdm
 
 from zsl.errors import require
 from zsl.files.images import read_image, to_rgb
-from zsl.inference.build_index import backbone_recipe, update_index
+from zsl.inference.build_index import (
+    check_made_with,
+    compact_made_with,
+    is_compact,
+    tokens_made_with,
+    update_index,
+)
 from zsl.inference.heat_maps import LONG_SIDE, overlay
 from zsl.inference.image_batches import ImageLike
-from zsl.inference.tagger import Tagger
-from zsl.inference.token_index import StoredTokens, TokenIndex
+from zsl.inference.tagger import PreparedLabels, Tagger
+from zsl.inference.token_index import StoredRows, TokenIndex
+from zsl.models import Remembered
 from zsl.preprocessing import Resizing
 
 PRESENT, ABSENT = "#228833", "#CC3311"
 _CELL = 1.9
 """Side of an image in inches."""
 _NONE = "There are no images to look at; give one at least."
-_AT_ONCE = 64
-"""Images that are scored at once: small enough for a processor's caches."""
+_VALUES_AT_ONCE = 2**22
+"""Of the images that are scored at once: 16 MB."""
 
 
 class Matches(NamedTuple):
@@ -53,7 +60,8 @@ class Gallery:
         sources: The N paths, or images of Pillow.
         images: N small RGB images, as they are shown: the parts that the tagger sees. Those of a
             folder are read when they are asked for.
-        tokens: N times (T, C): a tensor (N, T, C), or what reads float16 ones from a folder.
+        tokens: (N, T, C): a tensor, or for a folder what reads those of an image, `tokens[index]`,
+            or of several, `tokens[[1, 3]]`.
 
     Raises:
         InputError: There is no image, or one can't be read.
@@ -61,7 +69,7 @@ class Gallery:
 
     sources: Sequence[ImageLike]
     images: Sequence[Image.Image]
-    tokens: Tensor | StoredTokens
+    tokens: Tensor | TokensOfFiles
 
     def __init__(self, tagger: Tagger, images: Sequence[ImageLike]) -> None:
         require(len(images) > 0, _NONE)
@@ -72,7 +80,12 @@ class Gallery:
 
     @classmethod
     def build(
-        cls, tagger: Tagger, paths: Sequence[str | Path], folder: str | Path, batch_size: int = 32
+        cls,
+        tagger: Tagger,
+        paths: Sequence[str | Path],
+        folder: str | Path,
+        batch_size: int = 32,
+        compact: bool = False,
     ) -> Self:
         """Keeps the tokens of image files in a folder, or completes one that is there.
 
@@ -86,18 +99,28 @@ class Gallery:
             paths: Image files.
             folder: Of the index; it is made if it is not there.
             batch_size: Images per batch.
+            compact: Keeps what this tagger's head makes of the tokens whatever the labels, in place
+                of the tokens: smaller, and searched many times as fast. It is rounded to float16,
+                and of no use for another head. An index that is there stays what it is.
 
         Returns:
             The images of these paths, in the order of the index.
 
         Raises:
             InputError: The folder holds something else, or was made with another backbone, image
-                size or resizing; another process changes it; or no image can be read.
+                size or resizing, or is not compact; another process changes it; or no image can be
+                read.
         """
         require(batch_size >= 1, f"batch_size is {batch_size}; expected 1 or more.")
         require(len(paths) > 0, _NONE)
         given = {os.path.abspath(path): Path(path) for path in paths}
-        index = TokenIndex.create(Path(folder), backbone_recipe(tagger))
+        made_with = compact_made_with(tagger) if compact else tokens_made_with(tagger)
+        index = TokenIndex.create(Path(folder), made_with)
+        check_made_with(index, tagger)
+        require(
+            is_compact(index) or not compact,
+            f"The index {folder} is not compact and stays so; name another folder for one that is.",
+        )
         update_index(index, tagger, [*given.values()], batch_size)
         return cls._of(tagger, index, given)
 
@@ -107,10 +130,10 @@ class Gallery:
 
         Raises:
             InputError: It is missing or damaged, has no image, or was made with another backbone,
-                image size or resizing.
+                image size or resizing, or, if it is compact, with another head.
         """
         index = TokenIndex(Path(folder))
-        index.check(backbone_recipe(tagger))
+        check_made_with(index, tagger)
         require(len(index.files) > 0, f"The index {folder} has no images in it; name some to add.")
         return cls._of(tagger, index, {file.path: Path(file.path) for file in index.files})
 
@@ -118,14 +141,15 @@ class Gallery:
     def _of(cls, tagger: Tagger, index: TokenIndex, given: Mapping[str, Path]) -> Self:
         gallery = cls.__new__(cls)
         gallery.tagger = tagger
-        paths, gallery.tokens = index.select(lambda file: file.path in given)
+        paths, rows = index.select(lambda file: file.path in given)
         gallery.sources = [given[path] for path in paths]
+        gallery.tokens = TokensOfFiles(tagger, gallery.sources, rows)
         gallery.images = _ImageFiles(gallery.sources, tagger.resizing)
         return gallery
 
     def __len__(self) -> int:
         """Number of images."""
-        return len(self.tokens)
+        return len(self.sources)
 
     def scores(self, labels: Sequence[str]) -> Tensor:
         """Returns scores (N, L) of any L labels.
@@ -134,7 +158,8 @@ class Gallery:
             InputError: A label is empty or there twice, or has no vector.
         """
         _, queries = self.tagger.embed(labels)
-        return torch.cat([scores for _, scores in self._scored(queries)])
+        prepared = self.tagger.prepare(queries)
+        return torch.cat([scores for _, scores in self._scored(prepared)])
 
     def best(self, labels: str | Sequence[str], count: int = 20) -> list[Matches]:
         """Finds the images that fit labels best; memory does not grow with their number.
@@ -151,35 +176,40 @@ class Gallery:
         """
         require(count >= 1, f"count is {count}; expected 1 or more.")
         names, queries = self.tagger.embed(labels)
-        return [
-            Matches(name, *columns)
-            for name, *columns in zip(names, *self._best(queries, count), strict=True)
-        ]
+        found = self._best(self.tagger.prepare(queries), len(names), count)
+        return [Matches(*match) for match in zip(names, *found, strict=True)]
 
-    def _best(self, queries: Tensor, count: int) -> tuple[list[list[int]], list[list[float]]]:
-        """Returns indices and scores of the best images for each of L queries from `embed`."""
-        logits = scores = torch.empty(0, len(queries))
-        indices = torch.empty(0, len(queries), dtype=torch.int64)
+    def _best(
+        self, prepared: PreparedLabels, num_labels: int, count: int
+    ) -> tuple[list[list[int]], list[list[float]]]:
+        """Returns indices and scores of the best images for each of the labels."""
+        logits = scores = torch.empty(0, num_labels)
+        indices = torch.empty(0, num_labels, dtype=torch.int64)
         start = 0
-        for new in self._scored(queries):
-            numbers = torch.arange(start, start + len(new[0]))[:, None].expand(-1, len(queries))
-            start += len(numbers)
-            # Probabilities round to the same where logits differ.
-            logits, order = torch.cat([logits, new[0]]).sort(dim=0, descending=True, stable=True)
+        for new_logits, new_scores in self._scored(prepared):
+            new_indices = torch.arange(start, start + len(new_logits))[:, None]
+            start += len(new_logits)
+            logits = torch.cat([logits, new_logits])
+            # Not by scores: probabilities round to the same where logits differ.
+            logits, order = logits.sort(dim=0, descending=True, stable=True)
             logits, order = logits[:count], order[:count]
-            scores = torch.cat([scores, new[1]]).gather(0, order)
-            indices = torch.cat([indices, numbers]).gather(0, order)
+            scores = torch.cat([scores, new_scores]).gather(0, order)
+            joined = torch.cat([indices, new_indices.expand(-1, num_labels)])
+            indices = joined.gather(0, order)
         return indices.T.tolist(), scores.T.tolist()
 
-    def _scored(self, queries: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields logits and scores (B, L) of all images for queries from `embed`, on the CPU."""
-        prepared = self.tagger.prepare(queries)
-        parameter = next(self.tagger.parameters())
+    def _scored(self, prepared: PreparedLabels) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields logits and scores (B, L) of all images, on the CPU."""
         with tqdm(total=len(self), unit=" images", delay=2) as progress:
-            for tokens in self.tokens.split(_AT_ONCE):
-                logits, scores = self.tagger.score(tokens.to(parameter), prepared)
+            for tokens in self._batches():
+                logits, scores = self.tagger.score(tokens, prepared)
                 yield logits.cpu(), scores.cpu()
-                progress.update(len(tokens))
+                progress.update(len(logits))
+
+    def _batches(self) -> Iterator[Tensor | Remembered]:
+        if isinstance(self.tokens, Tensor):
+            return iter(self.tokens.split(max(1, _VALUES_AT_ONCE // self.tokens[0].numel())))
+        return self.tokens.split(_VALUES_AT_ONCE)
 
     def overlays(self, index: int, labels: Sequence[str]) -> list[Image.Image]:
         """Returns an image once per label, bright where it speaks for the label.
@@ -191,8 +221,7 @@ class Gallery:
         Raises:
             InputError: The tagger has no heat maps, or a label no vector.
         """
-        tokens = self.tokens[[index]].to(next(self.tagger.parameters()))
-        (maps,) = self.tagger.heat_maps(tokens, labels)
+        (maps,) = self.tagger.heat_maps(self.tokens[[index]], labels)
         return [overlay(self.images[index], own) for own in maps.cpu().numpy()]
 
     def ranked(self, labels: Sequence[str], count: int = 6) -> Figure:
@@ -208,18 +237,57 @@ class Gallery:
             InputError: A label is empty or there twice, or has no vector.
         """
         _, queries = self.tagger.embed(labels)
-        best, scores = self._best(queries, count)
         prepared = self.tagger.prepare(queries)
-        parameter = next(self.tagger.parameters())
+        best, scores = self._best(prepared, len(queries), count)
         shown: list[Image.Image] = []
         for column, row in enumerate(best):
             images = [self.images[index] for index in row]
             if self.tagger.has_heat_maps:
-                maps = self.tagger.heat_maps(self.tokens[row].to(parameter), prepared, [column])
+                maps = self.tagger.heat_maps(self.tokens[row], prepared, [column])
                 images = list(map(overlay, images, maps[:, 0].cpu().numpy()))
             shown += images
         titles = [f"{score:.3f}" for row in scores for score in row]
         return image_grid(shown, titles, len(best[0]), rows=labels)
+
+
+class TokensOfFiles:
+    """The tokens of N image files of which rows are stored: read, or made once more.
+
+    Args:
+        tagger: Of the rows.
+        paths: The N files.
+        rows: Their `tokens`, or what the tagger's network remembers of these.
+    """
+
+    def __init__(self, tagger: Tagger, paths: Sequence[Path], rows: StoredRows) -> None:
+        self._tagger = tagger
+        self._paths = paths
+        self._rows = rows
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._rows)
+
+    def __getitem__(self, index: int | list[int]) -> Tensor:
+        """Returns the tokens (T, C) of an image, or (I, T, C) of several, as the tagger takes them.
+
+        Raises:
+            InputError: The index is compact, and an image can't be read.
+        """
+        if isinstance(index, list):
+            return torch.stack([self[one] for one in index])
+        stored = self._rows[index].get("tokens")
+        if stored is not None:
+            return stored.to(next(self._tagger.parameters()))
+        (tokens,) = self._tagger.token_batches(self._paths[index])
+        return tokens[0]
+
+    def split(self, num_values: int) -> Iterator[Tensor | Remembered]:
+        """Yields what scores are made of, at most so many values at once."""
+        parameter = next(self._tagger.parameters())
+        for rows in self._rows.split(num_values):
+            moved = {name: array.to(parameter) for name, array in rows.items()}
+            yield moved["tokens"] if "tokens" in moved else Remembered(**moved)
 
 
 class _ImageFiles(Sequence[Image.Image]):

@@ -99,12 +99,15 @@ def _describe_data(recipe: Mapping[str, Any]) -> str:
 
 
 def _results_beside(checkpoint: Path) -> dict[str, Any] | None:
-    """Protocol and figures of the run's results.json, if this is its best checkpoint."""
+    """Figures and protocol of the run's results.json, if this is its best checkpoint."""
     if checkpoint.stem != "best":
         return None
     try:
         text = (checkpoint.resolve().parent.parent / "results.json").read_text(encoding="utf-8")
         results = json.loads(text)
-        return {name: results[name] for name in ("protocol", "metrics")}
+        # Of the rules that were compared, the first of each kind of label is the checkpoint's own.
+        by_group = {row["group"]: row for row in reversed(results.get("decisions", []))}
+        own = {name: results[name] for name in ("protocol", "metrics")}
+        return own | {"decisions": [*reversed(by_group.values())]}
     except (OSError, ValueError, KeyError):
         return None

@@ -25,7 +25,7 @@ from zsl.inference.loading import checkpoint_values, restore_parts
 from zsl.inference.model_card import model_card
 from zsl.inference.prediction import Prediction, Selection
 from zsl.labels import LabelEncoder, Role, Vocabulary
-from zsl.models import Answers, CLIPHead, Goal, TaggerNetwork, contributions
+from zsl.models import Answers, CLIPHead, Goal, Remembered, TaggerNetwork, contributions
 from zsl.preprocessing import Resizing
 from zsl.versions import __version__
 
@@ -427,11 +427,13 @@ class Tagger(
         return familiar.is_unlike(familiar(tokens)).cpu()
 
     @torch.no_grad()
-    def score(self, tokens: Tensor, queries: Tensor | PreparedLabels) -> tuple[Tensor, Tensor]:
+    def score(
+        self, tokens: Tensor | Remembered, queries: Tensor | PreparedLabels
+    ) -> tuple[Tensor, Tensor]:
         """Scores labels for tokens.
 
         Args:
-            tokens: (B, T, C).
+            tokens: (B, T, C), or what `network.remember` made of them.
             queries: From `embed`, or what `prepare` made of them.
 
         Returns:

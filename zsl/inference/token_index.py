@@ -1,8 +1,8 @@
 """The tokens of image files in a folder: made once, mapped into memory, kept up to date.
 
 The folder holds `index.json`, what the tokens were made with, and parts `00000.safetensors` and so
-on: float16 (n, T, C), with the n files they are of. A part is one file, replaced in one step, so
-that its tokens and the names of their images are always the same many, whenever a process ends.
+on: float16 (n, T, C), or more than one array of n rows, with the n files they are of. A part is one
+file, replaced in one step, so that there are always as many rows as names, whenever a process ends.
 """
 
 from __future__ import annotations
@@ -32,6 +32,10 @@ _BYTES_OF_PART = 2**26
 _IMAGES_OF_PART = 1024
 _SECONDS_AT_RISK = 30.0
 """Of work that is lost if the process is killed on the spot."""
+
+
+Rows = dict[str, Tensor]
+"""Arrays by name, float16, each with a row for each of B images."""
 
 
 class ImageFile(NamedTuple):
@@ -66,25 +70,24 @@ class _Part:
         with _opened(path) as part:
             return cls(path, [ImageFile(*file) for file in json.loads(part.metadata()["files"])])
 
-    def tokens(self) -> Tensor:
-        """Maps the tokens (n, T, C) into memory, for as long as they are used."""
+    def rows(self) -> Rows:
+        """Maps the rows of all files into memory, for as long as they are used."""
         with _opened(self.path) as part:
-            tokens: Tensor = part.get_tensor("tokens")
+            rows: Rows = {name: part.get_tensor(name) for name in part.keys()}  # noqa: SIM118
             found = json.loads(part.metadata()["files"])
         require(
             found[: len(self.files)] == [list(file) for file in self.files],
             f"{self.path} was changed by another process; open the index once more.",
         )
-        return tokens[: len(self.files)]
+        return _select(rows, slice(len(self.files)))
 
-    def write(self, tokens: Tensor) -> None:
+    def write(self, rows: Rows) -> None:
         """Replaces the part in one step."""
-        files = json.dumps(self.files)
-        write_atomically(self.path, save({"tokens": tokens}, {"files": files}))
+        write_atomically(self.path, save(rows, {"files": json.dumps(self.files)}))
 
 
-class StoredTokens:
-    """The tokens of N images in files, of which those in use are mapped into memory.
+class StoredRows:
+    """The rows of N images in files, of which those in use are mapped into memory.
 
     Args:
         parts: Files and which of their rows count.
@@ -92,28 +95,25 @@ class StoredTokens:
 
     def __init__(self, parts: Sequence[tuple[_Part, list[int]]]) -> None:
         self._parts = parts
-        self._rows = [(part, row) for part, rows in parts for row in rows]
+        self._places = [(part, row) for part, rows in parts for row in rows]
 
     def __len__(self) -> int:
         """Number of images."""
-        return len(self._rows)
+        return len(self._places)
 
-    def __getitem__(self, index: int | list[int]) -> Tensor:
-        """Returns float16 (T, C) of an image, or (I, T, C) of several."""
-        if isinstance(index, list):
-            return torch.stack([self[one] for one in index])
-        part, row = self._rows[index]
-        return part.tokens()[row].clone()
+    def __getitem__(self, index: int) -> Rows:
+        """Returns the rows of an image."""
+        part, row = self._places[index]
+        return {name: array[row].clone() for name, array in part.rows().items()}
 
-    def split(self, size: int) -> Iterator[Tensor]:
-        """Yields float16 (B, T, C) of all images in their order, at most `size` at once."""
+    def split(self, num_values: int) -> Iterator[Rows]:
+        """Yields the rows of all images in their order, at most so many values at once."""
         for part, rows in self._parts:
-            tokens = part.tokens()
-            if len(rows) == len(tokens):
-                yield from tokens.split(size)
-            else:
-                for start in range(0, len(rows), size):
-                    yield tokens[rows[start : start + size]]
+            arrays, is_whole = part.rows(), len(rows) == len(part.files)
+            size = max(1, num_values // _num_values(arrays))
+            for start in range(0, len(rows), size):
+                chosen = slice(start, start + size)
+                yield _select(arrays, chosen if is_whole else rows[chosen])
 
 
 class TokenIndex:
@@ -121,6 +121,9 @@ class TokenIndex:
 
     Args:
         folder: As `create` made it.
+
+    Attributes:
+        made_with: What the tokens depend on, plain values.
 
     Raises:
         InputError: It is missing, damaged, or something else.
@@ -132,7 +135,7 @@ class TokenIndex:
             found = "holds no index of images" if folder.is_dir() else "does not exist"
             raise InputError(f"The folder {folder} {found}; name images to make an index of.")
         try:
-            self._backbone: dict[str, Any] = json.loads(path.read_bytes())["backbone"]
+            self.made_with: dict[str, Any] = json.loads(path.read_bytes())["made_with"]
         except (ValueError, LookupError, TypeError) as error:
             raise InputError(f"{path} is damaged; delete the folder and make it anew.") from error
         self.folder = folder
@@ -143,15 +146,15 @@ class TokenIndex:
         self._parts = [_Part.read(path) for path in sorted(self.folder.glob(_PARTS))]
 
     @classmethod
-    def create(cls, folder: Path, backbone: dict[str, Any]) -> Self:
-        """Makes a folder for tokens of a backbone, unless it is there.
+    def create(cls, folder: Path, made_with: dict[str, Any]) -> Self:
+        """Makes a folder, unless it is there.
 
         Args:
             folder: It may be there and be empty.
-            backbone: What the tokens are made with, plain values.
+            made_with: What the tokens depend on, plain values.
 
         Raises:
-            InputError: It holds something else, or tokens of another backbone.
+            InputError: It holds something else.
         """
         if not (folder / _RECORD).is_file():
             require(
@@ -159,23 +162,21 @@ class TokenIndex:
                 f"{folder} exists and is not an index of images; name a folder that does not "
                 "exist.",
             )
-            text = json.dumps({"backbone": backbone}, indent=2)
+            text = json.dumps({"made_with": made_with}, indent=2)
             write_atomically(folder / _RECORD, text.encode())
-        index = cls(folder)
-        index.check(backbone)
-        return index
+        return cls(folder)
 
-    def check(self, backbone: dict[str, Any]) -> None:
-        """Refuses another backbone than the tokens were made with.
+    def check(self, wanted: dict[str, Any]) -> None:
+        """Refuses something else than the tokens were made with.
 
         Raises:
             InputError: They differ; the message says in what.
         """
-        made, now = differences(self._backbone, backbone)
+        made, now = differences(self.made_with, wanted)
         require(
             not made,
-            f"The index {self.folder} was made with {made}, but the tagger has {now}; take a "
-            "tagger with the backbone it was made with, or name another folder.",
+            f"The index {self.folder} was made with {made}, but the tagger has {now}; take the "
+            "tagger it was made with, or name another folder.",
         )
 
     @property
@@ -183,13 +184,13 @@ class TokenIndex:
         """The files, in the order of their tokens."""
         return [file for part in self._parts for file in part.files]
 
-    def select(self, is_wanted: Callable[[ImageFile], bool]) -> tuple[list[str], StoredTokens]:
-        """Returns the paths and the tokens of some files, in the order of the index."""
+    def select(self, is_wanted: Callable[[ImageFile], bool]) -> tuple[list[str], StoredRows]:
+        """Returns the paths and the rows of some files, in the order of the index."""
         parts = [
             (part, [row for row, file in enumerate(part.files) if is_wanted(file)])
             for part in self._parts
         ]
-        return [part.files[row].path for part, rows in parts for row in rows], StoredTokens(parts)
+        return [part.files[row].path for part, rows in parts for row in rows], StoredRows(parts)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -219,27 +220,27 @@ class TokenIndex:
                 continue
             kept.append(part)
             if len(rows) < len(part.files):
-                tokens = part.tokens()[rows]
+                arrays = _select(part.rows(), rows)
                 kept[-1] = _Part(part.path, [part.files[row] for row in rows])
-                kept[-1].write(tokens)
+                kept[-1].write(arrays)
         self._parts = kept
         return dropped
 
     @contextmanager
-    def adding(self) -> Iterator[Callable[[Tensor, Sequence[ImageFile]], None]]:
-        """Yields a function that adds float tokens (B, T, C) of B files that are not there yet.
+    def adding(self) -> Iterator[Callable[[Rows, Sequence[ImageFile]], None]]:
+        """Yields a function that adds float rows of files that are not there yet.
 
         What was added is written every half a minute, and at the end even if the block fails.
         """
         last = self._parts[-1] if self._parts else None
-        if last is None or _is_full(last.tokens(), len(last.files)):
+        if last is None or _is_full(last.rows(), len(last.files)):
             writer = _PartWriter(_next(self.folder, last and last.path))
         else:
-            writer = _PartWriter(last.path, last.files, last.tokens())
+            writer = _PartWriter(last.path, last.files, last.rows())
 
-        def add(tokens: Tensor, files: Sequence[ImageFile]) -> None:
+        def add(rows: Rows, files: Sequence[ImageFile]) -> None:
             nonlocal writer
-            writer.add(tokens, files)
+            writer.add(rows, files)
             if writer.is_full:
                 writer.write()
                 writer = _PartWriter(_next(self.folder, writer.path))
@@ -252,20 +253,20 @@ class TokenIndex:
 
 
 class _PartWriter:
-    """Collects tokens until a part is full.
+    """Collects rows until a part is full.
 
     Args:
         path: Of the part.
         files: What it holds already.
-        tokens: Of these (n, T, C).
+        rows: Of these.
     """
 
     def __init__(
-        self, path: Path, files: Sequence[ImageFile] = (), tokens: Tensor | None = None
+        self, path: Path, files: Sequence[ImageFile] = (), rows: Rows | None = None
     ) -> None:
         self.path = path
-        # In pairs, so that wherever Ctrl-C comes there are as many files as tokens.
-        self._batches = [] if tokens is None else [(tokens, list(files))]
+        # In pairs, so that wherever Ctrl-C comes there are as many files as rows.
+        self._batches = [] if rows is None else [(rows, list(files))]
         self._num_written = len(files)
         self._written_at = time.monotonic()
 
@@ -277,8 +278,9 @@ class _PartWriter:
     def is_full(self) -> bool:
         return bool(self._batches) and _is_full(self._batches[0][0], len(self._files))
 
-    def add(self, tokens: Tensor, files: Sequence[ImageFile]) -> None:
-        self._batches.append((as_float16(tokens), list(files)))
+    def add(self, rows: Rows, files: Sequence[ImageFile]) -> None:
+        kept = {name: as_float16(array) for name, array in rows.items()}
+        self._batches.append((kept, list(files)))
         if time.monotonic() - self._written_at > _SECONDS_AT_RISK:
             self.write()
 
@@ -286,7 +288,9 @@ class _PartWriter:
         """Replaces the file by all there is, if that is more."""
         files = self._files
         if len(files) > self._num_written:
-            _Part(self.path, files).write(torch.cat([tokens for tokens, _ in self._batches]))
+            batches = [rows for rows, _ in self._batches]
+            rows = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+            _Part(self.path, files).write(rows)
             self._num_written, self._written_at = len(files), time.monotonic()
 
 
@@ -295,9 +299,18 @@ def _next(folder: Path, last: Path | None) -> Path:
     return folder / f"{0 if last is None else int(last.stem) + 1:05d}.safetensors"
 
 
-def _is_full(tokens: Tensor, count: int) -> bool:
-    """Whether a part with the tokens of so many images is large enough."""
-    return count >= _IMAGES_OF_PART or count * tokens[0].numel() * 2 >= _BYTES_OF_PART
+def _is_full(rows: Rows, count: int) -> bool:
+    """Whether a part with such rows of so many images is large enough."""
+    return count >= _IMAGES_OF_PART or 2 * count * _num_values(rows) >= _BYTES_OF_PART
+
+
+def _num_values(rows: Rows) -> int:
+    """Number of values that an image has."""
+    return sum(array[0].numel() for array in rows.values())
+
+
+def _select(rows: Rows, chosen: slice | list[int]) -> Rows:
+    return {name: array[chosen] for name, array in rows.items()}
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from zsl.models.ml_decoder import FixedMLDecoder, GroupedWordMLDecoder, MLDecode
 from zsl.models.network import TaggerNetwork
 from zsl.models.open_clip_backbone import OpenCLIPBackbone, OpenCLIPBackboneConfig
 from zsl.models.published import load_published, published_classes, to_published
+from zsl.models.remembered import Remembered
 from zsl.models.scores import NormalisedScores, ScoresConfig
 from zsl.models.tokens import OnMeanToken
 
@@ -56,6 +57,7 @@ __all__ = [
     "OpenCLIPBackboneConfig",
     "PoolingConfig",
     "PoolingHead",
+    "Remembered",
     "ScoresConfig",
     "TaggerNetwork",
     "TimmBackboneConfig",

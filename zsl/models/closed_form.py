@@ -93,10 +93,22 @@ class ClosedFormHead(nn.Module):
 
     def separate(self, features: Tensor, queries: Tensor) -> list[Tensor]:
         """Returns what `forward` adds up: scores (B, L) of the best tokens, if any, and of all."""
+        return self.separate_answers(self.remember(features), queries)
+
+    def remember(self, features: Tensor) -> Tensor:
+        """Returns what scoring needs of the features, whatever the labels: (B, T, W)."""
         tokens = self.to_tokens(features)
         with without_autocast(tokens):
             dtype = torch.promote_types(self.mean.dtype, torch.float32)
-            projected = (tokens.to(dtype) - self.mean) @ self.map.to(dtype)
+            return (tokens.to(dtype) - self.mean) @ self.map.to(dtype)
+
+    def answer(self, remembered: Tensor, queries: Tensor) -> Tensor:
+        """Returns the scores of `forward`, by what `remember` made of the features."""
+        return torch.stack(self.separate_answers(remembered, queries)).sum(dim=0)
+
+    def separate_answers(self, projected: Tensor, queries: Tensor) -> list[Tensor]:
+        """Returns the scores of `separate`, by what `remember` made of the features."""
+        with without_autocast(projected):
             directions = F.normalize(queries, dim=1).to(projected.dtype)
             whole = projected.mean(dim=1) @ directions.T
             number = min(self.config.local_tokens, projected.shape[1])

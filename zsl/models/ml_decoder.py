@@ -11,6 +11,7 @@ Ridnik et al., "ML-Decoder: Scalable and Versatile Classification Head", arXiv 2
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple, TypedDict, Unpack
 
 import torch
@@ -103,13 +104,17 @@ class MLDecoder(nn.Module):
 
     def _remember(self, features: Tensor) -> Memory:
         """Keys and values of the features: tokens (B, T, C) or a map (B, C, H, W)."""
+        return self.layer.attention.remember(self._embed_tokens(features))
+
+    def _embed_tokens(self, features: Tensor) -> Tensor:
+        """Returns (B, T, D), of which keys and values are made."""
         tokens = self.to_tokens(features)
         if tokens.shape[2] != self.embed_tokens.in_features:
             raise InputError(
                 f"The tokens are {tokens.shape[2]} wide, but the head was made for tokens of "
                 f"{self.embed_tokens.in_features}; make it with the backbone's width."
             )
-        return self.layer.attention.remember(F.relu(self.embed_tokens(tokens)))
+        return F.relu(self.embed_tokens(tokens))
 
     def _within_span(self, queries: Tensor) -> Tensor:
         """Returns the part of label vectors (L, W) that is used."""
@@ -257,6 +262,26 @@ class WordMLDecoder(MLDecoder):
         hidden = features.shape[0] * self.layer.feedforward_dim
         return join_parts(lambda part: self._score(part, memory), prepared, hidden)
 
+    def remember(self, features: Tensor) -> Tensor:
+        """Returns what `answer` needs of the features, whatever the labels: (B, T, D)."""
+        return self._embed_tokens(features)
+
+    def answer(self, remembered: Tensor, queries: Tensor | PreparedQueries) -> Tensor:
+        """Returns the logits (B, L) of `forward`; few labels cost little but the feed-forward part.
+
+        Args:
+            remembered: From `remember`.
+            queries: As `forward` takes them.
+        """
+        prepared = queries if isinstance(queries, PreparedQueries) else self.prepare(queries)
+        attention, (num_images, num_tokens, dim) = self.layer.attention, remembered.shape
+        score = partial(self._score_directly, remembered=remembered)
+        # Multiplications without keys and values, against those that make these.
+        directly = len(prepared.projected) * (2 * attention.num_heads * num_tokens + dim)
+        if directly > 2 * num_tokens * dim:
+            score = partial(self._score, memory=attention.remember(remembered))
+        return join_parts(score, prepared, num_images * self.layer.feedforward_dim)
+
     def attention(self, features: Tensor, queries: Tensor | PreparedQueries) -> Tensor:
         """Returns where the label queries look: (B, L, T), mean over heads; a label's sum to 1.
 
@@ -266,7 +291,13 @@ class WordMLDecoder(MLDecoder):
         return self.layer.attention.mean_weights(prepared.projected, self._remember(features))
 
     def _score(self, queries: PreparedQueries, memory: Memory) -> Tensor:
-        decoded = self.layer(queries, memory)
+        return self._read(self.layer(queries, memory))
+
+    def _score_directly(self, queries: PreparedQueries, remembered: Tensor) -> Tensor:
+        attended = self.layer.attention.attend_directly(queries.projected, remembered)
+        return self._read(self.layer.decode(queries, attended))
+
+    def _read(self, decoded: Tensor) -> Tensor:
         with without_autocast(decoded):
             return self.readout(decoded.to(self.readout.weight.dtype)).squeeze(-1)
 
@@ -335,12 +366,29 @@ class GroupedWordMLDecoder(MLDecoder):
             InputError: The label vectors have another width than W.
         """
         prepared = queries if isinstance(queries, PreparedGroups) else self.prepare(queries)
-        decoded = self.layer(prepared.queries, self._remember(features))
+        return self.answer(self._outputs(features, prepared.queries), prepared)
+
+    def _outputs(self, features: Tensor, groups: PreparedQueries) -> Tensor:
+        decoded = self.layer(groups, self._remember(features))
         with without_autocast(decoded):
             outputs = self.readout(decoded.to(self.readout.weight.dtype))
             # Vectors of any length train alike.
-            outputs = outputs / self.group_queries.norm(dim=1).mean()
-            return prepared.labels.dot(outputs) + self.bias
+            return outputs / self.group_queries.norm(dim=1).mean()
+
+    def remember(self, features: Tensor) -> Tensor:
+        """Returns what `answer` needs of the features, whatever the labels: (B, K, W)."""
+        return self._outputs(features, self._embed(self.group_queries))
+
+    def answer(self, remembered: Tensor, queries: Tensor | PreparedGroups) -> Tensor:
+        """Returns the logits (B, L) of `forward`: a label is a dot product.
+
+        Args:
+            remembered: From `remember`.
+            queries: As `forward` takes them.
+        """
+        prepared = queries if isinstance(queries, PreparedGroups) else self.prepare(queries)
+        with without_autocast(remembered):
+            return prepared.labels.dot(remembered) + self.bias
 
     def attention(self, features: Tensor, queries: Tensor | PreparedGroups) -> Tensor:
         """Returns where the group queries look, label by label, as `WordMLDecoder.attention`."""

@@ -15,6 +15,7 @@ from zsl.models.closed_form import ClosedFormConfig, ClosedFormHead
 from zsl.models.familiarity import FamiliarImages
 from zsl.models.fixed_heads import FixedHeadConfig
 from zsl.models.heads import HeadConfig
+from zsl.models.remembered import Remembered, answer, remember
 from zsl.models.scores import NormalisedScores, PreparedLabels, ScoresConfig
 from zsl.models.seen_labels import nearest_seen, seen_positions
 
@@ -227,18 +228,33 @@ class TaggerNetwork(nn.Module):
             return torch.ones(len(labels), device=labels.device)
         return closed_form.deviation(labels) / of_whole.std(dim=0).clamp(min=1e-12)
 
-    def separate_scores(self, tokens: Tensor, prepared: Any, labels: Tensor) -> Tensor:
+    def remember(self, tokens: Tensor) -> Remembered:
+        """Does the work on the tokens of B images, as `score` takes them, that needs no label."""
+        closed_form = None if self.closed_form is None else self.closed_form.remember(tokens)
+        return Remembered(remember(self.head, tokens), closed_form)
+
+    def separate_scores(self, tokens: Tensor | Remembered, prepared: Any, labels: Tensor) -> Tensor:
         """Returns the scores (P, B, L) of each of the P scorers: first the head's.
 
         Args:
-            tokens: What the backbone makes of B images.
+            tokens: What the backbone makes of B images, or what `remember` made of that.
             prepared: What the head prepared of the labels.
             labels: (L, W) label vectors.
         """
-        scores = [self.head(tokens, prepared)]
+        scores = [self._head_scores(tokens, prepared)]
         if self.closed_form is not None:
-            scores += self.closed_form.separate(tokens, labels)
+            if isinstance(tokens, Tensor):
+                projected = self.closed_form.remember(tokens)
+            else:
+                assert tokens.closed_form is not None
+                projected = tokens.closed_form
+            scores += self.closed_form.separate_answers(projected, labels)
         return torch.stack([part.float() for part in scores])
+
+    def _head_scores(self, tokens: Tensor | Remembered, prepared: Any) -> Tensor:
+        if isinstance(tokens, Remembered):
+            return answer(self.head, tokens.head, prepared)
+        return self.head(tokens, prepared)
 
     def forward(self, images: Tensor, queries: Any = None) -> Tensor:
         """Returns logits (B, L).
@@ -249,24 +265,24 @@ class TaggerNetwork(nn.Module):
         """
         return self.score(self.backbone(images), queries)
 
-    def score(self, tokens: Tensor, queries: Any = None) -> Tensor:
+    def score(self, tokens: Tensor | Remembered, queries: Any = None) -> Tensor:
         """Returns logits (B, L): in training those of the head, in evaluation the normalised ones.
 
         Args:
-            tokens: What the backbone makes of B images.
+            tokens: What the backbone makes of B images, or what `remember` made of that.
             queries: float32 (L, W) label vectors, or what `prepare` made of them; for a head of
                 fixed classes int64 (L,), the positions of some. None takes the network's own
                 labels.
         """
         queries = self.label_vectors if queries is None else queries
-        if queries is None:
-            return self.head(tokens)
-        if isinstance(queries, Tensor) and not queries.is_floating_point():
-            return self.head(tokens)[:, queries]
+        if queries is None or (isinstance(queries, Tensor) and not queries.is_floating_point()):
+            # A head of fixed classes remembers the tokens themselves.
+            logits = self.head(tokens.head if isinstance(tokens, Remembered) else tokens)
+            return logits if queries is None else logits[:, queries]
         if isinstance(queries, PreparedLabels):
             return queries.logits(self.separate_scores(tokens, queries.head, queries.labels))
         if self.scores is None or self.training:
-            return self.head(tokens, queries)
+            return self._head_scores(tokens, queries)
         return self.score(tokens, self.prepare(queries))
 
 

@@ -73,4 +73,15 @@ class OnMeanToken(nn.Module):
 
     def forward(self, features: Tensor, queries: Any) -> Tensor:
         """Returns logits (B, L) of tokens (B, T, C) or a map for label vectors (L, W)."""
-        return self.decoder(self.to_tokens(features).mean(dim=1, keepdim=True), queries)
+        return self.decoder(self._mean_token(features), queries)
+
+    def remember(self, features: Tensor) -> Tensor:
+        """Returns what the decoder needs of the features, whatever the labels."""
+        return self.decoder.remember(self._mean_token(features))
+
+    def answer(self, remembered: Tensor, queries: Any) -> Tensor:
+        """Returns the logits (B, L) of `forward`, by what `remember` made of the features."""
+        return self.decoder.answer(remembered, queries)
+
+    def _mean_token(self, features: Tensor) -> Tensor:
+        return self.to_tokens(features).mean(dim=1, keepdim=True)

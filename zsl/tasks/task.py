@@ -264,7 +264,7 @@ class Task(pl.LightningModule, ABC):
         self.predictions.update(batch["index"], scores, targets)
         if self.network.familiar is not None:
             # Some of each batch, so that they are from everywhere, and all fit in memory.
-            kept = slice(ceil(KEPT / int(sum(self.trainer.num_val_batches))))
+            kept = slice(max(1, ceil(KEPT / sum(self.trainer.num_val_batches))))
             means = self.network.familiar.mean_tokens(tokens[kept])
             self.mean_tokens.update(batch["index"][kept], means, targets[kept, :0])
 

@@ -1,0 +1,70 @@
+"""Probabilities and decisions of checkpoints, averaged over trainings on the same data.
+
+    python benchmarks/decisions.py runs/*/seed_*/checkpoints/best.ckpt
+
+Checkpoints of one data set and model are averaged: mean and standard deviation over them of what
+`zsl.evaluate` shows under "Probabilities and decisions", and GZSL F1@3 raw, after stacking, and of
+calibrated scores. `benchmarks/unseen_labels.py` trains such checkpoints.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from zsl.evaluation.assessment import assess
+from zsl.evaluation.results import aligned
+from zsl.evaluation.scoring import score_checkpoint
+from zsl.metrics import Protocol
+from zsl.metrics.bootstrap import Bootstrap
+
+_FIGURES = ("precision", "recall", "F1", "macro_F1", "ECE")
+
+
+def main() -> None:
+    """Evaluates the checkpoints and prints a table for each data set."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoints", nargs="+", type=Path)
+    parser.add_argument("--replicates", type=int, default=1000)
+    options = parser.parse_args()
+    frames = [_rows(path, options.replicates) for path in options.checkpoints]
+    for name, own in pd.concat(frames).groupby("set", sort=False):
+        print(f"\n{name}, {own['checkpoint'].nunique()} trainings")
+        print(_table(own))
+
+
+def _rows(path: Path, replicates: int) -> pd.DataFrame:
+    scored = score_checkpoint(path, {}, with_validation=True)
+    bootstrap = Bootstrap(len(scored.scores), replicates)
+    assessment = assess(scored, [Protocol()], (3,), bootstrap)
+    frame = assessment.decisions.assign(half=lambda f: (f["high"] - f["low"]) / 2)
+    others = [
+        {
+            "group": "gzsl",
+            "rule": f"F1@3, {own.calibration or 'raw'}",
+            "F1": own.figures["gzsl/F1@3"],
+        }
+        for own in assessment.evaluations
+    ]
+    root = Path(scored.data.recipe["init_args"].get("root", "shapes")).name
+    head = scored.task.hparams["head"]["class_path"].rpartition(".")[2].removesuffix("Config")
+    frame = pd.concat([frame, pd.DataFrame(others)])
+    return frame.assign(set=f"{root}, {head}", checkpoint=str(path))
+
+
+def _table(rows: pd.DataFrame) -> str:
+    cells = [["labels", "yes if", *_FIGURES, "interval"]]
+    for (group, rule), own in rows.groupby(["group", "rule"], sort=False):
+        figures = [
+            "" if own[name].isna().all() else f"{own[name].mean():.3f} ± {own[name].std():.3f}"
+            for name in _FIGURES
+        ]
+        half = "" if own["half"].isna().all() else f"±{own['half'].mean():.3f}"
+        cells.append([str(group), str(rule), *figures, half])
+    return aligned(cells, num_left=2)
+
+
+if __name__ == "__main__":
+    main()
