@@ -3,6 +3,7 @@
 import csv
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import zsl
 from tests.fakes.checkpoints import NORMALISED, write_checkpoint
 from tests.fakes.parts import tiny_backbone
 from zsl.demo_page import markup
-from zsl.demo_page.answers import Answers, ask, heat_map, position_in_words
+from zsl.demo_page.answers import Answers, ask, heat_map, position_in_words, see
 from zsl.demo_page.session import (
     MAX_LETTERS,
     MAX_WORDS,
@@ -24,6 +25,7 @@ from zsl.demo_page.session import (
 )
 from zsl.errors import InputError
 from zsl.files.sidecars import read_sidecar, write_sidecar
+from zsl.inference.image_batches import image_batches
 from zsl.labels import Role
 
 WORDS = "pink, red, sky blue"
@@ -64,8 +66,12 @@ def decided(session: Session, decisions: Sequence[Sequence[float]], name: str = 
     """Puts other scores in the place of those of a random network."""
     scores = np.array(decisions, dtype=np.float64)
     answers = session.answers[name]
-    session.answers[name] = answers._replace(
-        scores=scores, logits=scores, thresholds=np.full(3, 0.5), are_unlike=np.zeros(5, bool)
+    session.answers[name] = replace(
+        answers,
+        scores=scores,
+        logits=scores,
+        thresholds=np.full(3, 0.5),
+        are_unlike=np.zeros(5, bool),
     )
 
 
@@ -86,7 +92,9 @@ def test_a_file_that_is_named_is_a_word() -> None:
 def test_it_answers_what_the_tagger_does(taggers: dict[str, zsl.Tagger], album: Path) -> None:
     paths = folder_images("", [album])
     for tagger in taggers.values():
-        answers = ask(tagger, list(tagger.token_batches(paths, 2)), ["pink", "red", "sky blue"])
+        batches = image_batches(paths, tagger.image_size, 2, tagger.resizing)
+        seen = [see(tagger, batch.images) for batch in batches]
+        answers = ask(tagger, seen, ["pink", "red", "sky blue"])
         found = [
             ([answers.labels[i] for i in answers.best_labels(n)], sorted(answers.scores[n])[::-1])
             for n in range(5)
@@ -171,8 +179,8 @@ def test_broken_images_are_told_by_name(taggers: dict[str, zsl.Tagger], album: P
     with pytest.raises(InputError, match=r"^The image broken\.jpg can't be read"):
         list(session.open([album / "broken.jpg"], is_folder=False))
     assert len(session.paths) == 4
-    with pytest.raises(InputError, match="There are 1,001 images; open 1 to 1,000"):
-        list(session.open([album / "broken.jpg"] * 1001, is_folder=False))
+    with pytest.raises(InputError, match="There are 2,001 images; open 1 to 2,000"):
+        list(session.open([album / "broken.jpg"] * 2001, is_folder=False))
 
 
 def test_tags_are_decided_or_accepted_by_hand(taggers: dict[str, zsl.Tagger], album: Path) -> None:
@@ -324,7 +332,7 @@ def test_the_table_says_what_a_yes_needs(taggers: dict[str, zsl.Tagger], album: 
     session = opened(taggers, album)
     decided(session, [[0.1, 0.8, -0.9], *[[0.0, 0.0, 0.6]] * 4])
     decided(session, [[0.7, 0.8, 0.9]] * 5, "B")
-    session.answers["A"] = session.answers["A"]._replace(thresholds=np.array([0.25, 2, np.nan]))
+    session.answers["A"] = replace(session.answers["A"], thresholds=np.array([0.25, 2, np.nan]))
     table = markup.answer_table(session)
     assert "yes from 0.25" in table
     assert "never yes" in table
@@ -332,7 +340,7 @@ def test_the_table_says_what_a_yes_needs(taggers: dict[str, zsl.Tagger], album: 
     assert "The checkpoints differ on: pink, red, sky blue." in table
     assert table.count('type="checkbox"') == 3
     assert "unlike" not in table
-    session.answers["B"] = session.answers["B"]._replace(are_unlike=np.ones(5, bool))
+    session.answers["B"] = replace(session.answers["B"], are_unlike=np.ones(5, bool))
     assert "is unlike those of the training, so no word is a yes (B)." in markup.answer_table(
         session
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,28 +18,36 @@ from zsl.inference.heat_maps import LONG_SIDE, overlay
 from zsl.inference.tagger import PreparedLabels, Tagger
 from zsl.labels import Role
 from zsl.labels.neighbours import nearest_seen
+from zsl.models import Remembered
 
 EVEN = 0.5
 """Threshold of a probability where the checkpoint holds no calibration."""
 
 
-class Answers(NamedTuple):
-    """Answers to L labels for N images."""
+@dataclass(frozen=True)
+class Answers:
+    """Answers to L labels for N images.
+
+    Args:
+        labels: Their names.
+        logits: Float (N, L), for ranking: they differ where probabilities round to the same.
+        scores: Float (N, L): probabilities, or what the head has in their place, such as cosines.
+        thresholds: Float (L,) of the scores: NaN where none is known, above 1 where no probability
+            is enough.
+        reasons: For each label, the seen labels it is near to; empty where they are not known. It
+            says "only" where they are less near than seen labels are to each other.
+        are_unlike: Bool (N,): images unlike those of the training, about which the answers mean
+            little.
+    """
 
     labels: list[str]
     logits: np.ndarray
-    """Float (N, L), for ranking images: they differ where probabilities round to the same."""
     scores: np.ndarray
-    """Float (N, L): probabilities, or what the head has in their place, such as cosines."""
     thresholds: np.ndarray
-    """Float (L,) of the scores: NaN where none is known, above 1 where no probability is enough."""
     reasons: list[str]
-    """For each label, the seen labels it is near to; empty where they are not known. It says "only"
-    where they are less near than seen labels are to each other."""
     are_unlike: np.ndarray
-    """Bool (N,): images unlike those of the training, about which the answers mean little."""
 
-    @property
+    @cached_property
     def decisions(self) -> np.ndarray:
         """Bool (N, L): whether a label is accepted; none is for an unlike image."""
         return (self.scores >= self.thresholds) & ~self.are_unlike[:, None]
@@ -51,12 +61,27 @@ class Answers(NamedTuple):
         return np.argsort(-self.logits[:, label], kind="stable").tolist()
 
 
-def ask(tagger: Tagger, tokens: Sequence[Tensor], labels: Sequence[str] | None) -> Answers:
+class Seen(NamedTuple):
+    """What is kept of a batch of B images, so that a word takes the head alone."""
+
+    remembered: Remembered
+    are_unlike: Tensor
+    """Bool (B,)."""
+
+
+@torch.no_grad()
+def see(tagger: Tagger, images: Tensor) -> Seen:
+    """Looks at images uint8 (B, 3, S, S)."""
+    tokens = tagger.tokens(images)
+    return Seen(tagger.network.remember(tokens), tagger.is_unlike(tokens))
+
+
+def ask(tagger: Tagger, images: Sequence[Seen], labels: Sequence[str] | None) -> Answers:
     """Asks labels of images.
 
     Args:
         tagger: Answers.
-        tokens: Batches of the tokens of N images.
+        images: N images in batches.
         labels: Any L names; None takes the tagger's own.
 
     Raises:
@@ -64,9 +89,9 @@ def ask(tagger: Tagger, tokens: Sequence[Tensor], labels: Sequence[str] | None) 
     """
     names, queries = tagger.embed(labels)
     prepared = tagger.prepare(queries)
-    scored = [tagger.score(batch, prepared) for batch in tokens]
+    scored = [tagger.score(batch.remembered, prepared) for batch in images]
     logits, scores = (torch.cat(parts).cpu().numpy() for parts in zip(*scored, strict=True))
-    are_unlike = torch.cat([tagger.is_unlike(batch) for batch in tokens]).numpy()
+    are_unlike = torch.cat([batch.are_unlike for batch in images]).numpy()
     reasons = _reasons(tagger, names, queries, prepared)
     return Answers(
         names, logits, scores, _thresholds(tagger, prepared, len(names)), reasons, are_unlike

@@ -8,9 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from torch import Tensor
-
-from zsl.demo_page.answers import Answers, ask
+from zsl.demo_page.answers import Answers, Seen, ask, see
 from zsl.errors import InputError, require
 from zsl.files.image_paths import find_images
 from zsl.files.sidecars import write_sidecar
@@ -18,8 +16,8 @@ from zsl.inference.heat_maps import common_folder
 from zsl.inference.image_batches import image_batches
 from zsl.inference.tagger import Tagger
 
-MAX_IMAGES = 1000
-"""That one visitor has open: their tokens are in memory, a quarter of a megabyte or more each."""
+MAX_IMAGES = 2000
+"""That one visitor has open: what is kept of each takes a tenth of a megabyte or more of memory."""
 MAX_WORDS = 1000
 MAX_LETTERS = 200
 _BATCH = 16
@@ -117,7 +115,7 @@ class Session:
         self.chosen = 0
         self.sorted_by: str | None = None
         self._can_write = can_write
-        self._tokens: dict[str, list[Tensor]] = {}
+        self._seen: dict[str, list[Seen]] = {}
         self._has_folder = False
         self._own_choices: dict[tuple[int, str], bool] = {}
 
@@ -138,7 +136,7 @@ class Session:
             0 < len(paths) <= MAX_IMAGES,
             f"There are {len(paths):,} images; open 1 to {MAX_IMAGES:,} at a time.",
         )
-        tokens: dict[str, list[Tensor]] = {name: [] for name in self.taggers}
+        seen: dict[str, list[Seen]] = {name: [] for name in self.taggers}
         readable: list[int] = []
         problems: list[str] = []
         for name, tagger in self.taggers.items():
@@ -148,11 +146,11 @@ class Session:
                 problems += [self._without_folder(str(p), paths) for p in batch.problems]
                 readable += batch.indices
                 if batch.indices:
-                    tokens[name].append(tagger.tokens(batch.images))
+                    seen[name].append(see(tagger, batch.images))
                 yield f"Reading images: {len(readable) + len(problems):,} of {len(paths):,}."
         require(len(readable) > 0, problems[0] if problems else "")
         self.paths = [paths[index] for index in readable]
-        self._tokens = tokens
+        self._seen = seen
         self._has_folder = is_folder
         self.names = [path.name for path in self.paths]
         if is_folder:
@@ -187,7 +185,7 @@ class Session:
         answers: dict[str, Answers] = {}
         for name, tagger in self.taggers.items():
             try:
-                answers[name] = ask(tagger, self._tokens[name], words)
+                answers[name] = ask(tagger, self._seen[name], words)
             except InputError as error:
                 raise InputError(f"{name}: {error}") from error
         self.answers = answers
