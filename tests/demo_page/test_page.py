@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -181,3 +185,27 @@ def test_every_field_has_a_name(page: Tab) -> None:
     assert page.locator("img:not([alt])").count() == 0
     assert page.title() == "Ask any word of your images"
     assert page.locator("html").get_attribute("lang") == "en"
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_it_at_once(
+    browser: BrowserContext, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Though a tab is open; uploads are gone, and nothing but that it stopped is said."""
+    checkpoint = str(write_checkpoint(tmp_path_factory.mktemp("run")))
+    command = [sys.executable, "-m", "zsl.demo", "--checkpoint", checkpoint, "--port=0"]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        tab = browser.new_page()
+        tab.goto(process.stdout.readline().split()[0])
+        tab.get_by_label("Words").wait_for()
+        assert len(list(tmp_path.glob("zsl-demo-*"))) == 1
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+        assert process.stderr.read() == "Stopped.\n"
+        tab.close()
+    assert not list(tmp_path.glob("zsl-demo-*"))

@@ -15,7 +15,7 @@ from zsl.commands.demo import named
 from zsl.demo_page.server import Guard, is_loopback, open_socket
 from zsl.errors import InputError
 
-LOCAL = ("localhost", "127.0.0.1", "[::1]")
+LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 def answered(
@@ -39,7 +39,7 @@ def answered(
 
 
 def test_only_the_page_itself_may_ask() -> None:
-    for host in ("127.0.0.1:7860", "localhost:7860", "[::1]:7860"):
+    for host in ("127.0.0.1:7860", "localhost:7860", "[::1]:7860", "localhost"):
         assert answered(LOCAL, host=host)[0] == 200
         assert answered(LOCAL, host=host, origin=f"http://{host}")[0] == 200
         assert answered(LOCAL, host=host, origin="http://evil.example")[0] == 403

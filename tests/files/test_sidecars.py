@@ -157,7 +157,7 @@ ATTRIBUTE = f'<r:RDF xmlns:r="{RDF}"><r:Description xmlns:dc="{DC}" dc:subject="
         (b"<html></html>", "has no rdf:RDF in it"),
         (BOMB.encode(), "declares a document type"),
         (DARKTABLE.encode("utf-16"), "is not written in UTF-8"),
-        (DARKTABLE.replace("UTF-8", "latin-1").encode("latin-1"), "is written in latin-1"),
+        (DARKTABLE.replace("UTF-8", "us-ascii").encode(), "is written in us-ascii"),
         (EMPTY.encode("utf-16"), "is not written in UTF-8"),
         (DARKTABLE.replace("rdf:Bag>", "rdf:Bog>").encode(), "but not as a list of keywords"),
         (ATTRIBUTE.encode(), "has subject in it, but not as a list of keywords"),

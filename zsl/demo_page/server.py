@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import tempfile
@@ -15,7 +16,7 @@ from zsl.errors import InputError, require
 from zsl.inference.tagger import Tagger
 
 MAX_UPLOAD = "50mb"
-_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 # Gradio's page makes functions of the scripts of its components ("unsafe-eval").
 _HEADERS = {
     "content-security-policy": "default-src 'self'; script-src 'self' 'unsafe-inline' "
@@ -100,7 +101,7 @@ class Guard:
 
     def _is_allowed(self, asked: Mapping[str, str]) -> bool:
         host = asked.get("host", "")
-        if self._hosts is not None and host.rpartition(":")[0] not in self._hosts:
+        if self._hosts is not None and urlsplit(f"//{host}").hostname not in self._hosts:
             return False
         origin = asked.get("origin")
         return origin is None or urlsplit(origin).netloc == host
@@ -197,5 +198,10 @@ def serve(
         app = make_app(taggers, roots, host, Path(folder))
         shown = f"[{host}]" if ":" in host else host
         print(f"http://{shown}:{at.getsockname()[1]}/ (Ctrl-C stops it)", flush=True)
-        config = uvicorn.Config(app, log_level="warning", proxy_headers=False)
-        uvicorn.Server(config).run(sockets=[at])
+        # A tab that is open holds a connection; that it is cut off is not worth a traceback.
+        config = uvicorn.Config(
+            app, log_level="warning", proxy_headers=False, timeout_graceful_shutdown=1
+        )
+        server = uvicorn.Server(config)
+        logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)
+        server.run(sockets=[at])

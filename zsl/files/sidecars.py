@@ -168,7 +168,7 @@ class _Sidecar:
         )
 
     def _check_encoding(self, version: str, encoding: str | None, standalone: int) -> None:
-        if (encoding or "utf-8").lower() not in ("utf-8", "utf8", "us-ascii"):
+        if (encoding or "utf-8").lower() not in ("utf-8", "utf8"):
             self._refuse(f"is written in {encoding}, while UTF-8 is expected")
 
     def _refuse_doctype(self, *_: object) -> None:
