@@ -31,6 +31,7 @@ from zsl.data.dataset import Split
 from zsl.data.shapes import SIZE
 from zsl.inference.image_batches import image_batches
 from zsl.inference.tagger import PreparedLabels, Tagger
+from zsl.preprocessing import evaluation_transform
 
 NUM_LABELS = 5
 NUM_STEPS = 12
@@ -60,7 +61,7 @@ def kinds_of_maps(tagger: Tagger, prepared: PreparedLabels) -> dict[str, Maps]:
 def point_at_shapes(checkpoint: str, num_scenes: int) -> None:
     """Prints the pointing game of each kind of map, by roles of labels."""
     tagger = Tagger.from_pretrained(checkpoint)
-    dataset = ShapesDataModule(num_test=num_scenes).dataset(Split.TEST, lambda image: image)
+    dataset = ShapesDataModule(num_test=num_scenes).dataset(Split.TEST, evaluation_transform(SIZE))
     names, queries = tagger.embed(None)
     prepared = tagger.prepare(queries)
     images = [dataset.image(index) for index in range(num_scenes)]

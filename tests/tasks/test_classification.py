@@ -128,8 +128,8 @@ def test_a_checkpoint_is_self_contained(tmp_path: Path, head: Any) -> None:
         with pytest.raises(InputError, match=r"'rad'.*Did you mean 'red'.*classes.*are fixed"):
             tagger.predict(photos, ["rad"])
         if isinstance(head, PoolingConfig):
-            with pytest.raises(InputError, match=r"take .* \(zsl.models.FixedMLDecoderConfig\)"):
-                tagger.check_attention()
+            with pytest.raises(InputError, match="has no attention; take a checkpoint of ML-Decoder"):
+                tagger.attention(photos)
 
 
 def test_classes_of_a_group_share_their_map(tmp_path: Path) -> None:

@@ -63,9 +63,11 @@ def reliabilities(scored: TaskScores) -> dict[str, Reliability]:
     """By group of labels, probabilities beside how often labels are present."""
     if scored.answers is None:
         return {}
-    probabilities = scored.answers.probabilities(scored.scores)
     return {
-        group: reliability(*(of_columns(part, columns) for part in (probabilities, scored.targets)))
+        group: reliability(
+            scored.answers.select(columns).probabilities(of_columns(scored.scores, columns)),
+            of_columns(scored.targets, columns),
+        )
         for group, columns in scored.groups.items()
         if group in _GROUPS
     }
@@ -103,8 +105,8 @@ def _rules(scored: TaskScores, columns: list[int]) -> Iterator[tuple[str, Tensor
     """Yields rules: a name, the decisions bool (N, L), and the probabilities that it takes."""
     assert scored.answers is not None
     scores, targets = of_columns(scored.scores, columns), of_columns(scored.targets, columns)
-    chosen = scored.answers.probabilities(scored.scores), scored.answers.decisions(scored.scores)
-    yield CHOSEN, of_columns(chosen[1], columns), of_columns(chosen[0], columns)
+    answers = scored.answers.select(columns)
+    yield CHOSEN, answers.decisions(scores), answers.probabilities(scores)
     if scored.task.scores_are_log_odds:
         yield "score, at 0.5", scores > 0, scores.sigmoid()
     for role, name in ((None, "all labels"), (Role.HELD_OUT, "held-out labels")):

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from zsl.metrics.average_precision import as_array, map_labels
 from zsl.metrics.per_image import Counts, precision_recall_f1
 
 _BINS = 15
+_MOST_ENTRIES = 5_000_000
 
 
 class Reliability(NamedTuple):
@@ -36,11 +40,17 @@ def reliability(probabilities: Tensor, targets: Tensor, bins: int = _BINS) -> Re
     """Compares probabilities (N, L) with targets int8 (N, L), all labels together.
 
     Bins of equal number (Nguyen and O'Connor, arXiv 1508.05154), since most probabilities of a
-    label are near 0.
+    label are near 0. Of more than five million entries so many are drawn.
     """
     known = targets >= 0
-    order = probabilities[known].argsort()
-    predicted, present = probabilities[known][order].double(), (targets[known][order] == 1).double()
+    entries, present = probabilities[known], targets[known] == 1
+    if len(entries) > _MOST_ENTRIES:
+        drawn = torch.randint(
+            len(entries), (_MOST_ENTRIES,), generator=torch.Generator().manual_seed(0)
+        )
+        entries, present = entries[drawn], present[drawn]
+    order = entries.argsort()
+    predicted, present = entries[order].double(), present[order].double()
     parts = predicted.tensor_split(bins), present.tensor_split(bins)
     numbers = torch.tensor([len(part) for part in parts[0]])
     means = [torch.stack([part.mean() for part in side])[numbers > 0] for side in parts]
@@ -71,20 +81,21 @@ def best_threshold(scores: Tensor, targets: Tensor) -> float:
 
     Halfway to the next lower score; infinite where no label is present.
     """
-    known = targets >= 0
-    order = scores[known].argsort(descending=True)
-    ranked, present = scores[known][order], (targets[known][order] == 1).double()
-    if not present.any():
-        return torch.inf
-    f1 = 2 * present.cumsum(0) / (torch.arange(1, len(ranked) + 1) + present.sum())
-    # Equal scores are decided together.
-    f1[:-1][ranked[:-1] == ranked[1:]] = -1
-    last = int(f1.argmax())
-    following = min(last + 1, len(ranked) - 1)
-    return (ranked[last].item() + ranked[following].item()) / 2
+    return _best_threshold(as_array(scores).ravel(), targets.cpu().numpy().ravel())
 
 
 def oracle_decisions(scores: Tensor, targets: Tensor) -> Tensor:
     """Returns bool (N, L), decisions at each label's best threshold by the targets themselves."""
-    pairs = zip(scores.T, targets.T, strict=True)
-    return torch.stack([s >= best_threshold(s[:, None], t[:, None]) for s, t in pairs], dim=1)
+    thresholds = map_labels(_best_threshold, as_array(scores), targets.cpu().numpy())
+    return scores >= torch.tensor(thresholds, dtype=scores.dtype)
+
+
+def _best_threshold(scores: NDArray[np.floating], targets: NDArray[np.int8]) -> float:
+    positives, known = np.sort(scores[targets == 1]), np.sort(scores[targets >= 0])
+    if not len(positives):
+        return np.inf
+    hits = len(positives) - np.searchsorted(positives, positives)
+    predicted = len(known) - np.searchsorted(known, positives)
+    best = positives[np.argmax(2 * hits / (predicted + len(positives)))]
+    following = known[max(np.searchsorted(known, best) - 1, 0)]
+    return (float(best) + float(following)) / 2

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -68,6 +69,10 @@ class Answers(NamedTuple):
     """int64 (L,): which that is; -1 where there is none."""
     is_unlike: Tensor
     """bool (L,): less like any seen label than nearly all of these are like another one."""
+
+    def select(self, columns: Sequence[int]) -> Answers:
+        """Returns those of some of the labels."""
+        return Answers(*(part[list(columns)] for part in self))
 
     def logits(self, logits: Tensor) -> Tensor:
         """Returns the log-odds (B, L) of logits (B, L)."""

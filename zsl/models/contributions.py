@@ -10,7 +10,7 @@ from torch import Tensor
 from zsl.models.network import TaggerNetwork
 
 _STEPS = 8
-"""The contributions add up to within a hundredth of what they are to add up to."""
+"""With so many, those of trained heads add up to within a hundredth of the difference."""
 
 
 def contributions(network: TaggerNetwork, tokens: Tensor, queries: Any) -> Tensor:
