@@ -156,7 +156,7 @@ def tag(score: Score, paths: list[Path], batch_size: int, output: Path) -> Stopw
             watch.add("waiting for images")
             predictions = score(batch.images, watch)
             for index, prediction in zip(batch.indices, predictions, strict=True):
-                write(paths[index], prediction)
+                write(paths[index], prediction, False)
             watch.add("writing")
     watch.add("writing")
     return watch

@@ -253,15 +253,14 @@ def test_an_index_of_another_backbone_is_refused(
     tmp_path: Path, gallery: Gallery, album: list[Path]
 ) -> None:
     Gallery.build(gallery.tagger, album[:1], "index")
-    for number, (changes, message) in enumerate(
-        [
-            ({"image_size": 32}, "made with image_size 64, but the tagger has image_size 32;"),
-            ({"images": {"center_crop": 0.9}}, "center_crop None, but the tagger has center_crop"),
-            ({"images": {"interpolation": "bicubic"}}, "made with interpolation bilinear, but"),
-            ({"backbone": tiny_backbone(stride=8)}, "stride None, but the tagger has stride 8;"),
-            ({"backbone": tiny_backbone(name="test_vit", stride=None)}, "made with name test_re"),
-        ]
-    ):
+    others: list[tuple[dict[str, Any], str]] = [
+        ({"image_size": 32}, "made with image_size 64, but the tagger has image_size 32;"),
+        ({"images": {"center_crop": 0.9}}, "center_crop None, but the tagger has center_crop"),
+        ({"images": {"interpolation": "bicubic"}}, "made with interpolation bilinear, but"),
+        ({"backbone": tiny_backbone(stride=8)}, "stride None, but the tagger has stride 8;"),
+        ({"backbone": tiny_backbone(name="test_vit", stride=None)}, "made with name test_re"),
+    ]
+    for number, (changes, message) in enumerate(others):
         other = zsl.Tagger.from_pretrained(write_checkpoint(tmp_path / f"{number}", **changes))
         with pytest.raises(InputError, match=message):
             Gallery.open(other, "index")

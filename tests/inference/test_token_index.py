@@ -143,7 +143,7 @@ def test_a_process_killed_on_the_spot_loses_half_a_minute(
     index: TokenIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr(token_index.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("zsl.inference.token_index.time.monotonic", lambda: now[0])
     with index.adding() as add:
         add(tokens(8), files(8))
         assert contents(index.folder) == expected(*range(9))  # That part was full.

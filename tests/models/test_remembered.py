@@ -44,6 +44,11 @@ def make(head: Any, parts: dict[str, Any]) -> TaggerNetwork:
     return network
 
 
+def token_dim(network: TaggerNetwork) -> int:
+    backbone: Any = network.backbone
+    return int(backbone.token_dim)
+
+
 @pytest.mark.parametrize(("head", "parts"), PARTS)
 @pytest.mark.parametrize("num_labels", [1, 2, 60])
 @torch.no_grad()
@@ -51,7 +56,7 @@ def test_the_scores_are_those_of_the_tokens(
     head: Any, parts: dict[str, Any], num_labels: int
 ) -> None:
     network = make(head, parts)
-    tokens = torch.randn(4, 16, network.backbone.token_dim)  # type: ignore[arg-type]
+    tokens = torch.randn(4, 16, token_dim(network))
     queries = torch.randn(num_labels, 12)
     remembered = network.remember(tokens)
     for asked in (queries, network.prepare(queries)):
@@ -63,7 +68,7 @@ def test_the_scores_are_those_of_the_tokens(
 @torch.no_grad()
 def test_fixed_classes_remember_the_tokens() -> None:
     network = make(FixedMLDecoderConfig(embed_dim=16, feedforward_dim=8), {})
-    tokens = torch.randn(2, 16, network.backbone.token_dim)  # type: ignore[arg-type]
+    tokens = torch.randn(2, 16, token_dim(network))
     for asked in (None, torch.tensor([4, 1])):
         remembered = network.remember(tokens)
         assert torch.equal(network.score(remembered, asked), network.score(tokens, asked))

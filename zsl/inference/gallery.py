@@ -141,10 +141,11 @@ class Gallery:
     def _of(cls, tagger: Tagger, index: TokenIndex, given: Mapping[str, Path]) -> Self:
         gallery = cls.__new__(cls)
         gallery.tagger = tagger
-        paths, rows = index.select(lambda file: file.path in given)
-        gallery.sources = [given[path] for path in paths]
-        gallery.tokens = TokensOfFiles(tagger, gallery.sources, rows)
-        gallery.images = _ImageFiles(gallery.sources, tagger.resizing)
+        selected, rows = index.select(lambda file: file.path in given)
+        paths = [given[path] for path in selected]
+        gallery.sources = paths
+        gallery.tokens = TokensOfFiles(tagger, paths, rows)
+        gallery.images = _ImageFiles(paths, tagger.resizing)
         return gallery
 
     def __len__(self) -> int:

@@ -234,7 +234,7 @@ class TokenIndex:
         """
         last = self._parts[-1] if self._parts else None
         if last is None or _is_full(last.rows(), len(last.files)):
-            writer = _PartWriter(_next(self.folder, last and last.path))
+            writer = _PartWriter(_next(self.folder, last.path if last else None))
         else:
             writer = _PartWriter(last.path, last.files, last.rows())
 
