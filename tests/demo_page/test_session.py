@@ -152,8 +152,12 @@ def test_a_word_sorts_the_images(taggers: dict[str, zsl.Tagger], album: Path) ->
 def test_no_words_are_the_labels_of_the_checkpoint(
     taggers: dict[str, zsl.Tagger], album: Path
 ) -> None:
+    """Of the first one for both."""
     session = opened(taggers, album, " ")
     assert session.labels == taggers["A"].vocabulary.names
+    assert session.answers["B"].labels == session.labels
+    session = opened({"B": taggers["B"]}, album, "")
+    assert session.labels == taggers["B"].vocabulary.names
 
 
 def test_a_word_without_a_vector_leaves_the_earlier_answers(
@@ -163,6 +167,18 @@ def test_a_word_without_a_vector_leaves_the_earlier_answers(
     with pytest.raises(InputError, match=r"^A: .* no vector for the label 'blurple'"):
         session.ask("blurple")
     assert session.labels == ["pink", "red", "sky blue"]
+
+
+def test_an_image_that_is_gone_for_the_second_tagger(
+    taggers: dict[str, zsl.Tagger], album: Path
+) -> None:
+    session = Session(taggers, can_write=True)
+    reading = session.open(folder_images("", [album]), is_folder=True)
+    assert next(reading) == "A Reading images: 5 of 5."
+    (album / "<0>.png").unlink()
+    with pytest.raises(InputError, match="was changed while it was read"):
+        list(reading)
+    assert session.paths == []
 
 
 def test_broken_images_are_told_by_name(taggers: dict[str, zsl.Tagger], album: Path) -> None:

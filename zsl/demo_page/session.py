@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from zsl.demo_page.answers import Answers, Seen, ask, see
-from zsl.errors import InputError, require
+from zsl.errors import InputError, require, shorten
 from zsl.files.image_paths import find_images
 from zsl.files.sidecars import write_sidecar
 from zsl.inference.heat_maps import common_folder
@@ -40,8 +40,8 @@ def split_words(text: str) -> list[str] | None:
     for word in words:
         require(
             len(word) <= MAX_LETTERS,
-            f"The word {word!r} has {len(word):,} characters; expected at most {MAX_LETTERS}. "
-            "Put commas between words.",
+            f"The word {shorten(word, 60)!r} has {len(word):,} characters; expected at most "
+            f"{MAX_LETTERS}. Put commas between words.",
         )
     return words or None
 
@@ -137,19 +137,25 @@ class Session:
             f"There are {len(paths):,} images; open 1 to {MAX_IMAGES:,} at a time.",
         )
         seen: dict[str, list[Seen]] = {name: [] for name in self.taggers}
-        readable: list[int] = []
         problems: list[str] = []
+        kept = list(paths)
         for name, tagger in self.taggers.items():
-            readable, problems = [], []
-            batches = image_batches(paths, tagger.image_size, _BATCH, tagger.resizing)
-            for batch in batches:
-                problems += [self._without_folder(str(p), paths) for p in batch.problems]
-                readable += batch.indices
+            readable: list[Path] = []
+            batches = image_batches(kept, tagger.image_size, _BATCH, tagger.resizing)
+            for number, batch in enumerate(batches, 1):
+                problems += [_without_folder(str(p), paths) for p in batch.problems]
+                readable += [kept[index] for index in batch.indices]
                 if batch.indices:
                     seen[name].append(see(tagger, batch.images))
-                yield f"Reading images: {len(readable) + len(problems):,} of {len(paths):,}."
-        require(len(readable) > 0, problems[0] if problems else "")
-        self.paths = [paths[index] for index in readable]
+                done = min(number * _BATCH, len(kept))
+                yield f"{self._said_by(name)}Reading images: {done:,} of {len(kept):,}."
+            require(len(readable) > 0, problems[0] if problems else "")
+            require(
+                name == next(iter(self.taggers)) or readable == kept,
+                "An image was changed while it was read; open the images again.",
+            )
+            kept = readable
+        self.paths = kept
         self._seen = seen
         self._has_folder = is_folder
         self.names = [path.name for path in self.paths]
@@ -164,17 +170,12 @@ class Session:
             told += f" {_count(len(problems), 'file')} skipped: {' '.join(problems[:3])}"
         yield told
 
-    def _without_folder(self, problem: str, paths: Sequence[Path]) -> str:
-        """Names an image without its folder, which for an upload is a temporary one."""
-        for path in paths:
-            problem = problem.replace(str(path), path.name)
-        return problem
-
     def ask(self, text: str) -> str:
         """Asks words of the images; returns what was found, as sentences.
 
         Args:
-            text: Words with commas between them; the checkpoints' own labels if there are none.
+            text: Words with commas between them; the first checkpoint's own labels if there are
+                none.
 
         Raises:
             InputError: A word can't be asked; the earlier answers stay.
@@ -186,6 +187,7 @@ class Session:
         for name, tagger in self.taggers.items():
             try:
                 answers[name] = ask(tagger, self._seen[name], words)
+                words = answers[name].labels
             except InputError as error:
                 raise InputError(f"{name}: {error}") from error
         self.answers = answers
@@ -293,6 +295,13 @@ class Session:
         rest = len(self.paths) - written - len(problems)
         told = f"Tags written to {_count(written, 'sidecar')}; nothing new for {rest:,} images."
         return " ".join([told, *problems[:3]])
+
+
+def _without_folder(problem: str, paths: Sequence[Path]) -> str:
+    """Names an image without its folder, which for an upload is a temporary one."""
+    for path in paths:
+        problem = problem.replace(str(path), path.name)
+    return problem
 
 
 def _csv_rows(
