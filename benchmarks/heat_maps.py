@@ -30,7 +30,8 @@ from zsl.data import ShapesDataModule
 from zsl.data.dataset import Split
 from zsl.data.shapes import SIZE
 from zsl.inference.image_batches import image_batches
-from zsl.inference.tagger import PreparedLabels, Tagger
+from zsl.inference.scorer import PreparedLabels
+from zsl.inference.tagger import Tagger
 from zsl.preprocessing import evaluation_transform
 
 NUM_LABELS = 5

@@ -412,7 +412,7 @@ def test_heat_maps_are_of_each_labels_own_logit(
     torch.testing.assert_close(asked[:, [0, 2]], maps[:, [3, 1]], rtol=1e-3, atol=1e-4)
     # No sample of training images is scored again, and a few labels at a time will do.
     monkeypatch.delattr(TaggerNetwork, "prepare")
-    monkeypatch.setattr("zsl.inference.tagger._LABELS_AT_ONCE", 2)
+    monkeypatch.setattr("zsl.inference.explainer._LABELS_AT_ONCE", 2)
     some = tagger.heat_maps(tokens[1:], prepared, [5, 0, 3])
     torch.testing.assert_close(some, maps[1:, [5, 0, 3]], rtol=1e-3, atol=1e-4)
 

@@ -19,7 +19,8 @@ from zsl.files.label_lists import read_labels
 
 if TYPE_CHECKING:
     from zsl.inference.output_formats import Writer
-    from zsl.inference.tagger import PreparedLabels, Tagger
+    from zsl.inference.scorer import PreparedLabels
+    from zsl.inference.tagger import Tagger
 
 
 def parse(args: list[str]) -> Namespace:
@@ -141,7 +142,8 @@ def tag_files(
     from zsl.inference.heat_maps import common_folder, write_heat_maps
     from zsl.inference.image_batches import image_batches
     from zsl.inference.prediction import Prediction
-    from zsl.inference.tagger import Tagger, unlike_images
+    from zsl.inference.scorer import unlike_images
+    from zsl.inference.tagger import Tagger
     from zsl.labels.encoders.texts import read_texts_of
 
     root = common_folder(paths)

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from zsl.files.images import read_image
 from zsl.inference.heat_maps import LONG_SIDE, overlay
-from zsl.inference.tagger import PreparedLabels, Tagger
+from zsl.inference.scorer import PreparedLabels
+from zsl.inference.tagger import Tagger
 from zsl.labels import Role
 from zsl.labels.neighbours import nearest_seen
 from zsl.models import Remembered

@@ -25,7 +25,8 @@ from zsl.inference.build_index import (
 )
 from zsl.inference.heat_maps import LONG_SIDE, overlay
 from zsl.inference.image_batches import ImageLike
-from zsl.inference.tagger import PreparedLabels, Tagger
+from zsl.inference.scorer import PreparedLabels
+from zsl.inference.tagger import Tagger
 from zsl.inference.token_index import StoredRows, TokenIndex
 from zsl.models import Remembered
 from zsl.preprocessing import Resizing
