@@ -9,7 +9,7 @@ import timm
 import torch
 
 import zsl
-from tests.fakes.checkpoints import write_checkpoint
+from tests.fakes.checkpoints import write_calibrated, write_checkpoint
 from tests.models.official import official_shapes
 from zsl.commands.configs import shipped_names
 from zsl.commands.export import main as export
@@ -53,7 +53,7 @@ def test_the_examples_of_predict_run(
     in_tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """On labels that the tiny checkpoint has vectors of; the hub is a folder."""
-    checkpoint = write_checkpoint(in_tmp_path / "run")
+    checkpoint = write_calibrated(in_tmp_path / "run")
     shutil.copy(checkpoint, "best.ckpt")
     for number, name in enumerate(("a.jpg", "b.jpg"), 1):
         shutil.copy(in_tmp_path / "run" / "photos" / "images" / f"{number}.png", name)

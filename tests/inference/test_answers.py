@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 import zsl
-from tests.fakes.checkpoints import NORMALISED, write_checkpoint
+from tests.fakes.checkpoints import NORMALISED, write_calibrated, write_checkpoint
 from zsl.commands.export import main as export
 from zsl.commands.predict import main as predict
 from zsl.errors import InputError
@@ -17,23 +17,9 @@ from zsl.files.checkpoints import read_checkpoint
 LABELS = ["red", "pink", "sky blue"]
 
 
-def calibrated(folder: Path, normalised: bool = True) -> Path:
-    """A checkpoint whose probabilities differ from its scores."""
-    path = write_checkpoint(folder, **(NORMALISED if normalised else {}))
-    whole = torch.load(path, weights_only=True)
-    state = whole["state_dict"]
-    prefix = "network.calibration."
-    state[prefix + "weights"] = torch.tensor([[0.5, 0.2, -0.3], [0.8, 0.1, 0.4]])
-    state[prefix + "offsets"] += 0.1 * torch.arange(len(state[prefix + "offsets"]))
-    state[prefix + "precision"] += torch.linspace(0.2, 0.95, 141)
-    state[prefix + "recall"] += torch.linspace(1, 0, 141)
-    torch.save(whole, path)
-    return path
-
-
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return calibrated(tmp_path_factory.mktemp("answers"))
+    return write_calibrated(tmp_path_factory.mktemp("answers"), **NORMALISED)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +29,9 @@ def images(checkpoint: Path) -> list[Path]:
 
 @pytest.mark.parametrize("normalised", [True, False])
 def test_probabilities_are_those_of_the_calibration(tmp_path: Path, normalised: bool) -> None:
-    tagger = zsl.Tagger.from_pretrained(calibrated(tmp_path, normalised))
+    tagger = zsl.Tagger.from_pretrained(
+        write_calibrated(tmp_path, **(NORMALISED if normalised else {}))
+    )
     paths = sorted((tmp_path / "photos" / "images").iterdir())[:5]
     names, queries = tagger.embed(LABELS)
     logits = torch.cat([tagger.network.score(t, queries) for t in tagger.token_batches(paths)])

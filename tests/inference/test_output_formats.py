@@ -54,7 +54,7 @@ def test_each_format_tells_labels_and_scores(kind: str, expected: list[str]) -> 
     file = StringIO()
     write = make_writer(kind, file, list(PREDICTIONS))
     for path, prediction in PREDICTIONS.items():
-        write(path, prediction, is_unlike=False)
+        write(path, prediction, False)
     assert file.getvalue().splitlines() == expected
 
 

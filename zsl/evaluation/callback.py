@@ -35,13 +35,10 @@ class Report(Callback):
             return
         task: Any = pl_module
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        scored = TaskScores(
-            task,
-            data,
-            str(trainer.precision),
-            *task.predictions.compute(),
-            answers=task.answers(Goal()),
-        )
+        index, scores, targets = task.predictions.compute()
+        answers = task.answers(Goal())
+        precision = str(trainer.precision)
+        scored = TaskScores(task, data, precision, index, scores, targets, answers=answers)
         bootstrap = Bootstrap(len(scored.scores)) if len(scored.scores) > 1 else None
         evaluation = beside_most_frequent(task.evaluation, scored, bootstrap)
         decisions = decision_frame(scored, bootstrap)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from stat import S_ISREG
-from typing import TextIO
+from typing import Any, TextIO
 
 from zsl.errors import InputError, printable, require
 from zsl.files.atomic import atomic_path
@@ -109,7 +109,7 @@ def _jsonl_writer(file: TextIO) -> Writer:
             {"label": label, "score": float(f"{score:.6g}")}
             for label, score in zip(*prediction, strict=True)
         ]
-        content = {"image": _text(path), "labels": labels}
+        content: dict[str, Any] = {"image": _text(path), "labels": labels}
         if is_unlike:
             content["unlike_training_images"] = True
         text = json.dumps(content, ensure_ascii=False)

@@ -89,7 +89,7 @@ class TaggerNetwork(nn.Module):
         is_size = isinstance(image_size, int) and image_size > 0
         require(is_size, f"image_size is {image_size!r}; expected a number of pixels, 1 or more.")
         made: Any = backbone.make(image_size)
-        answering = {
+        answering: dict[str, Any] = {
             "calibration": Calibration(num_seen),
             "familiar": FamiliarImages(made.token_dim),
         }

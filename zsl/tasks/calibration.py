@@ -59,8 +59,8 @@ def fit_calibration(
         _log.info("No probabilities: the labels score no higher where they are present.")
         return False
     weights = torch.stack([seen, others])
-    features = means * weights[:, 1:2] + weights[:, 2:]
-    log_odds = scores * weights[(~is_seen).long(), 0] + torch.where(is_seen, *features)
+    scale, of_mean, constant = weights[(~is_seen).long()].T
+    log_odds = scores * scale + means * of_mean + constant
     offsets = _offsets(log_odds[:, :num_seen], targets[:, :num_seen])
     log_odds[:, :num_seen] += offsets
     calibration.weights.copy_(weights)
