@@ -125,3 +125,11 @@ def test_the_examples_of_label_texts_run(in_tmp_path: Path) -> None:
     assert tagger.encoder.origins(["zebra"])[0].startswith(
         "'zebra' | 'a horse with black and white"
     )
+
+
+def test_the_example_of_sidecars_runs(in_tmp_path: Path) -> None:
+    page = (DOCS / "demo.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    assert names["read_sidecar"](Path("photo.jpg")) == ["wedding", "beach"]

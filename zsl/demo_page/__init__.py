@@ -1,0 +1,1 @@
+"""A local page on which any words are asked of images."""
