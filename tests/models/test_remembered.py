@@ -58,11 +58,12 @@ def test_the_scores_are_those_of_the_tokens(
     network = make(head, parts)
     tokens = torch.randn(4, 16, token_dim(network))
     queries = torch.randn(num_labels, 12)
-    remembered = network.remember(tokens)
-    for asked in (queries, network.prepare(queries)):
-        expected = network.score(tokens, asked)
-        assert expected.std() > 0.01 or num_labels == 1
-        torch.testing.assert_close(network.score(remembered, asked), expected)
+    seen = network.prepare(network.scores.seen_vectors) if network.scores else None
+    for remembered in (network.remember(tokens), network.remember(tokens, seen)):
+        for asked in (queries, network.prepare(queries)):
+            expected = network.score(tokens, asked)
+            assert expected.std() > 0.01 or num_labels == 1
+            torch.testing.assert_close(network.score(remembered, asked), expected)
 
 
 @torch.no_grad()

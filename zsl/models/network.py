@@ -228,12 +228,13 @@ class TaggerNetwork(nn.Module):
             return torch.ones(len(labels), device=labels.device)
         return closed_form.deviation(labels) / of_whole.std(dim=0).clamp(min=1e-12)
 
-    def remember(self, tokens: Tensor, seen: Any) -> Remembered:
+    def remember(self, tokens: Tensor, seen: Any = None) -> Remembered:
         """Does the work on the tokens of B images that needs no label, or only the seen ones.
 
         Args:
             tokens: (B, T, C).
-            seen: What `prepare` made of the seen labels; counts where scores are normalised.
+            seen: What `prepare` made of the seen labels, where scores are normalised: what these
+                hold against any label is then made once. None leaves that to `score`.
         """
         closed_form = None if self.closed_form is None else self.closed_form.remember(tokens)
         remembered = Remembered(remember(self.head, tokens), closed_form)
