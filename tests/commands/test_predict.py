@@ -213,12 +213,26 @@ def test_the_checkpoint_is_not_written_over(
         (["album", "--labels=own.txt", "--output=own.txt"], "own.txt is own.txt, which is read"),
         (["album", "--heatmaps=album"], "The folder album holds the images themselves"),
         (["album", "--heatmaps=empty.txt"], "The folder empty.txt can't be made"),
-        (["album", "--format=cvs"], "--format is 'cvs'; expected table, csv or jsonl."),
+        (["album", "--format=cvs"], "--format is 'cvs'; expected table, csv, jsonl or parquet."),
         (["album", "--top_k=0", "--heatmaps=new/maps"], "top_k is 0; expected 1 or more"),
         (["album", "--top_k=0", "--output=new/tags.csv"], "top_k is 0; expected 1 or more"),
         (["album", "--top_k=many"], "--top_k is 'many'; expected int or null."),
         (["album", "--threshold=nan"], "--threshold is 'nan'; expected float or null."),
         (["album", "--batch_size=0"], "--batch_size is 0; expected 1 or more"),
+        (["album", "--format=parquet"], "but --output is not set; name one."),
+        (["album", "--images_per_part=9", "--output=new"], "but --format is table; take parquet"),
+        (
+            ["album", "--format=jsonl", "--images_per_part=0", "--output=new"],
+            "--images_per_part is 0; expected 1 or more.",
+        ),
+        (
+            ["album", "--format=parquet", "--output=new", "--heatmaps=maps"],
+            "--heatmaps does not go with a folder of parts",
+        ),
+        (["album", "--format=parquet", "--output=album"], "holds something else than predictions"),
+        (["album", "--format=parquet", "--output=own.txt"], "The output own.txt is a file; name a"),
+        (["album", "--format=parquet", "--output=new", "--top_k=0"], "top_k is 0; expected 1 or"),
+        (["empty", "--format=parquet", "--output=new"], "The folder empty has no images in it"),
     ],
 )
 def test_one_sentence_for_each_mistake(

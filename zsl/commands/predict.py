@@ -18,9 +18,8 @@ from zsl.files.folders import folder_for_results
 from zsl.files.label_lists import read_labels
 
 if TYPE_CHECKING:
+    from zsl.inference.batch_predictor import BatchPredictor
     from zsl.inference.output_formats import Writer
-    from zsl.inference.scorer import PreparedLabels
-    from zsl.inference.tagger import Tagger
 
 
 def parse(args: list[str]) -> Namespace:
@@ -50,14 +49,22 @@ def parse(args: list[str]) -> Namespace:
     )
     parser.add_argument(
         "--format",
-        type=Literal["table", "csv", "jsonl"],
+        type=Literal["table", "csv", "jsonl", "parquet"],
         default="table",
-        help="A line per image, a line per label, or a JSON object per image.",
+        help="A line per image, a line per label, a JSON object per image, or Parquet files with a "
+        "row per image.",
     )
     parser.add_argument(
         "--output",
         type=str | None,
-        help="File that appears when all is written (default: standard output).",
+        help="File that appears when all is written (default: standard output); with parquet or "
+        "--images_per_part, a folder of parts: a run that was stopped or killed goes on there.",
+    )
+    parser.add_argument(
+        "--images_per_part",
+        type=int | None,
+        help="Images in each part of the folder --output, for parquet and jsonl (default with "
+        "parquet: 10000).",
     )
     parser.add_argument(
         "--top_k",
@@ -91,22 +98,53 @@ def predict(args: list[str]) -> None:
     """Tags images; whatever can be refused is refused before the first image is read."""
     options = parse(args)
     require(options.batch_size >= 1, f"--batch_size is {options.batch_size}; expected 1 or more.")
+    in_parts = options.format == "parquet" or options.images_per_part is not None
+    if in_parts:
+        _check_parts(options)
     labels = None if options.labels is None else read_labels(options.labels)
     require(
         options.texts is None or labels is not None,
         "--texts gives texts to new labels, but --labels names none; add it, or leave --texts out.",
     )
     # Imported here, so that the help comes at once.
-    from zsl.files.image_paths import find_images
+    from zsl.commands.predict_parts import write_parts
+    from zsl.files.image_paths import ImageListing, find_images
     from zsl.inference.heat_maps import common_folder
     from zsl.inference.output_formats import make_writer, open_output
 
+    if in_parts:
+        images = ImageListing(options.paths)
+        next(iter(images))  # Refuses a folder without images before the tagger is loaded.
+        write_parts(images, _predictor(options, labels), options)
+        return
     paths = find_images(options.paths)
     _check_output(options, paths)
     output = Path(options.output) if options.output else None
     with _heat_map_folder(options.heatmaps, common_folder(paths)), open_output(output) as file:
-        tag_files(paths, labels, options, make_writer(options.format, file, paths))
+        predictor = _predictor(options, labels)
+        tag_files(paths, predictor, options, make_writer(options.format, file, paths))
         file.flush()
+
+
+def _check_parts(options: Namespace) -> None:
+    """Refuses options that don't go with a folder of parts."""
+    require(
+        options.format in ("parquet", "jsonl"),
+        f"--images_per_part makes a folder of parts, but --format is {options.format}; take "
+        "parquet or jsonl, or leave it out.",
+    )
+    require(
+        bool(options.output),
+        "A folder of parts is to be written, but --output is not set; name one.",
+    )
+    require(
+        options.images_per_part is None or options.images_per_part >= 1,
+        f"--images_per_part is {options.images_per_part}; expected 1 or more.",
+    )
+    require(
+        options.heatmaps is None,
+        "--heatmaps does not go with a folder of parts; leave it out, or write a single file.",
+    )
 
 
 def _check_output(options: Namespace, paths: list[Path]) -> None:
@@ -121,64 +159,59 @@ def _check_output(options: Namespace, paths: list[Path]) -> None:
         )
 
 
+def _predictor(options: Namespace, labels: list[str] | None) -> BatchPredictor:
+    """Loads the tagger; says which labels are unlike all that it was trained on."""
+    from zsl.inference.batch_predictor import BatchPredictor
+
+    limits = (options.top_k, options.threshold, options.decide)
+    predictor = BatchPredictor(
+        options.checkpoint, labels, options.texts, *limits, options.raw, options.trust_code
+    )
+    if options.heatmaps is not None:
+        predictor.tagger.check_heat_maps()
+    _report_unlike_labels(predictor)
+    return predictor
+
+
 def tag_files(
-    paths: list[Path], labels: list[str] | None, options: Namespace, write: Writer
+    paths: list[Path], predictor: BatchPredictor, options: Namespace, write: Writer
 ) -> None:
-    """Loads the tagger and tags files batch by batch; no more than a batch is in memory.
+    """Tags files batch by batch; no more than a batch is in memory.
 
     Args:
         paths: Image files.
-        labels: Names to choose from; None takes the checkpoint's.
+        predictor: Tags them.
         options: Options of the command.
         write: Called with the path and the prediction of each readable image, and whether it is
             unlike those of the training.
 
     Raises:
-        InputError: The checkpoint, an option or a label can't be used, or no image can be read.
+        InputError: No image can be read.
     """
-    import torch
     from tqdm import tqdm
 
     from zsl.inference.heat_maps import common_folder, write_heat_maps
-    from zsl.inference.image_batches import image_batches
-    from zsl.inference.prediction import Prediction
     from zsl.inference.scorer import unlike_images
-    from zsl.inference.tagger import Tagger
-    from zsl.labels.encoders.texts import read_texts_of
 
-    root = common_folder(paths)
-    tagger = Tagger.from_pretrained(options.checkpoint, options.trust_code)
-    tagger.to("cuda" if torch.cuda.is_available() else "cpu")
-    if options.heatmaps is not None:
-        tagger.check_heat_maps()
-    if options.texts is not None:
-        tagger.add_texts(read_texts_of(labels or (), options.texts))
-    names, queries = tagger.embed(labels)
-    prepared = tagger.prepare(queries, options.decide or "f1", options.raw)
-    selection = tagger.selection(prepared, options.top_k, options.threshold, options.decide)
-    _report_unlike_labels(tagger, names, prepared)
-    positions = {name: position for position, name in enumerate(names)}
+    root, tagger = common_folder(paths), predictor.tagger
+    positions = {name: position for position, name in enumerate(predictor.names)}
     problems: list[InputError] = []
     unlike: list[Path] = []
     lines_show_progress = options.output is None and sys.stdout.isatty()
-    batches = image_batches(paths, tagger.image_size, options.batch_size, tagger.resizing)
     with tqdm(total=len(paths), unit=" images", delay=2, disable=lines_show_progress) as progress:
-        for batch in batches:
+        for batch in predictor.batches(paths, options.batch_size):
             problems += batch.problems
             progress.update(len(batch.indices) + len(batch.problems))
             if not batch.indices:
                 continue
-            tokens = tagger.tokens(batch.images)
-            predictions = selection.apply(*tagger.score(tokens, prepared), names)
-            are_unlike = tagger.is_unlike(tokens).tolist()
+            tokens, predictions, are_unlike = predictor.tag(batch.images)
             for row, (index, prediction) in enumerate(zip(batch.indices, predictions, strict=True)):
                 if are_unlike[row]:
                     unlike.append(paths[index])
-                    prediction = Prediction([], []) if options.decide else prediction
                 write(paths[index], prediction, are_unlike[row])
                 if options.heatmaps is not None and prediction.labels:
                     columns = [positions[label] for label in prediction.labels]
-                    (maps,) = tagger.heat_maps(tokens[row : row + 1], prepared, columns)
+                    (maps,) = tagger.heat_maps(tokens[row : row + 1], predictor.prepared, columns)
                     folder, resizing = Path(options.heatmaps), tagger.resizing
                     write_heat_maps(folder, paths[index], root, prediction, maps, resizing)
     _report_problems(problems, len(paths))
@@ -187,13 +220,14 @@ def tag_files(
         print(f"note: {text} The first is {printable(str(unlike[0]))}.", file=sys.stderr)
 
 
-def _report_unlike_labels(tagger: Tagger, names: list[str], prepared: PreparedLabels) -> None:
+def _report_unlike_labels(predictor: BatchPredictor) -> None:
     """Says which labels are unlike all that the tagger was trained on."""
-    answers = prepared.answers
+    answers = predictor.prepared.answers
     if answers is None or not answers.is_unlike.any():
         return
+    known = predictor.tagger.vocabulary.names
     unlike = [
-        f"{names[index]} (most like {tagger.vocabulary.names[answers.nearest[index]]}, "
+        f"{predictor.names[index]} (most like {known[answers.nearest[index]]}, "
         f"{answers.similarity[index]:.2f})"
         for index in answers.is_unlike.nonzero().flatten().tolist()
     ]

@@ -10,10 +10,11 @@ import glob
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from zsl.errors import InputError, did_you_mean, others, require, shorten
+from zsl.files.digest_set import DigestSet
 from zsl.files.images import FORMATS
 
 _log = logging.getLogger(__name__)
@@ -22,21 +23,75 @@ _SUFFIXES = {suffix for suffixes in FORMATS.values() for suffix in suffixes}
 
 
 def find_images(arguments: Sequence[str]) -> list[Path]:
-    """Lists image files, each once: as named, and those of folders sorted.
+    """Lists image files, each once; see `ImageListing`."""
+    return list(ImageListing(arguments))
+
+
+class ImageListing:
+    """Image files, each once, in the order as named, and those of folders sorted.
+
+    They are looked for anew in each iteration, so that millions need not be in memory: what is
+    held is the names in one folder at a time and, with more than one argument, 16 to 80 bytes for
+    each image.
 
     Args:
         arguments: Files, whatever their suffix; folders, of which the images are taken at any depth
             but for hidden ones; and patterns such as `photos/**/*.jpg`.
 
     Raises:
-        InputError: One does not exist, matches nothing, or has no image in it.
+        InputError: One does not exist; in an iteration, it matches nothing, or has no image in it.
     """
-    _check_exist(arguments)
-    found: dict[str, Path] = {}
-    for argument in arguments:
-        for path in _images_of(argument):
-            found.setdefault(os.path.abspath(path), path)
-    return list(found.values())
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        _check_exist(arguments)
+        self._arguments = arguments
+        self._reported: set[Path] = set()
+
+    def __iter__(self) -> Iterator[Path]:
+        """Yields the paths; what is passed over in a folder is logged the first time."""
+        found = DigestSet()
+        for argument in self._arguments:
+            for path in self._images_of(argument):
+                if len(self._arguments) == 1 or found.add(os.path.abspath(path)):
+                    yield path
+
+    def _images_of(self, argument: str) -> Iterable[Path]:
+        # os.path says of names too long for the system that there is no such file; Path raises.
+        path = Path(os.path.expanduser(argument))
+        if os.path.isdir(path):
+            return self._images_in(path)
+        if os.path.exists(path):
+            return [path]
+        matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
+        require(
+            len(matches) > 0,
+            f"The pattern {argument} matches nothing; expected one that matches images or folders.",
+        )
+        files = [match for match in matches if match.is_file()]
+        # A pattern with ** matches folders beside the files in them.
+        return files or (image for match in matches for image in self._images_in(match))
+
+    def _images_in(self, folder: Path) -> Iterator[Path]:
+        """Yields the images of a folder, in the order of their paths."""
+        passed_over: Counter[str] = Counter()
+        is_empty = True
+        for path in _walk(str(folder), passed_over):
+            is_empty = False
+            yield Path(path)
+        counts = ", ".join(f"{count:,} {kind}" for kind, count in passed_over.most_common(20))
+        require(
+            not is_empty,
+            f"The folder {folder} has no images in it ({', '.join(sorted(_SUFFIXES))})"
+            + (f", but {counts}." if counts else "."),
+        )
+        if counts and folder not in self._reported:
+            self._reported.add(folder)
+            _log.warning(
+                "Passed over in %s: %s. Convert images of other formats, and name linked folders, "
+                "to have them read.",
+                folder,
+                shorten(counts, 500),
+            )
 
 
 def _check_exist(arguments: Sequence[str]) -> None:
@@ -50,56 +105,34 @@ def _check_exist(arguments: Sequence[str]) -> None:
         )
 
 
-def _images_of(argument: str) -> Iterable[Path]:
-    # os.path says of names too long for the system that there is no such file; Path raises.
-    path = Path(os.path.expanduser(argument))
-    if os.path.isdir(path):
-        return _images_in(path)
-    if os.path.exists(path):
-        return [path]
-    matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
-    require(
-        len(matches) > 0,
-        f"The pattern {argument} matches nothing; expected one that matches images or folders.",
-    )
-    files = [match for match in matches if match.is_file()]
-    # A pattern with ** matches folders beside the files in them.
-    return files or [image for match in matches for image in _images_in(match)]
+def _walk(folder: str, passed_over: Counter[str]) -> Iterator[str]:
+    """Yields paths of images, sorted as `Path` sorts; counts what else there is by its kind."""
+    folders: set[str] = set()
+    images: list[str] = []
+    links: list[str] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            suffix = os.path.splitext(entry.name)[1].lower()
+            # The entry knows what it is without a look at the disk, unless it is a link.
+            if entry.is_dir(follow_symlinks=False):
+                folders.add(entry.name)
+            elif entry.is_symlink() and os.path.isdir(entry.path):
+                links.append(f"linked folder ({entry.path})")
+            elif suffix not in _SUFFIXES:
+                passed_over[suffix or "without suffix"] += 1
+            elif entry.is_file(follow_symlinks=False) or _is_file_or_broken(entry.path):
+                images.append(entry.name)
+    passed_over.update(links)
+    for name in sorted([*images, *folders]):
+        path = os.path.join(folder, name)
+        if name in folders:
+            yield from _walk(path, passed_over)
+        else:
+            yield path
 
 
-def _images_in(folder: Path) -> list[Path]:
-    """Lists the images of a folder, in the order of their paths."""
-    images: list[Path] = []
-    passed_over: Counter[str] = Counter()
-    for parent, folders, files in os.walk(folder, onerror=_raise):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        paths = [Path(parent, name) for name in files if not name.startswith(".")]
-        images += [path for path in paths if _is_image(path)]
-        passed_over.update(path.suffix.lower() or "without suffix" for path in paths)
-        links = [str(Path(parent, name)) for name in folders if Path(parent, name).is_symlink()]
-        passed_over.update(f"linked folder ({link})" for link in links)
-    for suffix in _SUFFIXES:
-        del passed_over[suffix]
-    counts = ", ".join(f"{count:,} {kind}" for kind, count in passed_over.most_common(20))
-    require(
-        len(images) > 0,
-        f"The folder {folder} has no images in it ({', '.join(sorted(_SUFFIXES))})"
-        + (f", but {counts}." if counts else "."),
-    )
-    if counts:
-        _log.warning(
-            "Passed over in %s: %s. Convert images of other formats, and name linked folders, to "
-            "have them read.",
-            folder,
-            shorten(counts, 500),
-        )
-    return sorted(images)
-
-
-def _is_image(path: Path) -> bool:
-    """Whether the suffix says so; broken links are reported when read, a pipe would block."""
-    return path.suffix.lower() in _SUFFIXES and (os.path.isfile(path) or not os.path.exists(path))
-
-
-def _raise(error: OSError) -> None:
-    raise error
+def _is_file_or_broken(link: str) -> bool:
+    """Broken links are reported when read, a pipe would block."""
+    return os.path.isfile(link) or not os.path.exists(link)

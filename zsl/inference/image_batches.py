@@ -15,11 +15,19 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from zsl.errors import InputError
-from zsl.files.images import read_pixels, to_rgb, unreadable
+from zsl.files.images import decode_pixels, read_pixels, to_rgb, unreadable
 from zsl.preprocessing import ImageTransform, Resizing, evaluation_transform
 
 ImageLike = str | Path | Image.Image
 """The path of an image file, or an image of Pillow."""
+
+
+class ImageBytes(NamedTuple):
+    """The content of an image file."""
+
+    content: bytes
+    path: str
+    """Where it comes from, for messages."""
 
 
 _PILLOW = Lock()
@@ -38,7 +46,7 @@ class ImageBatch(NamedTuple):
 
 
 def image_batches(
-    images: Sequence[ImageLike],
+    images: Sequence[ImageLike | ImageBytes],
     image_size: int,
     batch_size: int,
     resizing: Resizing = Resizing(),
@@ -68,7 +76,7 @@ def image_batches(
         pool.shutdown(cancel_futures=True)
 
 
-def _read(image: ImageLike, transform: ImageTransform) -> Tensor | InputError:
+def _read(image: ImageLike | ImageBytes, transform: ImageTransform) -> Tensor | InputError:
     """Returns the image as uint8 (3, S, S), or what is wrong with it."""
     try:
         if isinstance(image, Image.Image):
@@ -76,6 +84,9 @@ def _read(image: ImageLike, transform: ImageTransform) -> Tensor | InputError:
                 pixels = pil_to_tensor(to_rgb(image))
         elif isinstance(image, str | Path):
             array = read_pixels(Path(image), transform.min_side)
+            pixels = torch.from_numpy(array).permute(2, 0, 1)
+        elif isinstance(image, ImageBytes):
+            array = decode_pixels(image.content, Path(image.path), transform.min_side)
             pixels = torch.from_numpy(array).permute(2, 0, 1)
         else:
             return InputError(
@@ -86,8 +97,13 @@ def _read(image: ImageLike, transform: ImageTransform) -> Tensor | InputError:
     except InputError as error:
         return error
     except Exception as error:  # Damaged files fail in many ways; none may stop the others.
-        name = getattr(image, "filename", "") if isinstance(image, Image.Image) else image
-        return unreadable(Path(name or "given"), error)
+        return unreadable(Path(_name(image) or "given"), error)
+
+
+def _name(image: ImageLike | ImageBytes) -> str | Path:
+    if isinstance(image, ImageBytes):
+        return image.path
+    return getattr(image, "filename", "") if isinstance(image, Image.Image) else image
 
 
 def _collect(start: int, futures: list[Future[Tensor | InputError]], image_size: int) -> ImageBatch:

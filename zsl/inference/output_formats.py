@@ -105,18 +105,34 @@ def _csv_writer(file: TextIO) -> Writer:
 
 def _jsonl_writer(file: TextIO) -> Writer:
     def write_object(path: Path, prediction: Prediction, is_unlike: bool) -> None:
-        labels = [
-            {"label": label, "score": float(f"{score:.6g}")}
-            for label, score in zip(*prediction, strict=True)
-        ]
-        content: dict[str, Any] = {"image": _text(path), "labels": labels}
-        if is_unlike:
-            content["unlike_training_images"] = True
-        text = json.dumps(content, ensure_ascii=False)
-        # As \u001b, which means the same.
-        print("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text), file=file)
+        print(json_line(_text(path), prediction, is_unlike), file=file)
 
     return write_object
+
+
+def json_line(
+    image: str, prediction: Prediction, is_unlike: bool = False, error: str | None = None
+) -> str:
+    """Returns an image and its labels as a JSON object in a line.
+
+    Args:
+        image: Its path.
+        prediction: Its labels.
+        is_unlike: Whether it is unlike the images of the training.
+        error: Why it can't be read.
+    """
+    labels = [
+        {"label": label, "score": float(f"{score:.6g}")}
+        for label, score in zip(*prediction, strict=True)
+    ]
+    content: dict[str, Any] = {"image": image, "labels": labels}
+    if is_unlike:
+        content["unlike_training_images"] = True
+    if error is not None:
+        content["error"] = error
+    text = json.dumps(content, ensure_ascii=False)
+    # As \u001b, which means the same.
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def _text(path: Path) -> str:

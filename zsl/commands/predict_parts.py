@@ -1,0 +1,82 @@
+"""`zsl.predict --output FOLDER --format parquet`: millions of images, part by part."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from jsonargparse import Namespace
+from tqdm import tqdm
+
+from zsl.errors import printable, require
+from zsl.files.image_paths import ImageListing
+from zsl.inference.batch_predictor import BatchPredictor
+from zsl.inference.prediction_parts import PredictionParts, open_parts
+from zsl.inference.prediction_rows import Row, absolute_text
+from zsl.inference.scorer import unlike_images
+
+
+def write_parts(images: ImageListing, predictor: BatchPredictor, options: Namespace) -> None:
+    """Tags the images that a folder of parts does not have yet; one part at most is in memory.
+
+    Args:
+        images: Image files.
+        predictor: Tags them.
+        options: Options of the command.
+
+    Raises:
+        InputError: The folder holds something else, or no image can be read.
+    """
+    folder, size = Path(options.output), options.images_per_part or 10_000
+    with open_parts(folder, options.format, size, predictor.depends_on()) as parts:
+        # Counted first, so that the progress is known; no image is read for it.
+        are_done = Counter(absolute_text(path) in parts.done for path in images)
+        num_done, total = are_done[True], are_done.total()
+        if num_done:
+            _note(f"{num_done:,} of {total:,} images are in {folder} already.")
+        with tqdm(total=total, initial=num_done, unit=" images", delay=2) as progress:
+            for rows in _new_rows(images, predictor, parts, size, options.batch_size):
+                parts.add(rows)
+                progress.update(len(rows))
+    _report(folder, parts)
+
+
+def _new_rows(
+    images: ImageListing,
+    predictor: BatchPredictor,
+    parts: PredictionParts,
+    size: int,
+    batch_size: int,
+) -> Iterator[list[Row]]:
+    """Yields rows of images that the parts don't have, batch by batch."""
+    new = (path for path in images if absolute_text(path) not in parts.done)
+    while chunk := list(islice(new, size)):
+        yield from predictor.rows(chunk, [absolute_text(path) for path in chunk], batch_size)
+
+
+def _report(folder: Path, parts: PredictionParts) -> None:
+    """Tells what the parts hold.
+
+    Raises:
+        InputError: No image could be read.
+    """
+    counts = parts.counts
+    num_read = counts.images - counts.unreadable
+    require(
+        num_read > 0,
+        f"None of the {counts.images:,} images in {folder} can be read; the column error says why.",
+    )
+    if counts.unreadable:
+        _note(
+            f"{counts.unreadable:,} of {counts.images:,} images in {folder} can't be read; the "
+            "column error says why."
+        )
+    if counts.unlike:
+        _note(unlike_images(counts.unlike, num_read))
+
+
+def _note(text: str) -> None:
+    print(f"note: {printable(text)}", file=sys.stderr)
