@@ -96,7 +96,8 @@ class BatchPredictor:
         tagger = self.tagger
         settings = [tagger.model, tagger.image_size, asdict(tagger.resizing)]
         kinds = [tagger.scores_are_softmax, tagger.scores_are_probabilities]
-        parts = [json.dumps([*settings, *kinds]), weights_digest(tagger)]
+        described = json.dumps([*settings, *kinds], sort_keys=True)
+        parts = [described, weights_digest(tagger)]
         return {"checkpoint": text_digest(parts), **self._options}
 
     def batches(
