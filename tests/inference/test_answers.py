@@ -98,7 +98,7 @@ def test_images_unlike_those_of_the_training_are_told(
     familiar = tagger.network.familiar
     assert familiar is not None
     # Twice the same images: each is as near as can be to another.
-    familiar.keep(torch.cat([familiar.mean_tokens(t) for t in tagger.token_batches(images * 2)]))
+    familiar.keep(torch.cat([familiar.describe(t) for t in tagger.token_batches(images * 2)]))
     state = familiar.state_dict(prefix="network.familiar.")
     torch.save(whole | {"state_dict": whole["state_dict"] | state}, tmp_path / "other.ckpt")
     other = tmp_path / "other.png"
