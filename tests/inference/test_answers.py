@@ -80,6 +80,8 @@ def test_decisions_need_a_calibration_and_no_other_threshold(
         tagger.predict(images, LABELS, threshold=0.5, decide="f1")
     with pytest.raises(InputError, match="The goal of decisions is 'recall'; expected f1, or prec"):
         tagger.predict(images, LABELS, decide="recall")
+    with pytest.raises(InputError, match="raw scores are asked for, but the thresholds of decide="):
+        tagger.predict(images, LABELS, decide="f1", raw=True)
     plain = zsl.Tagger.from_pretrained(write_checkpoint(tmp_path))
     with pytest.raises(InputError, match="no thresholds to decide by: it has no calibration"):
         plain.predict(images, LABELS, decide="f1")

@@ -211,6 +211,12 @@ class Scorer(nn.Module):
             "leave one of them out.",
         )
         if prepared.answers is None:
+            calibration = self.network.calibration
+            require(
+                calibration is None or not calibration.is_fitted,
+                f"raw scores are asked for, but the thresholds of decide={decide!r} are of "
+                "calibrated probabilities; leave one of them out.",
+            )
             raise InputError(
                 "This tagger has no thresholds to decide by: it has no calibration, which zsl.fit "
                 "makes of validation images with labels present and absent, unless scores are a "
