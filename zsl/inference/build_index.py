@@ -40,7 +40,7 @@ def compact_made_with(tagger: Tagger) -> dict[str, Any]:
     network = tagger.network
     parts = (network.head, network.closed_form, network.scores)
     scorers = [part for part in parts if part is not None]
-    head = text_digest([json.dumps(tagger.model), *map(weights_digest, scorers)])
+    head = text_digest([json.dumps(tagger.model, sort_keys=True), *map(weights_digest, scorers)])
     return tokens_made_with(tagger) | {"head": head}
 
 
