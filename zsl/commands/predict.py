@@ -158,7 +158,7 @@ def tag_files(
     names, queries = tagger.embed(labels)
     prepared = tagger.prepare(queries, options.decide or "f1", options.raw)
     selection = tagger.selection(prepared, options.top_k, options.threshold, options.decide)
-    _report_unlike_labels(tagger, names, prepared)
+    report_unlike_labels(tagger, names, prepared)
     if options.decide is not None:
         _report_out_of_reach(names, prepared, options.decide)
     positions = {name: position for position, name in enumerate(names)}
@@ -191,7 +191,7 @@ def tag_files(
         print(f"note: {text} The first is {printable(str(unlike[0]))}.", file=sys.stderr)
 
 
-def _report_unlike_labels(tagger: Tagger, names: list[str], prepared: PreparedLabels) -> None:
+def report_unlike_labels(tagger: Tagger, names: list[str], prepared: PreparedLabels) -> None:
     """Says which labels are unlike all that the tagger was trained on."""
     answers = prepared.answers
     if answers is None or not answers.is_unlike.any():
