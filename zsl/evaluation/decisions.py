@@ -64,8 +64,8 @@ def own_decisions(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of the checkpoint's own thresholds as plain values, without intervals."""
     if frame.empty:
         return []
-    own = frame.loc[frame["rule"] == CHOSEN, ["group", *_FIGURES, "ECE"]]
-    return own.round(6).to_dict("records")
+    own = frame.loc[frame["rule"] == CHOSEN, ["group", *_FIGURES, "ECE"]].round(6)
+    return [dict(zip(own.columns, row, strict=True)) for row in own.itertuples(index=False)]
 
 
 def reliabilities(scored: TaskScores) -> dict[str, Reliability]:
