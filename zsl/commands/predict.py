@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from zsl.inference.scorer import PreparedLabels
     from zsl.inference.tagger import Tagger
 
+_MOST_SHOWN = 20
+
 
 def parse(args: list[str]) -> Namespace:
     """Reads the command line."""
@@ -156,7 +158,9 @@ def tag_files(
     names, queries = tagger.embed(labels)
     prepared = tagger.prepare(queries, options.decide or "f1", options.raw)
     selection = tagger.selection(prepared, options.top_k, options.threshold, options.decide)
-    _report_unlike_labels(tagger, names, prepared)
+    report_unlike_labels(tagger, names, prepared)
+    if options.decide is not None:
+        _report_out_of_reach(names, prepared, options.decide)
     positions = {name: position for position, name in enumerate(names)}
     problems: list[InputError] = []
     unlike: list[Path] = []
@@ -187,21 +191,37 @@ def tag_files(
         print(f"note: {text} The first is {printable(str(unlike[0]))}.", file=sys.stderr)
 
 
-def _report_unlike_labels(tagger: Tagger, names: list[str], prepared: PreparedLabels) -> None:
+def report_unlike_labels(tagger: Tagger, names: list[str], prepared: PreparedLabels) -> None:
     """Says which labels are unlike all that the tagger was trained on."""
     answers = prepared.answers
     if answers is None or not answers.is_unlike.any():
         return
-    unlike = [
-        f"{names[index]} (most like {tagger.vocabulary.names[answers.nearest[index]]}, "
-        f"{answers.similarity[index]:.2f})"
-        for index in answers.is_unlike.nonzero().flatten().tolist()
-    ]
+    unlike = answers.is_unlike.nonzero().flatten().tolist()
+    shown = ", ".join(
+        f"{listing([names[index]])} (most like "
+        f"{tagger.vocabulary.names[answers.nearest[index]]}, {answers.similarity[index]:.2f})"
+        for index in unlike[:_MOST_SHOWN]
+    )
+    more = f" and {len(unlike) - _MOST_SHOWN:,} more" if len(unlike) > _MOST_SHOWN else ""
     print(
-        f"note: no label that the tagger was trained on is like {listing(unlike)}; what it says "
+        f"note: no label that the tagger was trained on is like {shown}{more}; what it says "
         "about these is less sure than their probabilities tell.",
         file=sys.stderr,
     )
+
+
+def _report_out_of_reach(names: list[str], prepared: PreparedLabels, goal: str) -> None:
+    """Says which labels no image can get, since no probability is enough."""
+    answers = prepared.answers
+    if answers is None:
+        return
+    never = [names[index] for index in (answers.thresholds > 1).nonzero().flatten().tolist()]
+    if never:
+        print(
+            f"note: no image gets {listing(never)}: on the validation images no threshold for such "
+            f"labels reached {goal}.",
+            file=sys.stderr,
+        )
 
 
 @contextmanager

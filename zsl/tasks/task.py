@@ -239,7 +239,8 @@ class Task(pl.LightningModule, ABC):
         if vectors is not None:
             vectors = vectors[: len(calibration.offsets)]
         means = self.network.mean_logits(self._queried, scores.shape[1])[: scores.shape[1]]
-        fit_calibration(calibration, scores, targets, means.cpu(), vectors)
+        if not fit_calibration(calibration, scores, targets, means.cpu(), vectors):
+            self.forget_calibration()  # An earlier one is of other weights.
 
     def on_test_epoch_start(self) -> None:
         """Forgets earlier scores; does the head's work on the labels."""
