@@ -44,6 +44,11 @@ def compact_made_with(tagger: Tagger) -> dict[str, Any]:
     return tokens_made_with(tagger) | {"head": head}
 
 
+def index_name(tagger: Tagger) -> str:
+    """Returns a name for a folder with the compact index of this tagger alone."""
+    return text_digest([json.dumps(compact_made_with(tagger), sort_keys=True)])
+
+
 def is_compact(index: TokenIndex) -> bool:
     """Whether an index keeps what a head made of the tokens rather than these."""
     return "head" in index.made_with

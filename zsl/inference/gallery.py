@@ -27,7 +27,7 @@ from zsl.inference.heat_maps import LONG_SIDE, overlay
 from zsl.inference.image_batches import ImageLike
 from zsl.inference.scorer import PreparedLabels
 from zsl.inference.tagger import Tagger
-from zsl.inference.token_index import StoredRows, TokenIndex
+from zsl.inference.token_index import Rows, StoredRows, TokenIndex
 from zsl.models import Remembered
 from zsl.preprocessing import Resizing
 
@@ -305,10 +305,23 @@ class TokensOfFiles:
 
     def split(self, num_values: int) -> Iterator[Tensor | Remembered]:
         """Yields what scores are made of, at most so many values at once."""
-        parameter = next(self._tagger.parameters())
         for rows in self._rows.split(num_values):
-            moved = {n: array.to(parameter) for n, array in rows.items() if n != "is_unlike"}
-            yield moved["tokens"] if "tokens" in moved else Remembered(**moved)
+            yield self._moved(rows)
+
+    def remembered(self) -> Iterator[tuple[Remembered, Tensor]]:
+        """Yields what a compact index keeps of some thousand images, and bool (B,): unlike or not.
+
+        In the order of the images.
+        """
+        for rows in self._rows.split(_VALUES_AT_ONCE):
+            moved = self._moved(rows)
+            assert isinstance(moved, Remembered)
+            yield moved, rows["is_unlike"].bool()
+
+    def _moved(self, rows: Rows) -> Tensor | Remembered:
+        parameter = next(self._tagger.parameters())
+        moved = {n: array.to(parameter) for n, array in rows.items() if n != "is_unlike"}
+        return moved["tokens"] if "tokens" in moved else Remembered(**moved)
 
 
 class _ImageFiles(Sequence[Image.Image]):
