@@ -76,10 +76,11 @@ def test_images_and_labels_unlike_those_of_the_training_are_told(
 ) -> None:
     tagger = zsl.Tagger.from_pretrained(common[1])
     images = sorted(Path("album").iterdir())
-    familiar, calibration = tagger.network.familiar, tagger.network.calibration
+    familiar = tagger.network.familiar
+    calibration = tagger.network.calibration
     assert familiar is not None
     assert calibration is not None
-    familiar.keep(torch.cat([familiar.mean_tokens(t) for t in tagger.token_batches(images)]))
+    familiar.keep(torch.cat([familiar.describe(t) for t in tagger.token_batches(images)]))
     familiar.distances.fill_(1e-5)  # More than is rounded.
     calibration.weights.fill_(1)
     calibration.least_similarity.fill_(1)
