@@ -14,6 +14,7 @@ from zsl.commands.evaluate import main as evaluate
 from zsl.commands.evaluate import short_names
 from zsl.errors import InputError
 from zsl.metrics import Protocol
+from zsl.models import Calibration
 
 QUICK = ["--replicates=20", "--data.num_workers=0"]
 
@@ -82,6 +83,27 @@ def test_checkpoints_are_compared_by_the_same_draws(
         "table/version_0",
         "table/version_1",
     }
+
+
+def test_a_calibration_that_the_checkpoint_does_not_hold_is_told(
+    runs: Path,
+    in_tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fit(calibration: Calibration, *_: object) -> bool:
+        calibration.weights.fill_(1)
+        return True
+
+    arguments = ["--checkpoint", checkpoint(runs, 0), *QUICK, "--output=out"]
+    told = "best.ckpt holds no calibration; one was fitted on the validation images for these"
+    monkeypatch.setattr("zsl.tasks.task.fit_calibration", fit)
+    assert evaluate([*arguments, "--calibrate=false"]) == 0
+    assert told not in capsys.readouterr().out
+    assert evaluate(arguments) == 0
+    output = capsys.readouterr().out
+    assert told in output
+    assert "Probabilities and decisions" in output
 
 
 def test_a_checkpoint_does_not_differ_from_itself(runs: Path, in_tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from PIL import Image
 
 import zsl
 from tests.fakes.checkpoints import COLOUR_TEXTS, write_checkpoint
@@ -66,6 +68,36 @@ def test_it_tells_the_best_images_of_each_label(
     assert {item["label"]: [image["image"] for image in item["images"]] for item in objects} == {
         label: [path for path, _ in images] for label, images in expected.items()
     }
+
+
+@pytest.mark.parametrize("compact", ["false", "true"])
+def test_images_and_labels_unlike_those_of_the_training_are_told(
+    common: list[str], compact: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tagger = zsl.Tagger.from_pretrained(common[1])
+    images = sorted(Path("album").iterdir())
+    familiar = tagger.network.familiar
+    calibration = tagger.network.calibration
+    assert familiar is not None
+    assert calibration is not None
+    familiar.keep(torch.cat([familiar.describe(t) for t in tagger.token_batches(images)]))
+    familiar.distances.fill_(1e-5)  # More than is rounded.
+    calibration.weights.fill_(1)
+    calibration.least_similarity.fill_(1)
+    tagger.save_pretrained("strict")
+    Image.effect_noise((64, 64), 200).save("album/other.png")
+    asked = ["--checkpoint=strict", "--index=index", f"--compact={compact}", "--labels=red, pink"]
+    assert search([*asked, "--top_k=13", "album"]) == 0
+    captured = capsys.readouterr()
+    marked = [line for line in captured.out.splitlines() if "(unlike the training" in line]
+    assert len(marked) == 2
+    assert all("other.png" in line for line in marked)
+    assert "1 of 13 images are unlike those the tagger was trained on" in captured.err
+    assert "no label that the tagger was trained on is like 'pink' (most" in captured.err
+    assert search([*asked, "--top_k=13", "--format=jsonl"]) == 0
+    for line in capsys.readouterr().out.splitlines():
+        (other,) = [i for i in json.loads(line)["images"] if i.get("unlike_training_images")]
+        assert other["image"].endswith("other.png")
 
 
 def test_the_images_of_the_index_are_searched_or_those_that_are_named(

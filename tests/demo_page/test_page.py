@@ -196,7 +196,13 @@ def test_ctrl_c_ends_it_at_once(
     command = [sys.executable, "-m", "zsl.demo", "--checkpoint", checkpoint, "--port=0"]
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        # Of a shell's job in the background it is ignored, as its children inherit.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -360,3 +360,26 @@ def test_the_table_says_what_a_yes_needs(taggers: dict[str, zsl.Tagger], album: 
     assert "is unlike those of the training, so no word is a yes (B)." in markup.answer_table(
         session
     )
+
+
+def test_an_index_answers_as_memory_does_and_reads_an_image_once(
+    taggers: dict[str, zsl.Tagger], album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (album / "broken.png").write_bytes(b"no image")
+    expected = opened(taggers, album)
+    paths = folder_images("", [album])
+    for number in range(2):
+        session = Session(taggers, can_write=True, index=tmp_path / "index")
+        # Of another order than that of the index, the second time.
+        told = [*session.open(paths[:: 1 - 2 * number], is_folder=True)]
+        assert "5 images opened. 1 file skipped" in told[-1]
+        session.ask(WORDS)
+        for name, answers in session.answers.items():
+            rows = [session.paths.index(path) for path in expected.paths]
+            found = answers.select(rows)
+            # An index has float16.
+            np.testing.assert_allclose(found.scores, expected.answers[name].scores, atol=2e-3)
+            assert found.are_unlike.tolist() == expected.answers[name].are_unlike.tolist()
+            assert found.labels == expected.answers[name].labels
+        monkeypatch.setattr("zsl.inference.scorer.Scorer.tokens", None)
+    assert len([*(tmp_path / "index").iterdir()]) == 2

@@ -67,9 +67,16 @@ def test_labels_are_kept_that_reach_their_own_thresholds(
     assert all(len(own.labels) <= 1 for own in tagger.predict(images, LABELS, 1, decide="f1"))
 
 
-def test_a_goal_out_of_reach_leaves_no_label(checkpoint: Path, images: list[Path]) -> None:
+def test_a_goal_out_of_reach_leaves_no_label(
+    checkpoint: Path, images: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     tagger = zsl.Tagger.from_pretrained(checkpoint)
     assert all(not own.labels for own in tagger.predict(images, LABELS, decide="precision=0.99"))
+    arguments = [f"--checkpoint={checkpoint}", "--labels=red, pink", str(images[0])]
+    assert predict([*arguments, "--decide=precision=0.99"]) == 0
+    assert "no image gets 'red', 'pink': on the validation images no" in capsys.readouterr().err
+    assert predict([*arguments, "--decide=f1"]) == 0
+    assert "no image gets" not in capsys.readouterr().err
 
 
 def test_decisions_need_a_calibration_and_no_other_threshold(
@@ -80,6 +87,8 @@ def test_decisions_need_a_calibration_and_no_other_threshold(
         tagger.predict(images, LABELS, threshold=0.5, decide="f1")
     with pytest.raises(InputError, match="The goal of decisions is 'recall'; expected f1, or prec"):
         tagger.predict(images, LABELS, decide="recall")
+    with pytest.raises(InputError, match="raw scores are asked for, but the thresholds of decide="):
+        tagger.predict(images, LABELS, decide="f1", raw=True)
     plain = zsl.Tagger.from_pretrained(write_checkpoint(tmp_path))
     with pytest.raises(InputError, match="no thresholds to decide by: it has no calibration"):
         plain.predict(images, LABELS, decide="f1")
@@ -98,7 +107,7 @@ def test_images_unlike_those_of_the_training_are_told(
     familiar = tagger.network.familiar
     assert familiar is not None
     # Twice the same images: each is as near as can be to another.
-    familiar.keep(torch.cat([familiar.mean_tokens(t) for t in tagger.token_batches(images * 2)]))
+    familiar.keep(torch.cat([familiar.describe(t) for t in tagger.token_batches(images * 2)]))
     state = familiar.state_dict(prefix="network.familiar.")
     torch.save(whole | {"state_dict": whole["state_dict"] | state}, tmp_path / "other.ckpt")
     other = tmp_path / "other.png"
@@ -125,7 +134,7 @@ def test_labels_unlike_all_that_was_trained_are_told(
     torch.save(whole, tmp_path / "strict.ckpt")
     arguments = [f"--checkpoint={tmp_path / 'strict.ckpt'}", "--labels=red, pink", str(images[0])]
     assert predict([*arguments, "--decide=f1"]) == 0
-    assert "no label that the tagger was trained on is like 'pink (most like" in (
+    assert "no label that the tagger was trained on is like 'pink' (most like" in (
         capsys.readouterr().err
     )
     assert predict([*arguments, "--raw=true"]) == 0

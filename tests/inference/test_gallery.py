@@ -179,6 +179,9 @@ def test_a_compact_folder_answers_as_predict_does(
     Gallery.build(tagger, album[:1], "exact")
     with pytest.raises(InputError, match="The index exact is not compact and stays so; name an"):
         Gallery.build(tagger, album[:1], "exact", compact=True)
+    tagger.save_pretrained("shared")
+    shared = zsl.Tagger.from_pretrained("shared")
+    assert torch.equal(Gallery.open(shared, "index").scores(LABELS), built.scores(LABELS))
     next(tagger.network.head.parameters()).data.add_(1)
     with pytest.raises(InputError, match=r"made with head \w+, but the tagger has head \w+;"):
         Gallery.open(tagger, "index")

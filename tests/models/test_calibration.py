@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -92,6 +94,12 @@ def test_an_earlier_state_without_calibration_leaves_it_unfitted() -> None:
 def test_other_goals_are_refused(text: str) -> None:
     with pytest.raises(InputError, match="expected f1, or precision= and a number between 0 and 1"):
         Goal.parse(text)
+
+
+def test_a_goal_that_is_a_number_is_refused() -> None:
+    number: Any = 0.9
+    with pytest.raises(InputError, match=r"The goal of decisions is 0\.9; expected f1, or prec"):
+        Goal.parse(number)
 
 
 def test_goals_are_read_as_they_are_written() -> None:

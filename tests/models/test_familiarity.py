@@ -12,7 +12,7 @@ def tokens(num_images: int, seed: int, shift: float = 0.0) -> torch.Tensor:
 
 def kept(num_images: int) -> FamiliarImages:
     familiar = FamiliarImages(16)
-    familiar.keep(familiar.mean_tokens(tokens(num_images, 0)))
+    familiar.keep(familiar.describe(tokens(num_images, 0)))
     return familiar
 
 
@@ -25,6 +25,13 @@ def test_images_of_the_same_kind_are_familiar_and_others_are_not() -> None:
     assert familiar.is_unlike(other).all()
 
 
+def test_tokens_that_differ_more_within_an_image_are_not_familiar() -> None:
+    familiar, asked = kept(256), tokens(100, 4)
+    mean = asked.mean(dim=1, keepdim=True)
+    assert not familiar.is_unlike(familiar(asked)).any()
+    assert familiar.is_unlike(familiar(mean + 3 * (asked - mean))).all()
+
+
 def test_the_share_is_that_of_the_distances() -> None:
     familiar, asked = kept(9), tokens(5, 2)
     means = familiar.images[:9].float()
@@ -33,7 +40,7 @@ def test_the_share_is_that_of_the_distances() -> None:
         def distance(one: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
             return 1 - torch.cosine_similarity(one[None], others).max()
 
-        own = distance(row.mean(0), means)
+        own = distance(torch.cat([row.mean(0), row.std(0, correction=0)]), means)
         rest = [distance(means[i], means[torch.arange(9) != i]) for i in range(9)]
         assert found == (1 + sum(value >= own for value in rest)) / 10
 

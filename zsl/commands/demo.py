@@ -35,6 +35,12 @@ def parse(args: list[str]) -> Namespace:
         "may write sidecars (default: none; images are dropped on the page).",
     )
     parser.add_argument(
+        "--index",
+        type=str | None,
+        help="Folder that keeps what the checkpoints make of images of folders, so that each is "
+        "read once and up to 100,000 can be open (default: memory, 2,000 images).",
+    )
+    parser.add_argument(
         "--host",
         default="127.0.0.1",
         help="Address to serve at. With another than the default, whoever reaches it may use the "
@@ -58,6 +64,11 @@ def demo(args: list[str]) -> None:
         "compare.",
     )
     roots = [_root(folder) for folder in options.folder]
+    index = None if options.index is None else Path(options.index).expanduser().resolve()
+    require(
+        index is None or index.is_dir() or not index.exists(),
+        f"--index {index} is a file; name a folder.",
+    )
     # Imported here, so that the help comes at once.
     import torch
 
@@ -72,7 +83,7 @@ def demo(args: list[str]) -> None:
         }
         if not is_loopback(options.host):
             print(f"Whoever reaches {options.host} may use the page and see its folders.")
-        serve(taggers, roots, options.host, at)
+        serve(taggers, roots, options.host, at, index)
 
 
 def _root(folder: str) -> Path:

@@ -20,6 +20,10 @@ from zsl.files.label_lists import read_labels
 if TYPE_CHECKING:
     from zsl.inference.batch_predictor import BatchPredictor
     from zsl.inference.output_formats import Writer
+    from zsl.inference.scorer import PreparedLabels
+    from zsl.inference.tagger import Tagger
+
+_MOST_SHOWN = 20
 
 
 def parse(args: list[str]) -> Namespace:
@@ -169,7 +173,9 @@ def _predictor(options: Namespace, labels: list[str] | None) -> BatchPredictor:
     )
     if options.heatmaps is not None:
         predictor.tagger.check_heat_maps()
-    _report_unlike_labels(predictor)
+    report_unlike_labels(predictor.tagger, predictor.names, predictor.prepared)
+    if options.decide is not None:
+        _report_out_of_reach(predictor.names, predictor.prepared, options.decide)
     return predictor
 
 
@@ -220,22 +226,37 @@ def tag_files(
         print(f"note: {text} The first is {printable(str(unlike[0]))}.", file=sys.stderr)
 
 
-def _report_unlike_labels(predictor: BatchPredictor) -> None:
+def report_unlike_labels(tagger: Tagger, names: list[str], prepared: PreparedLabels) -> None:
     """Says which labels are unlike all that the tagger was trained on."""
-    answers = predictor.prepared.answers
+    answers = prepared.answers
     if answers is None or not answers.is_unlike.any():
         return
-    known = predictor.tagger.vocabulary.names
-    unlike = [
-        f"{predictor.names[index]} (most like {known[answers.nearest[index]]}, "
-        f"{answers.similarity[index]:.2f})"
-        for index in answers.is_unlike.nonzero().flatten().tolist()
-    ]
+    unlike = answers.is_unlike.nonzero().flatten().tolist()
+    shown = ", ".join(
+        f"{listing([names[index]])} (most like "
+        f"{tagger.vocabulary.names[answers.nearest[index]]}, {answers.similarity[index]:.2f})"
+        for index in unlike[:_MOST_SHOWN]
+    )
+    more = f" and {len(unlike) - _MOST_SHOWN:,} more" if len(unlike) > _MOST_SHOWN else ""
     print(
-        f"note: no label that the tagger was trained on is like {listing(unlike)}; what it says "
+        f"note: no label that the tagger was trained on is like {shown}{more}; what it says "
         "about these is less sure than their probabilities tell.",
         file=sys.stderr,
     )
+
+
+def _report_out_of_reach(names: list[str], prepared: PreparedLabels, goal: str) -> None:
+    """Says which labels no image can get, since no probability is enough."""
+    answers = prepared.answers
+    if answers is None:
+        return
+    never = [names[index] for index in (answers.thresholds > 1).nonzero().flatten().tolist()]
+    if never:
+        print(
+            f"note: no image gets {listing(never)}: on the validation images no threshold for such "
+            f"labels reached {goal}.",
+            file=sys.stderr,
+        )
 
 
 @contextmanager

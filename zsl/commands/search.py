@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TextIO
 
@@ -13,6 +14,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from zsl.commands.configs import yaml_value
 from zsl.commands.exit_codes import add_trust_code, exit_code
+from zsl.commands.predict import report_unlike_labels
 from zsl.errors import printable, require
 from zsl.files.label_lists import read_labels
 
@@ -99,17 +101,25 @@ def search(args: list[str]) -> None:
     # Imported here, so that the help comes at once.
     from zsl.files.image_paths import find_images
     from zsl.inference.output_formats import open_output
+    from zsl.inference.scorer import unlike_images
 
     paths = find_images(options.paths)
     _check_output(options, paths)
     with open_output(Path(options.output) if options.output else None) as file:
         tagger = _load_tagger(options, labels or [])
         if labels is not None:
-            tagger.embed(labels)  # What has no vector is refused before the first image is read.
+            # What has no vector is refused before the first image is read.
+            names, queries = tagger.embed(labels)
+            report_unlike_labels(tagger, names, tagger.prepare(queries))
         gallery = _open_gallery(tagger, paths, options)
         if labels is not None:
-            _WRITERS[options.format](gallery.sources, gallery.best(labels, options.top_k), file)
+            matches = gallery.best(labels, options.top_k)
+            shown = {index for match in matches for index in match.indices}
+            unlike = {index for index in shown if gallery.is_unlike(index)}
+            _WRITERS[options.format](gallery.sources, matches, unlike, file)
             file.flush()
+            if unlike:
+                print(f"note: {unlike_images(len(unlike), len(shown))}", file=sys.stderr)
 
 
 def _check_output(options: Namespace, paths: Sequence[Path]) -> None:
@@ -154,14 +164,19 @@ def _open_gallery(tagger: Tagger, paths: Sequence[Path], options: Namespace) -> 
     return Gallery.build(tagger, paths, options.index, options.batch_size, options.compact)
 
 
-def _write_table(sources: Sequence[object], matches: Sequence[Matches], file: TextIO) -> None:
+def _write_table(
+    sources: Sequence[object], matches: Sequence[Matches], unlike: Set[int], file: TextIO
+) -> None:
     for match in matches:
         print(printable(match.label), file=file)
         for index, score in zip(match.indices, match.scores, strict=True):
-            print(f"  {score:.3f}  {printable(_text(sources[index]))}", file=file)
+            note = "  (unlike the training images)" if index in unlike else ""
+            print(f"  {score:.3f}  {printable(_text(sources[index]))}{note}", file=file)
 
 
-def _write_csv(sources: Sequence[object], matches: Sequence[Matches], file: TextIO) -> None:
+def _write_csv(
+    sources: Sequence[object], matches: Sequence[Matches], unlike: Set[int], file: TextIO
+) -> None:
     shown = printable if file.isatty() else str
     rows = csv.writer(file, lineterminator="\n")
     rows.writerow(["label", "rank", "image", "score"])
@@ -170,10 +185,13 @@ def _write_csv(sources: Sequence[object], matches: Sequence[Matches], file: Text
             rows.writerow([shown(match.label), rank, shown(_text(sources[index])), f"{score:.6g}"])
 
 
-def _write_jsonl(sources: Sequence[object], matches: Sequence[Matches], file: TextIO) -> None:
+def _write_jsonl(
+    sources: Sequence[object], matches: Sequence[Matches], unlike: Set[int], file: TextIO
+) -> None:
     for match in matches:
         images = [
             {"image": _text(sources[index]), "score": float(f"{score:.6g}")}
+            | ({"unlike_training_images": True} if index in unlike else {})
             for index, score in zip(match.indices, match.scores, strict=True)
         ]
         text = json.dumps({"label": match.label, "images": images}, ensure_ascii=False)

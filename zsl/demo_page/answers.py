@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from zsl.files.images import read_image
+from zsl.inference.gallery import Gallery, TokensOfFiles
 from zsl.inference.heat_maps import LONG_SIDE, overlay
 from zsl.inference.scorer import PreparedLabels
 from zsl.inference.tagger import Tagger
@@ -53,6 +54,16 @@ class Answers:
         """Bool (N, L): whether a label is accepted; none is for an unlike image."""
         return (self.scores >= self.thresholds) & ~self.are_unlike[:, None]
 
+    def select(self, images: Sequence[int]) -> Answers:
+        """Returns those for some of the images, in this order."""
+        rows = list(images)
+        return replace(
+            self,
+            logits=self.logits[rows],
+            scores=self.scores[rows],
+            are_unlike=self.are_unlike[rows],
+        )
+
     def best_labels(self, image: int) -> list[int]:
         """The positions of the labels for an image, the best first."""
         return np.lexsort((-self.logits[image], -self.scores[image])).tolist()
@@ -77,7 +88,31 @@ def see(tagger: Tagger, images: Tensor) -> Seen:
     return Seen(tagger.network.remember(tokens), tagger.is_unlike(tokens))
 
 
-def ask(tagger: Tagger, images: Sequence[Seen], labels: Sequence[str] | None) -> Answers:
+class IndexedImages:
+    """Images of which an index on disk keeps what a batch of `Seen` holds.
+
+    Args:
+        tagger: Of the index.
+        paths: Image files.
+        folder: Of the index; it is made, or brought up to date.
+
+    Attributes:
+        paths: Those that can be read, in the order of the index.
+    """
+
+    def __init__(self, tagger: Tagger, paths: Sequence[Path], folder: Path) -> None:
+        gallery = Gallery.build(tagger, paths, folder, compact=True)
+        assert isinstance(gallery.tokens, TokensOfFiles)
+        self._tokens = gallery.tokens
+        self.paths = [path for path in gallery.sources if isinstance(path, Path)]
+
+    def __iter__(self) -> Iterator[Seen]:
+        """Yields batches, read anew each time, in the order of `paths`."""
+        for remembered, are_unlike in self._tokens.remembered():
+            yield Seen(remembered, are_unlike)
+
+
+def ask(tagger: Tagger, images: Iterable[Seen], labels: Sequence[str] | None) -> Answers:
     """Asks labels of images.
 
     Args:
@@ -90,9 +125,9 @@ def ask(tagger: Tagger, images: Sequence[Seen], labels: Sequence[str] | None) ->
     """
     names, queries = tagger.embed(labels)
     prepared = tagger.prepare(queries)
-    scored = [tagger.score(batch.remembered, prepared) for batch in images]
-    logits, scores = (torch.cat(parts).cpu().numpy() for parts in zip(*scored, strict=True))
-    are_unlike = torch.cat([batch.are_unlike for batch in images]).numpy()
+    scored = [(*tagger.score(batch.remembered, prepared), batch.are_unlike) for batch in images]
+    columns = (torch.cat(parts).cpu().numpy() for parts in zip(*scored, strict=True))
+    logits, scores, are_unlike = columns
     reasons = _reasons(tagger, names, queries, prepared)
     return Answers(
         names, logits, scores, _thresholds(tagger, prepared, len(names)), reasons, are_unlike

@@ -41,6 +41,7 @@ class Page:
         roots: Folders whose images a visitor may open; none where it is empty.
         can_write: Whether sidecars may be written there.
         uploads: Folder of uploaded images, Gradio's own.
+        index: Folder that keeps what is made of images of folders; None keeps it in memory.
 
     Attributes:
         blocks: What Gradio serves.
@@ -52,8 +53,10 @@ class Page:
         roots: Sequence[Path],
         can_write: bool,
         uploads: Path,
+        index: Path | None = None,
     ) -> None:
         self._taggers = taggers
+        self._index = index
         self._roots = roots
         self._can_write = can_write
         self._uploads = uploads
@@ -164,7 +167,7 @@ class Page:
         ).success(None, js="() => document.querySelector('#download')?.click()")
 
     def _session(self, state: Session | None) -> Session:
-        return state or Session(self._taggers, self._can_write)
+        return state or Session(self._taggers, self._can_write, self._index)
 
     def _open_files(
         self, state: Session | None, words: str, files: list[str] | None

@@ -117,7 +117,13 @@ async def _refuse(scope: Message, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def make_app(taggers: Mapping[str, Tagger], roots: Sequence[Path], host: str, uploads: Path) -> Any:
+def make_app(
+    taggers: Mapping[str, Tagger],
+    roots: Sequence[Path],
+    host: str,
+    uploads: Path,
+    index: Path | None = None,
+) -> Any:
     """Makes the page and what guards it, as an ASGI application.
 
     Args:
@@ -125,6 +131,7 @@ def make_app(taggers: Mapping[str, Tagger], roots: Sequence[Path], host: str, up
         roots: Folders whose images a visitor may open.
         host: Address it is served at. Sidecars are written only where it is a loopback one.
         uploads: Folder of uploaded images, which Gradio has of its environment.
+        index: Folder that keeps what is made of images of folders; None keeps it in memory.
     """
     import fastapi
     import gradio as gr
@@ -132,7 +139,7 @@ def make_app(taggers: Mapping[str, Tagger], roots: Sequence[Path], host: str, up
     from zsl.demo_page.page import FOLDER, Page
 
     local = is_loopback(host)
-    page = Page(taggers, roots, can_write=local, uploads=uploads)
+    page = Page(taggers, roots, can_write=local, uploads=uploads, index=index)
     # Else Gradio takes any file that a request names for one that was uploaded, and serves it: a
     # page that is mounted, rather than launched, it does not check.
     page.blocks.has_launched = True
@@ -176,7 +183,11 @@ def _theme() -> Any:
 
 
 def serve(
-    taggers: Mapping[str, Tagger], roots: Sequence[Path], host: str, at: socket.socket
+    taggers: Mapping[str, Tagger],
+    roots: Sequence[Path],
+    host: str,
+    at: socket.socket,
+    index: Path | None = None,
 ) -> None:
     """Serves the page until it is stopped; uploads are removed in the end.
 
@@ -185,6 +196,7 @@ def serve(
         roots: Folders whose images a visitor may open.
         host: Address, as given.
         at: Socket that is bound to it.
+        index: Folder that keeps what is made of images of folders; None keeps it in memory.
     """
     with tempfile.TemporaryDirectory(prefix="zsl-demo-") as folder:
         # Read when Gradio is imported or makes a component.
@@ -195,7 +207,7 @@ def serve(
         }
         import uvicorn
 
-        app = make_app(taggers, roots, host, Path(folder))
+        app = make_app(taggers, roots, host, Path(folder), index)
         shown = f"[{host}]" if ":" in host else host
         print(f"http://{shown}:{at.getsockname()[1]}/ (Ctrl-C stops it)", flush=True)
         # A tab that is open holds a connection; that it is cut off is not worth a traceback.

@@ -5,22 +5,27 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from zsl.demo_page.answers import Answers, Seen, ask, see
+from zsl.demo_page.answers import Answers, IndexedImages, Seen, ask, see
 from zsl.errors import InputError, require, shorten
 from zsl.files.image_paths import find_images
 from zsl.files.sidecars import write_sidecar
+from zsl.inference.build_index import index_name
 from zsl.inference.heat_maps import common_folder
 from zsl.inference.image_batches import image_batches
 from zsl.inference.tagger import Tagger
 
 MAX_IMAGES = 2000
 """That one visitor has open: what is kept of each takes a tenth of a megabyte or more of memory."""
+MAX_INDEXED = 100_000
+"""The same where it is kept on disk."""
 MAX_WORDS = 1000
 MAX_LETTERS = 200
 _BATCH = 16
+_INDEXED_AT_ONCE = 1000
 
 
 def split_words(text: str) -> list[str] | None:
@@ -90,12 +95,18 @@ def uploaded_images(files: Sequence[str], folder: Path) -> list[Path]:
     return paths
 
 
+_Looking = Generator[str, None, tuple[list[Path], list[str], dict[str, Iterable[Seen]]]]
+"""Yields the progress; returns the readable images, what is wrong with others, and what is seen."""
+
+
 class Session:
     """Images of a visitor and what the checkpoints answer.
 
     Args:
         taggers: One or two, by the names that are shown; shared by all visitors.
         can_write: Whether sidecars may be written beside images of folders.
+        index: Folder that keeps what the taggers make of images of folders; None keeps it in
+            memory, for as long as the images are open.
 
     Attributes:
         paths: Files of the N readable images.
@@ -106,7 +117,9 @@ class Session:
         sorted_by: The word by which images are sorted; None leaves them as they came.
     """
 
-    def __init__(self, taggers: Mapping[str, Tagger], can_write: bool) -> None:
+    def __init__(
+        self, taggers: Mapping[str, Tagger], can_write: bool, index: Path | None = None
+    ) -> None:
         self.taggers = taggers
         self.main = next(iter(taggers))
         self.paths: list[Path] = []
@@ -115,7 +128,8 @@ class Session:
         self.chosen = 0
         self.sorted_by: str | None = None
         self._can_write = can_write
-        self._seen: dict[str, list[Seen]] = {}
+        self._index = index
+        self._seen: dict[str, Iterable[Seen]] = {}
         self._has_folder = False
         self._own_choices: dict[tuple[int, str], bool] = {}
 
@@ -132,29 +146,16 @@ class Session:
         Raises:
             InputError: There are too many images, or none can be read.
         """
+        is_indexed = self._index is not None and is_folder
+        most = MAX_INDEXED if is_indexed else MAX_IMAGES
         require(
-            0 < len(paths) <= MAX_IMAGES,
-            f"There are {len(paths):,} images; open 1 to {MAX_IMAGES:,} at a time.",
+            0 < len(paths) <= most,
+            f"There are {len(paths):,} images; open 1 to {most:,} at a time.",
         )
-        seen: dict[str, list[Seen]] = {name: [] for name in self.taggers}
-        problems: list[str] = []
-        kept = list(paths)
-        for name, tagger in self.taggers.items():
-            readable: list[Path] = []
-            batches = image_batches(kept, tagger.image_size, _BATCH, tagger.resizing)
-            for number, batch in enumerate(batches, 1):
-                problems += [_without_folder(str(p), paths) for p in batch.problems]
-                readable += [kept[index] for index in batch.indices]
-                if batch.indices:
-                    seen[name].append(see(tagger, batch.images))
-                done = min(number * _BATCH, len(kept))
-                yield f"{self._said_by(name)}Reading images: {done:,} of {len(kept):,}."
-            require(len(readable) > 0, problems[0] if problems else "")
-            require(
-                name == next(iter(self.taggers)) or readable == kept,
-                "An image was changed while it was read; open the images again.",
-            )
-            kept = readable
+        if is_indexed:
+            kept, problems, seen = yield from self._look_up(paths)
+        else:
+            kept, problems, seen = yield from self._look_at(paths)
         self.paths = kept
         self._seen = seen
         self._has_folder = is_folder
@@ -166,9 +167,51 @@ class Session:
         self.answers = {}
         self.chosen = 0
         told = f"{_count(len(self.paths), 'image')} opened."
-        if problems:
-            told += f" {_count(len(problems), 'file')} skipped: {' '.join(problems[:3])}"
+        if len(kept) < len(paths):
+            told += f" {_count(len(paths) - len(kept), 'file')} skipped: {' '.join(problems[:3])}"
         yield told
+
+    def _look_up(self, paths: Sequence[Path]) -> _Looking:
+        """Brings the index of each tagger up to date with the images."""
+        assert self._index is not None
+        seen: dict[str, Iterable[Seen]] = {}
+        readable: list[set[Path]] = []
+        for name, tagger in self.taggers.items():
+            folder = self._index / index_name(tagger)
+            for end in range(_INDEXED_AT_ONCE, len(paths), _INDEXED_AT_ONCE):
+                with suppress(InputError):  # Of these none can be read; of others some may be.
+                    IndexedImages(tagger, paths[end - _INDEXED_AT_ONCE : end], folder)
+                yield f"{self._said_by(name)}Reading images: {end:,} of {len(paths):,}."
+            seen[name] = images = IndexedImages(tagger, paths, folder)
+            readable.append(set(images.paths))
+        kept = [path for path in paths if all(path in own for own in readable)]
+        require(len(kept) > 0, "None of the images can be read.")
+        return kept, ["they can't be read."], seen
+
+    def _look_at(self, paths: Sequence[Path]) -> _Looking:
+        """Reads the images for each tagger."""
+        seen: dict[str, Iterable[Seen]] = {}
+        problems: list[str] = []
+        kept = list(paths)
+        for name, tagger in self.taggers.items():
+            readable: list[Path] = []
+            batches_seen: list[Seen] = []
+            batches = image_batches(kept, tagger.image_size, _BATCH, tagger.resizing)
+            for number, batch in enumerate(batches, 1):
+                problems += [_without_folder(str(p), paths) for p in batch.problems]
+                readable += [kept[index] for index in batch.indices]
+                if batch.indices:
+                    batches_seen.append(see(tagger, batch.images))
+                done = min(number * _BATCH, len(kept))
+                yield f"{self._said_by(name)}Reading images: {done:,} of {len(kept):,}."
+            require(len(readable) > 0, problems[0] if problems else "")
+            require(
+                name == next(iter(self.taggers)) or readable == kept,
+                "An image was changed while it was read; open the images again.",
+            )
+            kept = readable
+            seen[name] = batches_seen
+        return kept, problems, seen
 
     def ask(self, text: str) -> str:
         """Asks words of the images; returns what was found, as sentences.
@@ -186,8 +229,12 @@ class Session:
         answers: dict[str, Answers] = {}
         for name, tagger in self.taggers.items():
             try:
-                answers[name] = ask(tagger, self._seen[name], words)
+                seen = self._seen[name]
+                answers[name] = ask(tagger, seen, words)
                 words = answers[name].labels
+                if isinstance(seen, IndexedImages):
+                    places = {path: place for place, path in enumerate(seen.paths)}
+                    answers[name] = answers[name].select([places[path] for path in self.paths])
             except InputError as error:
                 raise InputError(f"{name}: {error}") from error
         self.answers = answers

@@ -167,7 +167,13 @@ def score_checkpoint(
     if head_alone:
         task.network.scores = task.network.closed_form = None
         task.forget_calibration()
+    is_calibrated = task.is_calibrated
     scored = score_task(task, data, contents.precision, with_validation)
+    if scored.answers is not None and not is_calibrated and not head_alone:
+        print(
+            f"note: {path} holds no calibration; one was fitted on the validation images for these "
+            "tables alone, so zsl.predict decides by none."
+        )
     return replace(scored, name=name, path=path)
 
 

@@ -36,12 +36,17 @@ def tokens_made_with(tagger: Tagger) -> dict[str, Any]:
 
 
 def compact_made_with(tagger: Tagger) -> dict[str, Any]:
-    """Returns what `TaggerNetwork.remember` depends on, plain values."""
+    """Returns what `TaggerNetwork.remember` and `Tagger.is_unlike` depend on, plain values."""
     network = tagger.network
-    parts = (network.head, network.closed_form, network.scores)
+    parts = (network.head, network.closed_form, network.scores, network.familiar)
     scorers = [part for part in parts if part is not None]
-    head = text_digest([json.dumps(tagger.model), *map(weights_digest, scorers)])
+    head = text_digest([json.dumps(tagger.model, sort_keys=True), *map(weights_digest, scorers)])
     return tokens_made_with(tagger) | {"head": head}
+
+
+def index_name(tagger: Tagger) -> str:
+    """Returns a name for a folder with the compact index of this tagger alone."""
+    return text_digest([json.dumps(compact_made_with(tagger), sort_keys=True)])
 
 
 def is_compact(index: TokenIndex) -> bool:
@@ -138,4 +143,5 @@ def _seen_labels(tagger: Tagger) -> Any:
 def _remembered(tagger: Tagger, tokens: Tensor, seen: Any) -> Rows:
     """Returns what a compact index keeps of tokens (B, T, C)."""
     remembered = tagger.network.remember(tokens, seen)._asdict()
-    return {name: part for name, part in remembered.items() if part is not None}
+    kept = {name: part for name, part in remembered.items() if part is not None}
+    return kept | {"is_unlike": tagger.is_unlike(tokens).float()}

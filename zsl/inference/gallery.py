@@ -27,7 +27,7 @@ from zsl.inference.heat_maps import LONG_SIDE, overlay
 from zsl.inference.image_batches import ImageLike
 from zsl.inference.scorer import PreparedLabels
 from zsl.inference.tagger import Tagger
-from zsl.inference.token_index import StoredRows, TokenIndex
+from zsl.inference.token_index import Rows, StoredRows, TokenIndex
 from zsl.models import Remembered
 from zsl.preprocessing import Resizing
 
@@ -213,6 +213,16 @@ class Gallery:
             return iter(self.tokens.split(max(1, _VALUES_AT_ONCE // self.tokens[0].numel())))
         return self.tokens.split(_VALUES_AT_ONCE)
 
+    def is_unlike(self, index: int) -> bool:
+        """Whether an image is unlike those on which the tagger was validated.
+
+        Args:
+            index: Position of the image.
+        """
+        if isinstance(self.tokens, Tensor):
+            return bool(self.tagger.is_unlike(self.tokens[[index]]))
+        return self.tokens.is_unlike(index)
+
     def overlays(self, index: int, labels: Sequence[str]) -> list[Image.Image]:
         """Returns an image once per label, bright where it speaks for the label.
 
@@ -284,12 +294,34 @@ class TokensOfFiles:
         (tokens,) = self._tagger.token_batches(self._paths[index])
         return tokens[0]
 
+    def is_unlike(self, index: int) -> bool:
+        """Whether an image is unlike those on which the tagger was validated."""
+        rows = self._rows[index]
+        if "is_unlike" in rows:
+            return bool(rows["is_unlike"])
+        return bool(
+            self._tagger.is_unlike(rows["tokens"][None].to(next(self._tagger.parameters())))
+        )
+
     def split(self, num_values: int) -> Iterator[Tensor | Remembered]:
         """Yields what scores are made of, at most so many values at once."""
-        parameter = next(self._tagger.parameters())
         for rows in self._rows.split(num_values):
-            moved = {name: array.to(parameter) for name, array in rows.items()}
-            yield moved["tokens"] if "tokens" in moved else Remembered(**moved)
+            yield self._moved(rows)
+
+    def remembered(self) -> Iterator[tuple[Remembered, Tensor]]:
+        """Yields what a compact index keeps of some thousand images, and bool (B,): unlike or not.
+
+        In the order of the images.
+        """
+        for rows in self._rows.split(_VALUES_AT_ONCE):
+            moved = self._moved(rows)
+            assert isinstance(moved, Remembered)
+            yield moved, rows["is_unlike"].bool()
+
+    def _moved(self, rows: Rows) -> Tensor | Remembered:
+        parameter = next(self._tagger.parameters())
+        moved = {n: array.to(parameter) for n, array in rows.items() if n != "is_unlike"}
+        return moved["tokens"] if "tokens" in moved else Remembered(**moved)
 
 
 class _ImageFiles(Sequence[Image.Image]):

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from zsl.errors import shorten
 from zsl.files.atomic import write_atomically
 from zsl.files.images import read_image
 from zsl.inference.prediction import Prediction
@@ -19,6 +20,7 @@ from zsl.preprocessing import Resizing
 
 LONG_SIDE = 448
 _TITLE_HEIGHT = 28
+_TITLE_LENGTH = 40
 _DARKEST = 0.25
 
 
@@ -54,7 +56,7 @@ def write_heat_maps(
     rows = zip(*prediction, maps.cpu().numpy(), strict=True)
     for rank, (label, score, heat) in enumerate(rows, 1):
         name = re.sub(r"[^\w-]+", "_", label)[:60]
-        drawn = _titled(overlay(image, heat), f"{label}  {score:.3f}")
+        drawn = _titled(overlay(image, heat), f"{shorten(label, _TITLE_LENGTH)}  {score:.3f}")
         buffer = BytesIO()
         drawn.save(buffer, "JPEG", quality=90)
         write_atomically(own / f"{rank}_{name}.jpg", buffer.getbuffer())

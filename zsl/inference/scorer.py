@@ -211,10 +211,17 @@ class Scorer(nn.Module):
             "leave one of them out.",
         )
         if prepared.answers is None:
+            calibration = self.network.calibration
+            require(
+                calibration is None or not calibration.is_fitted,
+                f"raw scores are asked for, but the thresholds of decide={decide!r} are of "
+                "calibrated probabilities; leave one of them out.",
+            )
             raise InputError(
-                "This tagger has no thresholds to decide by: it has no calibration, which zsl.fit "
-                "makes of validation images with labels present and absent, unless scores are a "
-                "softmax; train again, or give a threshold."
+                "This tagger has no thresholds to decide by: it has no calibration. zsl.fit "
+                "makes one on validation images, if labels score higher where they are present and "
+                "scores are not a softmax; checkpoints of earlier versions have none. Train again, "
+                "or give a threshold."
             )
         return Selection.of(top_k, 0, True)._replace(threshold=prepared.answers.thresholds)
 
@@ -302,7 +309,9 @@ class Scorer(nn.Module):
             "take an earlier checkpoint, or train again.",
         )
         if self.scores_are_softmax:
-            return logits[:, labels.network], logits.softmax(dim=1)[:, labels.network]
+            # Logits themselves can be shifted from image to image, so they do not rank images.
+            logits = logits.log_softmax(dim=1)[:, labels.network]
+            return logits, logits.exp()
         if labels.answers is not None:
             logits = labels.answers.logits(logits)
             return logits, logits.sigmoid()

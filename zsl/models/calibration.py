@@ -35,7 +35,7 @@ class Goal(NamedTuple):
         Raises:
             InputError: It is neither, or P is not between 0 and 1.
         """
-        name, _, value = text.partition("=")
+        name, _, value = str(text).partition("=")
         try:
             least = float(value)
         except ValueError:

@@ -82,7 +82,7 @@ class Task(pl.LightningModule, ABC):
         self.loss: Loss = parts["loss"]
         self.optimization: OptimizationConfig = parts["optimization"]
         self.predictions = Predictions()
-        self.mean_tokens = Predictions()
+        self.descriptions = Predictions()
         self.untrained = UntrainedTensors(network)
         self._resumed_steps: int | None = None
         self._queried: Any = None
@@ -239,7 +239,8 @@ class Task(pl.LightningModule, ABC):
         if vectors is not None:
             vectors = vectors[: len(calibration.offsets)]
         means = self.network.mean_logits(self._queried, scores.shape[1])[: scores.shape[1]]
-        fit_calibration(calibration, scores, targets, means.cpu(), vectors)
+        if not fit_calibration(calibration, scores, targets, means.cpu(), vectors):
+            self.forget_calibration()  # An earlier one is of other weights.
 
     def on_test_epoch_start(self) -> None:
         """Forgets earlier scores; does the head's work on the labels."""
@@ -251,7 +252,7 @@ class Task(pl.LightningModule, ABC):
 
     def _begin(self, last: Role) -> None:
         self.predictions.reset()
-        self.mean_tokens.reset()
+        self.descriptions.reset()
         queries = self.queries(Role.SEEN, last)
         with self.trainer.precision_plugin.forward_context():
             self._queried = None if queries is None else self.network.prepare(queries)
@@ -265,8 +266,8 @@ class Task(pl.LightningModule, ABC):
         if self.network.familiar is not None:
             # Some of each batch, so that they are from everywhere, and all fit in memory.
             kept = slice(max(1, ceil(KEPT / sum(self.trainer.num_val_batches))))
-            means = self.network.familiar.mean_tokens(tokens[kept])
-            self.mean_tokens.update(batch["index"][kept], means, targets[kept, :0])
+            described = self.network.familiar.describe(tokens[kept])
+            self.descriptions.update(batch["index"][kept], described, targets[kept, :0])
 
     def validation_scores(self, tokens: Tensor, num_labels: int) -> Tensor:
         """Returns the scores that a validation collects of tokens (B, T, C): one row an image."""
@@ -280,7 +281,7 @@ class Task(pl.LightningModule, ABC):
         if not self.trainer.sanity_checking:
             self.calibrate(scores, targets)
             if self.network.familiar is not None:
-                self.network.familiar.keep(self.mean_tokens.compute()[1])
+                self.network.familiar.keep(self.descriptions.compute()[1])
         if self.untrained.is_training:
             self.untrained.keep()
         logged = evaluation.logged("val")
