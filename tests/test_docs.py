@@ -61,9 +61,11 @@ def test_the_examples_of_predict_run(
     page = (DOCS / "predict.md").read_text(encoding="utf-8")
     names: dict[str, Any] = {}
     examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    for example in examples:
+    # That of Ray Data, which takes long, is among the tests of the predictor.
+    short = [example for example in examples if "import ray" not in example]
+    for example in short:
         exec(example.replace('"dog", "beach"', '"pink", "red"'), names)
-    assert len(examples) == 4
+    assert (len(short), len(examples)) == (4, 5)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert [line.split()[0] for line in lines[2:]] == ["pink", "red"]

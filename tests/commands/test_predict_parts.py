@@ -55,9 +55,9 @@ def test_a_folder_of_parquet_files(
     expected = zsl.Tagger.from_pretrained(checkpoint).predict(
         list(readable["image"]), ["pink", "red"]
     )
-    for row, prediction in zip(readable.itertuples(), expected, strict=True):
-        assert list(row.labels) == prediction.labels  # type: ignore[call-overload]
-        assert list(row.scores) == pytest.approx(prediction.scores, abs=1e-6)  # type: ignore[call-overload]
+    assert [list(labels) for labels in readable["labels"]] == [one.labels for one in expected]
+    for scores, prediction in zip(readable["scores"], expected, strict=True):
+        assert list(scores) == pytest.approx(prediction.scores, abs=1e-6)
     assert not table["unlike_training_images"].any()
 
 
@@ -68,9 +68,14 @@ def test_only_what_is_new_is_read(
     assert predict(arguments) == 0
     new = Path("album", "0 new.png")
     new.write_bytes(Path("album", "1.png").read_bytes())
-    read = []
+    read: list[str] = []
     read_bytes = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.name) or read_bytes(path))
+
+    def note(path: Path) -> bytes:
+        read.append(path.name)
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", note)
     monkeypatch.chdir("album")
     moved = [*arguments, "--output=../tags"]
     moved[moved.index("album")] = "."

@@ -1,6 +1,7 @@
 """Tagging batch by batch: in this process, pickled, and in the workers of Ray Data."""
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -125,29 +126,27 @@ def test_predictions_depend_on_checkpoint_labels_texts_and_options(
 
 
 @pytest.mark.slow
-def test_two_workers_of_ray_data(checkpoint: Path, photos: list[Path], tmp_path: Path) -> None:
-    """Each loads the checkpoint; one file is broken."""
+def test_two_workers_of_ray_data(checkpoint: Path, photos: list[Path], in_tmp_path: Path) -> None:
+    """The example of the documentation; one file is broken."""
     ray = pytest.importorskip("ray")
-    data = pytest.importorskip("ray.data")
-    folder = tmp_path / "photos"
+    pytest.importorskip("ray.data")
+    Path("best.ckpt").write_bytes(checkpoint.read_bytes())
+    folder = Path("photos")
     folder.mkdir()
     for number in range(40):
         (folder / f"{number}.png").write_bytes(photos[number % 5].read_bytes())
     (folder / "broken.png").write_bytes(b"no image")
+    page = (Path(__file__).parents[2] / "docs" / "predict.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(import ray\n.*?)```", page, re.DOTALL)
     ray.init(num_cpus=3, include_dashboard=False, configure_logging=False, log_to_driver=False)
     try:
-        images = data.read_binary_files(str(folder), include_paths=True)
-        arguments = {"checkpoint": str(checkpoint), "labels": LABELS, "top_k": 2}
-        tags = images.map_batches(
-            BatchPredictor, fn_constructor_kwargs=arguments, batch_size=4, concurrency=2
-        )
-        tags.write_parquet(str(tmp_path / "tags"))
+        exec(example.replace('"dog", "beach"', '"pink", "red"'), {})
     finally:
         ray.shutdown()
-    table = pd.read_parquet(tmp_path / "tags").set_index("image")
+    table = pd.read_parquet("tags").set_index("image")
     assert sorted(table.index) == sorted(str(path) for path in folder.iterdir())
     assert list(table.index[table["error"].notna()]) == [str(folder / "broken.png")]
-    expected = zsl.Tagger.from_pretrained(checkpoint).predict(photos, LABELS, top_k=2)
+    expected = zsl.Tagger.from_pretrained(checkpoint).predict(photos, ["pink", "red"])
     for number in range(40):
         row = table.loc[str(folder / f"{number}.png")]
         assert list(row["labels"]) == expected[number % 5].labels

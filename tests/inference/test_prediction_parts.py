@@ -13,6 +13,7 @@ import pytest
 from pyarrow import parquet
 
 from zsl.errors import InputError
+from zsl.files.atomic import write_atomically
 from zsl.inference import prediction_parts
 from zsl.inference.prediction_parts import Kind, open_parts
 from zsl.inference.prediction_rows import SCHEMA, Row, absolute_text
@@ -111,7 +112,7 @@ def test_what_is_done_is_kept_when_the_work_fails(tmp_path: Path) -> None:
 def test_a_stop_right_after_the_renaming_doubles_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = prediction_parts.write_atomically
+    write = write_atomically
 
     def stop_after(path: Path, content: bytes) -> None:
         write(path, content)
