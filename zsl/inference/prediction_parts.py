@@ -115,12 +115,12 @@ class _Part:
 
     @property
     def num_images(self) -> int:
-        return sum(count for count, _ in self._batches)
+        return self._batches[-1][0] if self._batches else 0
 
     def add(self, rows: Sequence[Row], kind: Kind) -> None:
         encoded = as_table(rows) if kind == "parquet" else _json_lines(rows)
-        # In pairs, so that wherever Ctrl-C comes the number is right.
-        self._batches.append((len(rows), encoded))
+        # With the number so far, so that wherever Ctrl-C comes it is right.
+        self._batches.append((self.num_images + len(rows), encoded))
 
     def content(self, kind: Kind) -> bytes | memoryview:
         batches = [encoded for _, encoded in self._batches]
