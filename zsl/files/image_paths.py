@@ -31,7 +31,7 @@ class ImageListing:
     """Image files, each once, in the order as named, and those of folders sorted.
 
     They are looked for anew in each iteration, so that millions need not be in memory: what is
-    held is the names in one folder at a time and, with more than one argument, 16 to 80 bytes for
+    held is the names in one folder at a time and, with more than one argument, 16 to 40 bytes for
     each image.
 
     Args:
