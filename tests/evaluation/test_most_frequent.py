@@ -83,7 +83,7 @@ def test_tables_and_files_say_what_is_above_the_most_frequent_labels(
     sentences = [
         "Most frequent: the same labels for every image, those that most training images have; one "
         "that was not trained counts as frequent as a trained one of its mean score.",
-        "Above that by more than noise: GZSL F1@3, seen F1@3.",
+        "Above the most frequent by more than noise: GZSL F1@3, seen F1@3.",
         "Not above that by more than noise (95 % interval of the difference): ZSL F1@3 (+0.000 to "
         "+0.000).",
     ]

@@ -71,7 +71,7 @@ def most_frequent_sentences(evaluation: Evaluation) -> list[str]:
         else:
             others.append(f"{title} ({_signed(low)} to {_signed(high)})")
     kinds = {
-        "Above that by more than noise": above,
+        "Above the most frequent by more than noise": above,
         "Not above that by more than noise (95 % interval of the difference)": others,
     }
     found = [f"{kind}: {', '.join(names)}." for kind, names in kinds.items() if names]

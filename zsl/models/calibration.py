@@ -108,7 +108,7 @@ class Calibration(nn.Module):
         weights: float32 (2, 3), a, b and c of seen labels, and of others; 0 until they are fitted.
         offsets: float32 (S,).
         precision: float32 (2, 141) of decisions at `LEVELS` on validation images, of seen labels
-            and of held-out ones; 0 where there was no yes.
+            and of held-out ones, a wrong yes more than there was being counted.
         recall: float32 (2, 141).
         least_similarity: Least cosine to another label of all but a few seen ones.
     """

@@ -102,11 +102,14 @@ def _offsets(log_odds: Tensor, targets: Tensor) -> Tensor:
 
 
 def _at_levels(probabilities: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns precision, 0 where there is no yes, and recall of decisions at `LEVELS`, (141,)."""
+    """Returns precision and recall of decisions at `LEVELS`, (141,).
+
+    A wrong yes more than there was is counted, so that few right ones are no precision of 1.
+    """
     level = torch.bucketize(probabilities.float(), LEVELS, right=True)  # How many it reaches.
     counts = [
         level[chosen].bincount(minlength=len(LEVELS) + 1).flip(0).cumsum(0).flip(0)[1:]
         for chosen in (targets == 1, targets >= 0)
     ]
     hits, predicted = (count.double() for count in counts)
-    return hits / predicted.clamp(min=1), hits / (targets == 1).sum().clamp(min=1)
+    return hits / (predicted + 1), hits / (targets == 1).sum().clamp(min=1)
