@@ -3,8 +3,8 @@
     python benchmarks/decisions.py runs/*/seed_*/checkpoints/best.ckpt
 
 Checkpoints of one data set and model are averaged: mean and standard deviation over them of what
-`zsl.evaluate` shows under "Probabilities and decisions", and GZSL F1@3 raw, after stacking, and of
-calibrated scores. `benchmarks/unseen_labels.py` trains such checkpoints.
+`zsl.evaluate` shows under "Probabilities and decisions", what goals of a precision reach, and GZSL
+F1@3 raw, after stacking, and of calibrated scores. `benchmarks/unseen_labels.py` trains such checkpoints.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ from zsl.evaluation.results import aligned
 from zsl.evaluation.scoring import score_checkpoint
 from zsl.metrics import Protocol
 from zsl.metrics.bootstrap import Bootstrap
+from zsl.metrics.decisions import decision_figures
+from zsl.metrics.evaluation import of_columns
+from zsl.models import Goal
 
+_PRECISIONS = (0.3, 0.5, 0.7, 0.9)
 _FIGURES = ("precision", "recall", "F1", "macro_F1", "ECE")
 
 
@@ -50,6 +54,15 @@ def _rows(path: Path, replicates: int) -> pd.DataFrame:
     ]
     root = Path(scored.data.recipe["init_args"].get("root", "shapes")).name
     head = scored.task.hparams["head"]["class_path"].rpartition(".")[2].removesuffix("Config")
+    others += [
+        {"group": group, "rule": str(goal), **decision_figures(yes, targets)}
+        for goal in map(Goal, _PRECISIONS)
+        for answers in [scored.task.answers(goal)]
+        for group, columns in scored.groups.items()
+        if answers is not None and group in ("zsl", "seen")
+        for yes in [answers.select(columns).decisions(of_columns(scored.scores, columns))]
+        for targets in [of_columns(scored.targets, columns)]
+    ]
     frame = pd.concat([frame, pd.DataFrame(others)])
     return frame.assign(set=f"{root}, {head}", checkpoint=str(path))
 
