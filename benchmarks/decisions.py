@@ -4,7 +4,8 @@
 
 Checkpoints of one data set and model are averaged: mean and standard deviation over them of what
 `zsl.evaluate` shows under "Probabilities and decisions", what goals of a precision reach, and GZSL
-F1@3 raw, after stacking, and of calibrated scores. `benchmarks/unseen_labels.py` trains such checkpoints.
+F1@3 raw, after stacking, and of calibrated scores. `benchmarks/unseen_labels.py` trains such
+checkpoints.
 """
 
 from __future__ import annotations
