@@ -11,7 +11,7 @@ from zsl.models.calibration import (
     expected_f1_threshold,
     expected_precision_threshold,
 )
-from zsl.models.seen_labels import nearest_seen, seen_positions
+from zsl.models.seen_labels import most_similar_seen, seen_positions
 
 
 def probabilities(num_images: int, num_labels: int, seed: int = 0) -> torch.Tensor:
@@ -112,10 +112,10 @@ def test_labels_are_compared_with_the_other_seen_ones() -> None:
     seen = vectors[:4]
     asked = torch.cat([vectors[5:], seen[2:3], vectors[4:5]])
     assert seen_positions(asked, seen).tolist() == [-1, 2, -1]
-    similarity, nearest = nearest_seen(asked, seen)
+    similarity, nearest = most_similar_seen(asked, seen)
     cosines = F.cosine_similarity(asked[:, None], seen[None], dim=2)
     cosines[1, 2] = -1
     assert torch.allclose(similarity, cosines.max(1).values, atol=1e-6)
     assert torch.equal(nearest, cosines.argmax(1))
-    alone = nearest_seen(seen[:1], seen[:1])
+    alone = most_similar_seen(seen[:1], seen[:1])
     assert [part.item() for part in alone] == [-1, -1]

@@ -17,7 +17,7 @@ from zsl.models.fixed_heads import FixedHeadConfig
 from zsl.models.heads import HeadConfig
 from zsl.models.remembered import Remembered, answer, remember
 from zsl.models.scores import NormalisedScores, PreparedLabels, ScoresConfig
-from zsl.models.seen_labels import nearest_seen, seen_positions
+from zsl.models.seen_labels import most_similar_seen, seen_positions
 
 _AT_ONCE = 64
 
@@ -195,7 +195,7 @@ class TaggerNetwork(nn.Module):
         else:
             seen = self.label_vectors[: len(calibration.offsets)]
             positions = seen_positions(queries, seen)
-            similarity, nearest = nearest_seen(queries, seen)
+            similarity, nearest = most_similar_seen(queries, seen)
         means = self.mean_logits(prepared, len(queries))
         scale, shift = calibration.log_odds(means, positions)
         sample = None

@@ -24,7 +24,7 @@ def seen_positions(vectors: Tensor, seen_vectors: Tensor) -> Tensor:
     return position_of[queried]
 
 
-def nearest_seen(vectors: Tensor, seen_vectors: Tensor) -> tuple[Tensor, Tensor]:
+def most_similar_seen(vectors: Tensor, seen_vectors: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the cosine of each label to the seen label it is most like, and which that is.
 
     A seen label is compared with the others.

@@ -10,7 +10,7 @@ from torch import Tensor
 from zsl.metrics.calibration import logistic_regression
 from zsl.models import Calibration
 from zsl.models.calibration import LEVELS
-from zsl.models.seen_labels import nearest_seen
+from zsl.models.seen_labels import most_similar_seen
 
 _log = logging.getLogger(__name__)
 _MOST_IMAGES = 5000  # Enough for any label, and of thousands of labels a few seconds.
@@ -70,7 +70,7 @@ def fit_calibration(
         calibration.precision[row] = precision
         calibration.recall[row] = recall
     if seen_vectors is not None and num_seen > 1:
-        similarity, _ = nearest_seen(seen_vectors, seen_vectors)
+        similarity, _ = most_similar_seen(seen_vectors, seen_vectors)
         calibration.least_similarity.copy_(similarity.quantile(_FEW))
     return True
 
