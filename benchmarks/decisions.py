@@ -61,7 +61,8 @@ def _rows(path: Path, replicates: int) -> pd.DataFrame:
         for answers in [scored.task.answers(goal)]
         for group, columns in scored.groups.items()
         if answers is not None and group in ("zsl", "seen")
-        for yes in [answers.select(columns).decisions(of_columns(scored.scores, columns))]
+        for own in [answers.select(columns)]
+        for yes in [own.probabilities(of_columns(scored.scores, columns)) >= own.thresholds]
         for targets in [of_columns(scored.targets, columns)]
     ]
     frame = pd.concat([frame, pd.DataFrame(others)])

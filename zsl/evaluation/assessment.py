@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from zsl.errors import InputError
-from zsl.evaluation.decisions import decision_frame
+from zsl.evaluation.decisions import decision_frame, reliabilities
 from zsl.evaluation.label_table import label_table
 from zsl.evaluation.scoring import TaskScores
 from zsl.labels import Role
@@ -26,6 +26,7 @@ from zsl.metrics import (
 )
 from zsl.metrics.bootstrap import Bootstrap, interval
 from zsl.metrics.calibration import calibrated_stacking
+from zsl.metrics.decisions import Reliability
 from zsl.metrics.evaluation import default_ks
 from zsl.metrics.groups import FIXED
 from zsl.metrics.per_image import THRESHOLD_NAMES
@@ -57,6 +58,11 @@ class Assessment:
         """The figures of each label, as `label_table` makes them; a row for each column."""
         average_precision = self.evaluations[0].average_precision
         return label_table(self.scored.task, average_precision, self.scored.targets)
+
+    @cached_property
+    def reliabilities(self) -> dict[str, Reliability]:
+        """By group of labels, probabilities beside what is true; empty without calibration."""
+        return reliabilities(self.scored)
 
 
 def assess(

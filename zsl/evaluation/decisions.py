@@ -26,9 +26,11 @@ from zsl.metrics.decisions import (
 from zsl.metrics.evaluation import of_columns
 from zsl.metrics.groups import label_group
 from zsl.metrics.per_image import precision_recall_f1
+from zsl.models import Answers
 
 CHOSEN = "calibrated, label's own threshold"
 _FIGURES = ("precision", "recall", "F1", "macro_F1")
+_ALL, _HELD_OUT = "all labels", "held-out labels"
 _GROUPS = ("zsl", "seen", "all")
 _TICKS = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99)
 
@@ -42,12 +44,15 @@ def decision_frame(scored: TaskScores, bootstrap: Bootstrap | None) -> pd.DataFr
         interval, `macro_F1`, the mean over labels, and `ECE`, the expected calibration error of
         probabilities. Empty where the scores have no calibration.
     """
+    if scored.answers is None:
+        return pd.DataFrame()
+    thresholds = _validation_thresholds(scored)
     records = []
     for group, columns in scored.groups.items():
-        if scored.answers is None or group not in _GROUPS:
+        if group not in _GROUPS:
             continue
         targets = of_columns(scored.targets, columns)
-        for rule, yes, probabilities in _rules(scored, columns):
+        for rule, yes, probabilities in _rules(scored, scored.answers, columns, thresholds):
             figures = decision_figures(yes, targets)
             record = {"group": group, "rule": rule} | figures
             if bootstrap is not None:
@@ -110,28 +115,32 @@ def reliability_chart(found: dict[str, Reliability]) -> Figure:
     return figure
 
 
-def _rules(scored: TaskScores, columns: list[int]) -> Iterator[tuple[str, Tensor, Tensor | None]]:
+def _rules(
+    scored: TaskScores, answers: Answers, columns: list[int], thresholds: dict[str, float]
+) -> Iterator[tuple[str, Tensor, Tensor | None]]:
     """Yields rules: a name, the decisions bool (N, L), and the probabilities that it takes."""
-    assert scored.answers is not None
     scores, targets = of_columns(scored.scores, columns), of_columns(scored.targets, columns)
-    answers = scored.answers.select(columns)
-    yield CHOSEN, answers.decisions(scores), answers.probabilities(scores)
+    own = answers.select(columns)
+    probabilities = own.probabilities(scores)
+    yield CHOSEN, probabilities >= own.thresholds, probabilities
     if scored.task.scores_are_log_odds:
         yield "score, at 0.5", scores > 0, scores.sigmoid()
-    for role, name in ((None, "all labels"), (Role.HELD_OUT, "held-out labels")):
-        least = _validation_threshold(scored, role)
-        if least is not None and not (role and scored.roles[columns[0]] == Role.SEEN):
+    for name, least in thresholds.items():
+        if name == _ALL or scored.roles[columns[0]] != Role.SEEN:
             yield f"score, best on validation for {name}", scores >= least, None
     yield "score, best on the test itself for each label", oracle_decisions(scores, targets), None
 
 
-def _validation_threshold(scored: TaskScores, role: Role | None) -> float | None:
-    """Returns the one best threshold on validation images for labels of a role, None for all."""
-    roles = [Role.SEEN, Role.HELD_OUT] if role is None else [role]
-    chosen = torch.tensor([own in roles for own in scored.roles])
-    if scored.validation is None or not chosen.any():
-        return None
-    return best_threshold(*(part[:, chosen] for part in scored.validation))
+def _validation_thresholds(scored: TaskScores) -> dict[str, float]:
+    """Returns the one best threshold on validation images for all labels, and for held-out ones."""
+    if scored.validation is None:
+        return {}
+    found = {}
+    for name, roles in ((_ALL, {Role.SEEN, Role.HELD_OUT}), (_HELD_OUT, {Role.HELD_OUT})):
+        chosen = torch.tensor([role in roles for role in scored.roles])
+        if chosen.any():
+            found[name] = best_threshold(*(part[:, chosen] for part in scored.validation))
+    return found
 
 
 def decision_table(frame: pd.DataFrame) -> str:

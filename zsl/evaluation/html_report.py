@@ -20,7 +20,7 @@ from zsl.errors import printable
 from zsl.evaluation import svg_charts
 from zsl.evaluation.assessment import Assessment
 from zsl.evaluation.charts import COLOURS
-from zsl.evaluation.decisions import reliabilities, reliability_chart
+from zsl.evaluation.decisions import reliability_chart
 from zsl.evaluation.error_analysis import examples, rank_correlation, shares_above
 from zsl.evaluation.label_table import best_and_worst, labels_in_question
 from zsl.evaluation.results import metric_names, most_frequent_sentences, rows
@@ -181,7 +181,7 @@ def _cosine_chart(labels: pd.DataFrame) -> str | None:
 
 
 def _reliability_chart(assessment: Assessment) -> str | None:
-    found = reliabilities(assessment.scored)
+    found = assessment.reliabilities
     return _as_address(lambda: reliability_chart(found)) if found else None
 
 

@@ -15,7 +15,6 @@ from zsl.evaluation.assessment import Assessment, compare
 from zsl.evaluation.decisions import (
     decision_table,
     own_decisions,
-    reliabilities,
     reliability_chart,
 )
 from zsl.evaluation.results import comparison_table, figures_frame, results_record, summary
@@ -44,7 +43,7 @@ def write_results(folder: Path, assessment: Assessment, **more: Any) -> None:
     report = folder / "report"
     with atomic_path(report / "per_class_ap.csv") as path:
         assessment.labels.to_csv(path, index=False, float_format="%.6f")
-    if found := reliabilities(scored):
+    if found := assessment.reliabilities:
         with atomic_path(report / "decisions.csv") as path:
             assessment.decisions.to_csv(path, index=False, float_format="%.6f")
         charts.save_chart(report / "reliability.png", lambda: reliability_chart(found))

@@ -82,10 +82,6 @@ class Answers(NamedTuple):
         """Returns the probabilities (B, L) of logits (B, L)."""
         return self.logits(logits).sigmoid()
 
-    def decisions(self, logits: Tensor) -> Tensor:
-        """Returns bool (B, L), a yes or no for logits (B, L)."""
-        return self.probabilities(logits) >= self.thresholds
-
 
 class Calibration(nn.Module):
     """Makes probabilities of logits, and thresholds for them, of labels seen or not.
