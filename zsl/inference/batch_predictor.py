@@ -77,7 +77,6 @@ class BatchPredictor:
         self.names, queries = self.tagger.embed(labels)
         self.prepared = self.tagger.prepare(queries, decide or "f1", raw)
         self._selection = self.tagger.selection(self.prepared, top_k, threshold, decide)
-        self._decides = decide is not None
         self._options = {
             "labels": self.names,
             "texts": None if own_texts is None else text_digest([json.dumps(own_texts)]),
@@ -109,13 +108,9 @@ class BatchPredictor:
     def tag(self, images: Tensor) -> TaggedBatch:
         """Tags images uint8 (B, 3, S, S), one at least."""
         tokens = self.tagger.tokens(images)
-        predictions = self._selection.apply(*self.tagger.score(tokens, self.prepared), self.names)
         are_unlike = self.tagger.is_unlike(tokens).tolist()
-        if self._decides:
-            predictions = [
-                Prediction([], []) if is_unlike else prediction
-                for prediction, is_unlike in zip(predictions, are_unlike, strict=True)
-            ]
+        scores = self.tagger.score(tokens, self.prepared)
+        predictions = self._selection.apply(*scores, self.names, are_unlike)
         return TaggedBatch(tokens, predictions, are_unlike)
 
     def rows(

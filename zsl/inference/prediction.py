@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor
@@ -25,6 +26,8 @@ class Selection(NamedTuple):
     top_k: int | None
     threshold: float | Tensor | None
     """One for all labels, or (L,) of each."""
+    abstains: bool = False
+    """Whether images unlike those of the training get no label."""
 
     @classmethod
     def of(cls, top_k: int | None, threshold: float | None, are_probabilities: bool) -> Selection:
@@ -45,15 +48,22 @@ class Selection(NamedTuple):
             require(in_range, f"threshold is {threshold}; expected {expected}.")
         return cls(DEFAULT_TOP_K if top_k is None and threshold is None else top_k, threshold)
 
-    def apply(self, logits: Tensor, scores: Tensor, names: list[str]) -> list[Prediction]:
+    def apply(
+        self, logits: Tensor, scores: Tensor, names: list[str], are_unlike: Sequence[bool] = ()
+    ) -> list[Prediction]:
         """Selects from L labels for each of B images.
 
         Args:
             logits: (B, L), for ranking: they differ where probabilities round to the same.
             scores: (B, L), to show and to compare with the threshold.
             names: Names of the L labels.
+            are_unlike: Whether each of the images is unlike those of the training.
         """
-        return [self._select(*row, names) for row in zip(logits, scores, strict=True)]
+        predictions = [self._select(*row, names) for row in zip(logits, scores, strict=True)]
+        if self.abstains:
+            pairs = zip(predictions, are_unlike, strict=True)
+            return [Prediction([], []) if is_unlike else own for own, is_unlike in pairs]
+        return predictions
 
     def _select(self, logits: Tensor, scores: Tensor, names: list[str]) -> Prediction:
         least = -math.inf if self.threshold is None else self.threshold

@@ -181,11 +181,9 @@ class Scorer(nn.Module):
         predictions: list[Prediction] = []
         num_unlike = 0
         for tokens in self.token_batches(images, batch_size):
-            is_unlike = self.is_unlike(tokens)
-            num_unlike += int(is_unlike.sum())
-            scored = selection.apply(*self.score(tokens, prepared), names)
-            for own, unlike in zip(scored, is_unlike.tolist(), strict=True):
-                predictions.append(Prediction([], []) if unlike and decide else own)
+            are_unlike = self.is_unlike(tokens).tolist()
+            num_unlike += sum(are_unlike)
+            predictions += selection.apply(*self.score(tokens, prepared), names, are_unlike)
         if num_unlike:
             _log.warning("note: %s", unlike_images(num_unlike, len(predictions)))
         return predictions
@@ -223,7 +221,9 @@ class Scorer(nn.Module):
                 "scores are not a softmax; checkpoints of earlier versions have none. Train again, "
                 "or give a threshold."
             )
-        return Selection.of(top_k, 0, True)._replace(threshold=prepared.answers.thresholds)
+        return Selection.of(top_k, 0, True)._replace(
+            threshold=prepared.answers.thresholds, abstains=True
+        )
 
     def token_batches(
         self, images: ImageLike | Sequence[ImageLike], batch_size: int = 32
