@@ -93,8 +93,7 @@ class Normalisation(NamedTuple):
         mixed = self.mix(scores)
         if competition is None:
             competition = self.compete(mixed)
-        sharpened = self.temperature * mixed if self.temperature else mixed
-        return self.competing.standardise(sharpened - competition[:, None])
+        return self.competing.standardise(_against(mixed, competition, self.temperature))
 
     def mix(self, scores: Tensor) -> Tensor:
         """Returns the weighted sum (B, L) of scores (P, B, L), each part and it standardised."""
@@ -221,10 +220,14 @@ class NormalisedScores(nn.Module):
         sum_ = (each * separate.standardise(sample)).sum(dim=0)
         mixed = Statistics.of(sum_, spread)
         of_all = mixed.standardise(sum_)
-        competition = _competition(of_all, temperature, num_seen)
-        own = (temperature * of_all if temperature else of_all) - competition[:, None]
+        own = _against(of_all, _competition(of_all, temperature, num_seen), temperature)
         competing = Statistics.of(own, torch.ones_like(spread))
         return Normalisation(each, separate, mixed, competing, temperature, num_seen)
+
+
+def _against(scores: Tensor, competition: Tensor, temperature: float) -> Tensor:
+    """Returns scores (B, L), at the temperature if there is one, less the competition (B,)."""
+    return (temperature * scores if temperature else scores) - competition[:, None]
 
 
 def _competition(scores: Tensor, temperature: float, num_seen: int) -> Tensor:
