@@ -16,6 +16,7 @@ from zsl.commands.exit_codes import add_trust_code, exit_code
 from zsl.errors import InputError, listing, printable, require
 from zsl.files.folders import folder_for_results
 from zsl.files.label_lists import read_labels
+from zsl.files.output_text import check_not_read
 
 if TYPE_CHECKING:
     from zsl.inference.batch_predictor import BatchPredictor
@@ -122,7 +123,7 @@ def predict(args: list[str]) -> None:
         write_parts(images, _predictor(options, labels), options)
         return
     paths = find_images(options.paths)
-    _check_output(options, paths)
+    check_not_read(options.output, (options.checkpoint, options.labels, options.texts, *paths))
     output = Path(options.output) if options.output else None
     with _heat_map_folder(options.heatmaps, common_folder(paths)), open_output(output) as file:
         predictor = _predictor(options, labels)
@@ -149,18 +150,6 @@ def _check_parts(options: Namespace) -> None:
         options.heatmaps is None,
         "--heatmaps does not go with a folder of parts; leave it out, or write a single file.",
     )
-
-
-def _check_output(options: Namespace, paths: list[Path]) -> None:
-    """Refuses to write over what is read."""
-    output = options.output
-    if not output or not os.path.exists(output):
-        return
-    for path in (options.checkpoint, options.labels or "", options.texts or "", *paths):
-        require(
-            not os.path.exists(path) or not os.path.samefile(path, output),
-            f"The output {output} is {path}, which is read; name another file for --output.",
-        )
 
 
 def _predictor(options: Namespace, labels: list[str] | None) -> BatchPredictor:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
-import os
 import sys
 from collections.abc import Sequence, Set
 from pathlib import Path
@@ -17,6 +15,7 @@ from zsl.commands.exit_codes import add_trust_code, exit_code
 from zsl.commands.predict import report_unlike_labels
 from zsl.errors import printable, require
 from zsl.files.label_lists import read_labels
+from zsl.files.output_text import check_not_read, json_text, path_text
 
 if TYPE_CHECKING:
     from zsl.inference.gallery import Gallery, Matches
@@ -104,7 +103,8 @@ def search(args: list[str]) -> None:
     from zsl.inference.scorer import unlike_images
 
     paths = find_images(options.paths)
-    _check_output(options, paths)
+    read = (options.checkpoint, options.labels, options.texts, *paths)
+    check_not_read(options.output, (*read, *Path(options.index).glob("*")))
     with open_output(Path(options.output) if options.output else None) as file:
         tagger = _load_tagger(options, labels or [])
         if labels is not None:
@@ -120,25 +120,6 @@ def search(args: list[str]) -> None:
             file.flush()
             if unlike:
                 print(f"note: {unlike_images(len(unlike), len(shown))}", file=sys.stderr)
-
-
-def _check_output(options: Namespace, paths: Sequence[Path]) -> None:
-    """Refuses to write over what is read."""
-    output = options.output
-    if output is None or not os.path.exists(output):
-        return
-    read = [
-        options.checkpoint,
-        options.labels,
-        options.texts,
-        *paths,
-        *Path(options.index).glob("*"),
-    ]
-    for path in filter(None, read):
-        require(
-            not os.path.exists(path) or not os.path.samefile(path, output),
-            f"The output {output} is {path}, which is read; name another file for --output.",
-        )
 
 
 def _load_tagger(options: Namespace, labels: Sequence[str]) -> Tagger:
@@ -171,7 +152,7 @@ def _write_table(
         print(printable(match.label), file=file)
         for index, score in zip(match.indices, match.scores, strict=True):
             note = "  (unlike the training images)" if index in unlike else ""
-            print(f"  {score:.3f}  {printable(_text(sources[index]))}{note}", file=file)
+            print(f"  {score:.3f}  {printable(path_text(sources[index]))}{note}", file=file)
 
 
 def _write_csv(
@@ -182,7 +163,9 @@ def _write_csv(
     rows.writerow(["label", "rank", "image", "score"])
     for match in matches:
         for rank, (index, score) in enumerate(zip(match.indices, match.scores, strict=True), 1):
-            rows.writerow([shown(match.label), rank, shown(_text(sources[index])), f"{score:.6g}"])
+            rows.writerow(
+                [shown(match.label), rank, shown(path_text(sources[index])), f"{score:.6g}"]
+            )
 
 
 def _write_jsonl(
@@ -190,21 +173,14 @@ def _write_jsonl(
 ) -> None:
     for match in matches:
         images = [
-            {"image": _text(sources[index]), "score": float(f"{score:.6g}")}
+            {"image": path_text(sources[index]), "score": float(f"{score:.6g}")}
             | ({"unlike_training_images": True} if index in unlike else {})
             for index, score in zip(match.indices, match.scores, strict=True)
         ]
-        text = json.dumps({"label": match.label, "images": images}, ensure_ascii=False)
-        # As \u001b, which means the same.
-        print("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text), file=file)
+        print(json_text({"label": match.label, "images": images}), file=file)
 
 
 _WRITERS = {"table": _write_table, "csv": _write_csv, "jsonl": _write_jsonl}
-
-
-def _text(path: object) -> str:
-    """Returns the path in characters that can be written; file names may be any bytes."""
-    return os.fsencode(str(path)).decode("utf-8", "replace")
 
 
 def main(args: Sequence[str] | None = None) -> int:

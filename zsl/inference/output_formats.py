@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
@@ -14,6 +12,7 @@ from typing import Any, TextIO
 
 from zsl.errors import InputError, printable, require
 from zsl.files.atomic import atomic_path
+from zsl.files.output_text import json_text, path_text
 from zsl.inference.prediction import Prediction
 
 Writer = Callable[[Path, Prediction, bool], object]
@@ -78,7 +77,7 @@ def make_writer(kind: str, file: TextIO, paths: Sequence[Path]) -> Writer:
         return _csv_writer(file)
     if kind == "jsonl":
         return _jsonl_writer(file)
-    return _table_writer(file, min(60, max(len(printable(_text(path))) for path in paths)))
+    return _table_writer(file, min(60, max(len(printable(path_text(path))) for path in paths)))
 
 
 def _table_writer(file: TextIO, width: int) -> Writer:
@@ -86,7 +85,7 @@ def _table_writer(file: TextIO, width: int) -> Writer:
         pairs = zip(*prediction, strict=True)
         labels = ", ".join(f"{label} {score:.3f}" for label, score in pairs)
         note = "  (unlike the training images)" if is_unlike else ""
-        print(f"{printable(_text(path)):<{width}}  {printable(labels) or '-'}{note}", file=file)
+        print(f"{printable(path_text(path)):<{width}}  {printable(labels) or '-'}{note}", file=file)
 
     return write_line
 
@@ -98,14 +97,14 @@ def _csv_writer(file: TextIO) -> Writer:
 
     def write_rows(path: Path, prediction: Prediction, is_unlike: bool) -> None:
         for rank, (label, score) in enumerate(zip(*prediction, strict=True), 1):
-            rows.writerow([shown(_text(path)), rank, shown(label), f"{score:.6g}"])
+            rows.writerow([shown(path_text(path)), rank, shown(label), f"{score:.6g}"])
 
     return write_rows
 
 
 def _jsonl_writer(file: TextIO) -> Writer:
     def write_object(path: Path, prediction: Prediction, is_unlike: bool) -> None:
-        print(json_line(_text(path), prediction, is_unlike), file=file)
+        print(json_line(path_text(path), prediction, is_unlike), file=file)
 
     return write_object
 
@@ -130,11 +129,4 @@ def json_line(
         content["unlike_training_images"] = True
     if error is not None:
         content["error"] = error
-    text = json.dumps(content, ensure_ascii=False)
-    # As \u001b, which means the same.
-    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
-
-
-def _text(path: Path) -> str:
-    """Returns the path in characters that can be written; file names may be any bytes."""
-    return os.fsencode(path).decode("utf-8", "replace")
+    return json_text(content)

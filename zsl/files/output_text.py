@@ -1,0 +1,42 @@
+"""Paths and objects as text that can be written and shown, and where it must not be written."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from zsl.errors import require
+
+
+def path_text(path: object) -> str:
+    """Returns a path in characters that can be written; file names may be any bytes."""
+    return os.fsencode(str(path)).decode("utf-8", "replace")
+
+
+def json_text(content: dict[str, Any]) -> str:
+    """Returns a JSON object in a line that a terminal shows and does not obey."""
+    text = json.dumps(content, ensure_ascii=False)
+    # As \u001b, which means the same.
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+
+
+def check_not_read(output: str | None, read: Iterable[str | Path | None]) -> None:
+    """Refuses to write over what is read.
+
+    Args:
+        output: The file to write, if any.
+        read: Files that are read; None and what is not there don't count.
+
+    Raises:
+        InputError: It is one of them.
+    """
+    if not output or not os.path.exists(output):
+        return
+    for path in filter(None, read):
+        require(
+            not os.path.exists(path) or not os.path.samefile(path, output),
+            f"The output {output} is {path}, which is read; name another file for --output.",
+        )
