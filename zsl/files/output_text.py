@@ -35,8 +35,8 @@ def check_not_read(output: str | None, read: Iterable[str | Path | None]) -> Non
     """
     if not output or not os.path.exists(output):
         return
-    for path in filter(None, read):
+    for path in read:
         require(
-            not os.path.exists(path) or not os.path.samefile(path, output),
+            path is None or not os.path.exists(path) or not os.path.samefile(path, output),
             f"The output {output} is {path}, which is read; name another file for --output.",
         )
