@@ -16,12 +16,13 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.parsing import collect_init_args
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from zsl.data.dataset import MultiLabelDataset, Sample, Split
 from zsl.data.feature_store import FeatureDataset, FeatureStore
 from zsl.data.resumable_sampler import ResumableSampler
 from zsl.data.seeds import run_seed
+from zsl.data.shared_sampler import SharedSampler
 from zsl.data.transforms import ImageConfig, training_transform
 from zsl.errors import InputError, require
 from zsl.files.class_paths import as_plain_values, class_path
@@ -182,10 +183,8 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
 
         A resumed run begins where the stopped one was, in mid-epoch too.
         """
-        trainer = self.trainer
-        processes, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
         sampler = ResumableSampler(
-            self.trained_rows, processes, rank, self._order["seed"], self.repeats
+            self.trained_rows, *self._processes, self._order["seed"], self.repeats
         )
         num_batches = len(sampler) // self.batch_size
         epoch, batch = divmod(self._num_batches_done, self._limited(max(1, num_batches)))
@@ -205,7 +204,7 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         return {
             "seed": run_seed(),
             "batch_size": self.batch_size,
-            "processes": self.trainer.world_size if self.trainer else 1,
+            "processes": self._processes[0],
             "data": self.fingerprint,
             "unlabelled": self.unlabelled,
             "repeats": self.repeats,
@@ -236,11 +235,38 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """The validation images, in the split's order."""
-        return self.loader(self.val_dataset)
+        return self.ordered_loader(self.val_dataset, *self._processes, equal=True)
 
     def test_dataloader(self) -> DataLoader[Sample]:
         """The test images, in the split's order."""
-        return self.loader(self.test_dataset)
+        return self.ordered_loader(self.test_dataset, *self._processes, equal=True)
+
+    @property
+    def _processes(self) -> tuple[int, int]:
+        """How many processes train, and which of them this is."""
+        return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+
+    def ordered_loader(
+        self,
+        dataset: MultiLabelDataset,
+        num_processes: int = 1,
+        rank: int = 0,
+        *,
+        images: Sampler | None = None,
+        equal: bool = False,
+    ) -> DataLoader[Sample]:
+        """Returns a loader of the batches that a process has of a dataset in order.
+
+        Args:
+            dataset: A split.
+            num_processes: Processes that share its batches.
+            rank: Which of them this is.
+            images: What to read, in order, if not the images as they are.
+            equal: Whether all get equally many batches; some then come twice.
+        """
+        order = range(len(dataset)) if images is None else images
+        sampler = SharedSampler(order, self.batch_size, num_processes, rank, equal)
+        return self.loader(dataset, sampler=sampler)
 
     def loader(self, dataset: MultiLabelDataset, **options: Any) -> DataLoader[Sample]:
         """Returns a loader of the dataset, in order unless `options` has a sampler."""
