@@ -41,19 +41,22 @@ class ViewSampler(Sampler[Draw]):
     Args:
         dataset: What is sampled.
         epoch: Number of the epoch, and so of the view.
+        start: Images that are left out at the beginning.
     """
 
-    def __init__(self, dataset: Dataset, epoch: int) -> None:
+    def __init__(self, dataset: Dataset, epoch: int, start: int = 0) -> None:
         self.size = len(dataset)  # type: ignore[arg-type]
         self.epoch = epoch
+        self.start = start
 
     def __len__(self) -> int:
         """Number of images."""
-        return self.size
+        return self.size - self.start
 
     def __iter__(self) -> Iterator[Draw]:
         """Yields the images with their seeds."""
-        return map(Draw, range(self.size), seeds(self.size, run_seed(), self.epoch).tolist())
+        drawn = seeds(self.size, run_seed(), self.epoch)[self.start :]
+        return map(Draw, range(self.start, self.size), drawn.tolist())
 
 
 def split_draws(draws: Sequence[int | Draw]) -> tuple[list[int], list[int | None]]:
