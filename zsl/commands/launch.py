@@ -14,7 +14,7 @@ from zsl.files.processes import die_with_parent
 from zsl.process_group import ALONE, ProcessGroup
 
 if TYPE_CHECKING:
-    from lightning_fabric.plugins.environments import ClusterEnvironment
+    from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 
 _LONGEST_TURN = timedelta(days=1)
 """A process waits for another so long: the first also computes figures in between."""
@@ -76,11 +76,9 @@ def launch(options: Any) -> ProcessGroup:
 
 def _environment(nodes: int) -> ClusterEnvironment:
     """Who starts the processes: torchrun, srun, or the first one on each machine."""
-    from lightning_fabric.plugins.environments import (
-        LightningEnvironment,
-        SLURMEnvironment,
-        TorchElasticEnvironment,
-    )
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
     if TorchElasticEnvironment.detect():
         return TorchElasticEnvironment()
@@ -99,7 +97,7 @@ def _environment(nodes: int) -> ClusterEnvironment:
 
 def _join(accelerator: str, devices: int | str, nodes: int) -> ProcessGroup:
     from lightning_fabric import Fabric
-    from lightning_fabric.strategies import DDPStrategy
+    from lightning_fabric.strategies.ddp import DDPStrategy
     from lightning_fabric.utilities.exceptions import MisconfigurationException
     from torch import distributed
 

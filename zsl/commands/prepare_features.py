@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +30,14 @@ def prepare_features(args: list[str]) -> None:
     group = launch(options)
     with group.first_goes_ahead():
         run = _checked_run(fit_args)
-    start = time.perf_counter()
-    with ExitStack() as stack:
-        writer = None
-        if group.is_first:
-            folder, recipe = run.datamodule.features, run.model.backbone_recipe
-            created = FeatureWriter.create(folder, recipe, run.datamodule.views)
-            writer = stack.enter_context(created)
-        _write_splits(run, writer, group)
-    if writer is None:
+    if not group.is_first:
+        _write_splits(run, None, group)
         return
-    size = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e9
+    start = time.perf_counter()
+    folder = Path(run.datamodule.features or "")
+    with FeatureWriter.create(folder, run.model.backbone_recipe, run.datamodule.views) as writer:
+        _write_splits(run, writer, group)
+    size = sum(path.stat().st_size for path in folder.iterdir()) / 1e9
     shape = " × ".join(str(side) for side in writer.record["token_shape"])
     print(
         f"Written to {folder} in {time.perf_counter() - start:.0f} s: {size:.2f} GB, {shape} "
