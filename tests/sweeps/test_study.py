@@ -10,7 +10,8 @@ from optuna.trial import TrialState
 from tests.sweeps.fakes import write
 from zsl.errors import InputError
 from zsl.sweeps.spec import Sweep, read_sweep
-from zsl.sweeps.study import DONE, OWN, Study
+from zsl.sweeps.liveness import BEAT_SECONDS, OWN, PATIENCE_SECONDS, beat
+from zsl.sweeps.study import DONE, STOPPED, Study
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
 SEEDS = {"seed_everything": {"values": [0, 1, 2]}}
@@ -30,7 +31,8 @@ def finish(study: Study, state: TrialState = TrialState.COMPLETE) -> list[dict[s
     ran = []
     while trial := next_of(study):
         ran.append(trial.user_attrs["values"])
-        study.optuna.tell(trial, 0.5 if state == TrialState.COMPLETE else None, state)
+        value = 0.5 if state == TrialState.COMPLETE else None
+        assert study.finish(trial, state, value, {"message": "the sky fell"})
     return ran
 
 
@@ -102,21 +104,25 @@ def test_what_failed_is_run_again_with_the_same_values() -> None:
 
 
 def test_trials_of_dead_processes_are_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    study = Study(grid(), "study.log")
+    sweep = grid(parameters={"seed_everything": {"values": list(range(6))}})
+    study = Study(sweep, "study.log")
     running = []
     child = os.posix_spawn("/bin/true", ["true"], {})
     os.waitpid(child, 0)
-    for own in (
-        {"host": OWN["host"], "process": child},
-        {"host": OWN["host"], "process": os.getppid()},
-        {"host": "elsewhere", "process": child},
+    for changes in (
+        {"process": child},
+        {"session": "of a process that had this number"},
+        {"process": os.getppid()},
+        {"process": child, "host": "elsewhere"},
+        {"process": child, "space": "of a machine with the same name"},
+        {},
     ):
-        monkeypatch.setattr("zsl.sweeps.study.OWN", own)
+        monkeypatch.setattr("zsl.sweeps.study.OWN", OWN | changes)
         running.append(study.next_trial())
     monkeypatch.setattr("zsl.sweeps.study.OWN", OWN)
-    again = Study(grid(), "study.log")
-    assert [values["seed_everything"] for values in finish(again)] == [0]
-    assert [trial.number for trial in again.trials(TrialState.RUNNING)] == [1, 2]
+    again = Study(sweep, "study.log")
+    assert [values["seed_everything"] for values in finish(again)] == [0, 1]
+    assert [trial.number for trial in again.others()] == [2, 3, 4, 5]
 
 
 def test_pruned_trials_are_finished() -> None:
