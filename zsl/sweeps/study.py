@@ -212,9 +212,9 @@ class Study:
         has_grown = changed == ["parameters"] and sweep.method == "grid" and run <= {*self.points}
         require(
             not changed or has_grown or not kept,  # A refused first trial binds nobody.
-            f"{shown(self.storage)} holds the sweep {sweep.name} with other {', '.join(changed)} than "
-            f"{sweep.file} and the command line now say; give the sweep another name, or go on "
-            "with what it was begun with.",
+            f"{shown(self.storage)} holds the sweep {sweep.name} with other {', '.join(changed)} "
+            f"than {sweep.file} and the command line now say; give the sweep another name, or go "
+            "on with what it was begun with.",
         )
         self.optuna.set_user_attr("definition", new)
 
