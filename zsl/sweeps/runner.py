@@ -20,7 +20,7 @@ from typing import Any
 import optuna
 import yaml
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 from tqdm import tqdm
 
 from zsl.errors import InputError, did_you_mean, require
@@ -53,6 +53,7 @@ class Runner:
         if wandb:
             self.environment |= {"WANDB_MODE": "offline", "WANDB_RUN_GROUP": study.sweep.name}
         self.failures: list[str] = []
+        self._waits_for: set[str] = set()
 
     def run(self) -> list[str]:
         """Runs what there is to run; returns a line for each trial that failed.
@@ -81,23 +82,24 @@ class Runner:
         """Runs one trial after another."""
         gpu = {"CUDA_VISIBLE_DEVICES": self.gpus[slot % len(self.gpus)]} if self.gpus else {}
         while not self.study.stopped.is_set():
-            trial, others = self.study.patiently(lambda: self._take(bar))
+            trial = self.study.patiently(lambda: self._take(bar))
             if trial is not None:
                 self._run_trial(trial, self.environment | gpu)
-            elif not others:
+            elif self.study.patiently(self.study.is_over):
                 break
-            else:  # Their machines may die.
+            else:  # Another machine may die.
                 self.study.stopped.wait(POLL_SECONDS)
 
-    def _take(self, bar: tqdm[Any]) -> tuple[optuna.Trial | None, list[FrozenTrial]]:
-        """The next trial, and those that run elsewhere."""
+    def _take(self, bar: tqdm[Any]) -> optuna.Trial | None:
         with self.study.lock:
             self._show(bar)
-            trial, others = self.study.next_trial(), self.study.others()
-        if trial is None and others:
-            hosts = sorted({str(one.user_attrs.get("host", "another machine")) for one in others})
-            bar.set_postfix_str(f"waiting for {len(others)} on {', '.join(hosts)}")
-        return trial, others
+            trial = self.study.next_trial()
+            others = {str(one.user_attrs.get("host", "a machine")) for one in self.study.others()}
+            if trial is None and others and others != self._waits_for:
+                text = f"Waiting for trials on {', '.join(sorted(others))}."
+                tqdm.write(text, file=sys.stderr)
+                self._waits_for = others
+        return trial
 
     def _show(self, bar: tqdm[Any]) -> None:
         sweep, trials = self.study.sweep, self.study.trials(*DONE)

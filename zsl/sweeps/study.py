@@ -77,7 +77,7 @@ class Study:
             with self.lock:
                 self._check_definition()
                 self._give_up(filter(has_ended, self.trials(TrialState.RUNNING)))
-                self._enqueue(self.points)
+                self._enqueue(at_restart=True)
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """The trials in these states (default: any), without those that never ran."""
@@ -112,6 +112,13 @@ class Study:
         """The trials that other processes and machines run."""
         return [t for t in self.trials(TrialState.RUNNING) if t.number not in self._taken]
 
+    def is_over(self) -> bool:
+        """Whether all is done, but for what this process runs: other machines may die."""
+        trials = self.trials()  # Read once, for they change at any time.
+        others = [trial for trial in trials if trial.number not in self._taken]
+        is_pending = any(t.state in (TrialState.RUNNING, TrialState.WAITING) for t in others)
+        return not is_pending and not self._missing(trials, at_restart=False)
+
     def finish(
         self,
         trial: optuna.Trial,
@@ -142,9 +149,9 @@ class Study:
             except StorageInternalError as error:
                 if not is_outage(error):
                     raise
-                reason = reason_of_storage(error, self.storage)
-                text = f"{shown(self.storage)} can't be reached, trying again: {reason}."
                 if not is_told:
+                    reason = reason_of_storage(error, self.storage)
+                    text = f"{shown(self.storage)} can't be reached, trying again: {reason}."
                     tqdm.write(text, file=sys.stderr)
                 is_told = True
                 if self.stopped.wait(RETRY_SECONDS):
@@ -155,9 +162,7 @@ class Study:
         others = self.others()
         silent = self._silence.find(others)
         self._give_up(trial for trial in others if has_ended(trial) or trial in silent)
-        ended = {_point_of(one): one.user_attrs for one in self.trials(TrialState.FAIL)}
-        failed = {point for point, own in ended.items() if own.get("message", STOPPED) != STOPPED}
-        self._enqueue(point for point in self.points if point not in failed)
+        self._enqueue(at_restart=False)
 
     def _give_up(self, trials: Iterable[FrozenTrial]) -> None:
         for trial in trials:
@@ -173,16 +178,28 @@ class Study:
         earlier = [trial for trial in self.trials(*LIVE) if trial.number < number]
         return point not in self.points or point in map(_point_of, earlier)
 
-    def _enqueue(self, points: Iterable[str]) -> None:
-        """Puts in those points that have no live trial, as drawn where one has failed."""
-        live = set(map(_point_of, self.trials(*LIVE)))
-        failed = {_point_of(trial): trial for trial in self.trials(TrialState.FAIL)}
-        for point in points:
-            if point in failed and point not in live:
-                seed = failed[point].user_attrs["seed"]
-                self.optuna.enqueue_trial(failed[point].params, {"point": point, "seed": seed})
-            elif point not in live:
-                self.optuna.enqueue_trial({}, {"point": point, "seed": self._draw_seed()})
+    def _enqueue(self, at_restart: bool) -> None:
+        """Puts in what is missing, as drawn where it was run before."""
+        for point, failed in self._missing(self.trials(), at_restart).items():
+            seed = failed.user_attrs["seed"] if failed else self._draw_seed()
+            params = failed.params if failed else {}
+            self.optuna.enqueue_trial(params, {"point": point, "seed": seed})
+
+    def _missing(
+        self, trials: list[FrozenTrial], at_restart: bool
+    ) -> dict[str, FrozenTrial | None]:
+        """The points that have no live trial, each with its last one that failed.
+
+        Those that failed by themselves are missing at a restart only.
+        """
+        live = {_point_of(trial) for trial in trials if trial.state in LIVE}
+        failed = {_point_of(trial): trial for trial in trials if trial.state == TrialState.FAIL}
+        gone = {point: failed.get(point) for point in self.points if point not in live}
+        return {
+            point: trial
+            for point, trial in gone.items()
+            if at_restart or not trial or trial.user_attrs.get("message", STOPPED) == STOPPED
+        }
 
     def _draw_seed(self) -> dict[str, Any]:
         """The seed of a search at random: it is noise, nothing for a sampler to learn from."""
