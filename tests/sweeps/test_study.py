@@ -178,6 +178,7 @@ def test_what_was_stopped_goes_on_elsewhere_but_not_what_failed() -> None:
     assert stopped and failed and died  # noqa: PT018
     one.finish(stopped, TrialState.FAIL, attributes={"message": STOPPED})
     one.finish(failed, TrialState.FAIL, attributes={"message": "the sky fell"})
+    died.set_user_attr("message", "")  # It was about to be complete.
     one.optuna.tell(died, state=TrialState.FAIL)  # Given up; and who did so died, too.
     assert [values["seed_everything"] for values in finish(other)] == [0, 2]
     assert finish(other) == []

@@ -62,6 +62,7 @@ def lacking_figures(trials: pd.DataFrame, figures: list[str]) -> list[str]:
 def _row_of(trial: FrozenTrial, sweep: Sweep, names: list[str]) -> dict[str, Any]:
     values, config = trial.user_attrs.get("values", {}), trial.user_attrs.get("config", {})
     drawn, short = flat(values), charts.short_names(names)
+    lost = "its machine or process died" if trial.state.name == "FAIL" else ""
     words = [f"{short[n]} {charts.value_text(v)}" for n, v in drawn.items() if n in short]
     return {
         **{name: resolved(config, name) if config else drawn.get(name) for name in names},
@@ -73,7 +74,7 @@ def _row_of(trial: FrozenTrial, sweep: Sweep, names: list[str]) -> dict[str, Any
         sweep.metric: trial.value,
         "folder": str(sweep.folder / f"trial_{trial.number}"),
         "host": trial.user_attrs.get("host", ""),
-        "message": trial.user_attrs.get("message", ""),
+        "message": trial.user_attrs.get("message") or lost,
     }
 
 

@@ -72,8 +72,9 @@ def is_outage(error: StorageInternalError) -> bool:
 
 def reason_of_storage(error: BaseException, storage: str) -> str:
     """What a database's driver said, on one line and without the password."""
-    error = error.__cause__ if isinstance(error, StorageInternalError | ImportError) else error
-    text = " ".join(str(getattr(error, "orig", None) or error).split())
+    cause = error.__cause__ if isinstance(error, StorageInternalError | ImportError) else error
+    text = " ".join(str(getattr(cause, "orig", None) or cause or error).split())
+    text = text.partition(" Is the server running")[0]
     url = _parse(storage)
     for secret in filter(None, (url.password, *map(url.query.get, SECRETS))):
         text = text.replace(str(secret), "***").replace(quote(str(secret)), "***")

@@ -190,7 +190,8 @@ class Study:
     ) -> dict[str, FrozenTrial | None]:
         """The points that have no live trial, each with its last one that failed.
 
-        Those that failed by themselves are missing at a restart only.
+        Those that failed by themselves are missing at a restart only; where nothing says how one
+        failed, its machine died, maybe as it was about to say that it is complete.
         """
         live = {_point_of(trial) for trial in trials if trial.state in LIVE}
         failed = {_point_of(trial): trial for trial in trials if trial.state == TrialState.FAIL}
@@ -198,7 +199,7 @@ class Study:
         return {
             point: trial
             for point, trial in gone.items()
-            if at_restart or not trial or trial.user_attrs.get("message", STOPPED) == STOPPED
+            if at_restart or not trial or trial.user_attrs.get("message") in (None, "", STOPPED)
         }
 
     def _draw_seed(self) -> dict[str, Any]:
