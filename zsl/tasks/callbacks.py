@@ -20,6 +20,8 @@ from zsl.files.atomic import atomic_path
 from zsl.tasks.checkpoint_io import AtomicCheckpointIO
 
 _log = logging.getLogger(__name__)
+_SAME_PRESS = 1.0
+"""Seconds in which a launcher hands on the Ctrl-C that the terminal has sent to all processes."""
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -65,8 +67,10 @@ class BestCheckpoint(ModelCheckpoint):
 class LastCheckpoint(Checkpoint):
     """Saves `last.ckpt`: after each epoch, in mid-epoch every so often, and on an interruption.
 
-    Ctrl-C and SIGTERM, to any process of the run, end all of them after the same batch: a step is
-    done whole, and none waits for another. A second Ctrl-C ends at once.
+    Ctrl-C and SIGTERM, to any process of the run, end all of them after the same step, with all
+    its accumulated batches: it is done whole, and none waits for another. A second Ctrl-C ends at
+    once. The first process exits with 128 and the number of the signal, the others with 0: a
+    launcher kills the processes beside one that fails, and the first may still be at work.
 
     Args:
         minutes: Time between two saves in mid-epoch.
@@ -78,6 +82,7 @@ class LastCheckpoint(Checkpoint):
         self.seconds = 60 * minutes
         self._saved_at = time.monotonic()
         self._signal = 0
+        self._signal_at = 0.0
         self._is_stopping = False
         self._saved: tuple[int, Path] | None = None
 
@@ -96,7 +101,9 @@ class LastCheckpoint(Checkpoint):
                 signal.signal(number, self._note)
 
     def _note(self, number: int, _: object) -> None:
-        if self._signal and number == signal.SIGINT:
+        if not self._signal:
+            self._signal_at = time.monotonic()
+        elif number == signal.SIGINT and time.monotonic() - self._signal_at > _SAME_PRESS:
             raise KeyboardInterrupt
         self._signal = number
 
@@ -111,7 +118,7 @@ class LastCheckpoint(Checkpoint):
         self._is_stopping = True
         if trainer.is_global_zero:
             _log.info("Stopped at step %d.%s", trainer.global_step, self.advice)
-        raise SystemExit(128 + number)
+        raise SystemExit(128 + number if trainer.is_global_zero else 0)
 
     def _save(self, trainer: pl.Trainer) -> Path | None:
         best = trainer.checkpoint_callback
@@ -133,6 +140,8 @@ class LastCheckpoint(Checkpoint):
         """Saves where it is time to, and stops where a signal has come."""
         if trainer.is_last_batch:
             return  # A resume from here would leave the validation out; a save follows it.
+        if _is_accumulating(trainer):
+            return
         is_due = time.monotonic() - self._saved_at > self.seconds
         number = self._agreed_signal(trainer)
         if number or trainer.strategy.broadcast(is_due):
@@ -177,10 +186,20 @@ class LastCheckpoint(Checkpoint):
         if not trainer.training or not trainer.global_step:
             return
         # After the last batch a resume would leave the validation out.
-        progress = trainer.fit_loop.epoch_loop.batch_progress.current.state_dict()
-        is_last = progress["processed"] >= trainer.num_training_batches
-        if not is_last and self._save(trainer):
+        is_last = _num_batches(trainer) >= trainer.num_training_batches
+        if not is_last and not _is_accumulating(trainer) and self._save(trainer):
             _log.info("Stopped at step %d.%s", trainer.global_step, self.advice)
+
+
+def _num_batches(trainer: pl.Trainer) -> int:
+    """Batches of this epoch that are done."""
+    progress: dict[str, int] = trainer.fit_loop.epoch_loop.batch_progress.current.state_dict()
+    return progress["processed"]
+
+
+def _is_accumulating(trainer: pl.Trainer) -> bool:
+    """Whether there are gradients of batches without their step, which no checkpoint holds."""
+    return _num_batches(trainer) % trainer.accumulate_grad_batches != 0
 
 
 class StepSeeds(Callback):
