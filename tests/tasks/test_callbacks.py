@@ -253,7 +253,6 @@ def test_a_stop_waits_for_the_step_of_accumulated_batches(monkeypatch: pytest.Mo
         if done == self.step:
             os.kill(os.getpid(), signal.SIGINT)
             if self.when == "twice":
-                monkeypatch.setattr("zsl.tasks.callbacks._SAME_PRESS", 0)
                 os.kill(os.getpid(), signal.SIGINT)
 
     arguments = [*THREE_EPOCHS, "--trainer.accumulate_grad_batches=2"]

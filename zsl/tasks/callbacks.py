@@ -20,8 +20,6 @@ from zsl.files.atomic import atomic_path
 from zsl.tasks.checkpoint_io import AtomicCheckpointIO
 
 _log = logging.getLogger(__name__)
-_SAME_PRESS = 1.0
-"""Seconds in which a launcher hands on the Ctrl-C that the terminal has sent to all processes."""
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -82,7 +80,6 @@ class LastCheckpoint(Checkpoint):
         self.seconds = 60 * minutes
         self._saved_at = time.monotonic()
         self._signal = 0
-        self._signal_at = 0.0
         self._is_stopping = False
         self._saved: tuple[int, Path] | None = None
 
@@ -101,9 +98,7 @@ class LastCheckpoint(Checkpoint):
                 signal.signal(number, self._note)
 
     def _note(self, number: int, _: object) -> None:
-        if not self._signal:
-            self._signal_at = time.monotonic()
-        elif number == signal.SIGINT and time.monotonic() - self._signal_at > _SAME_PRESS:
+        if self._signal and number == signal.SIGINT:
             raise KeyboardInterrupt
         self._signal = number
 
@@ -138,9 +133,8 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Saves where it is time to, and stops where a signal has come."""
-        if trainer.is_last_batch:
-            return  # A resume from here would leave the validation out; a save follows it.
-        if _is_accumulating(trainer):
+        # A resume from the last one would leave the validation out; a save follows that.
+        if trainer.is_last_batch or _is_accumulating(trainer):
             return
         is_due = time.monotonic() - self._saved_at > self.seconds
         number = self._agreed_signal(trainer)

@@ -81,10 +81,9 @@ def share_buffers(module: nn.Module) -> None:
     Each has statistics of its own images in the batch norms. Lightning's DDP does so too, but not
     until the first batch of a validation, and here the sample of the training images comes before.
     """
-    if dist.is_available() and dist.is_initialized():
-        for buffer in module.buffers():
-            if buffer.is_floating_point():
-                dist.broadcast(buffer, src=0)
+    for buffer in module.buffers():
+        if buffer.is_floating_point():
+            dist.broadcast(buffer, src=0)
 
 
 def keep_sample(scores: NormalisedScores, images: TrainingImages) -> None:

@@ -201,7 +201,8 @@ class Task(pl.LightningModule, ABC):
 
     def on_validation_epoch_start(self) -> None:
         """Learns what needs no step; forgets earlier scores; does the head's work on the labels."""
-        share_buffers(self.network)
+        if self.trainer.world_size > 1:
+            share_buffers(self.network)
         self.untrained.restore()
         self.learn_without_steps()
         self._begin(Role.HELD_OUT)
