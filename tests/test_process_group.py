@@ -7,7 +7,7 @@ import pytest
 import torch.distributed as dist
 from torch.multiprocessing.spawn import spawn
 
-from tests.fakes.processes import run_together
+from tests.fakes.threads import run_together
 from zsl.errors import InputError
 from zsl.process_group import ALONE, ProcessGroup
 

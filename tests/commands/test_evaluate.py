@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from tests.fakes.checkpoints import NORMALISED, write_checkpoint
-from tests.fakes.processes import run_command
 from tests.fakes.table import write_table_dataset
+from tests.fakes.threads import run_command
 from zsl.commands.evaluate import main as evaluate
 from zsl.commands.evaluate import short_names
 from zsl.errors import InputError

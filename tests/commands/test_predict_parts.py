@@ -14,7 +14,7 @@ import pytest
 
 import zsl
 from tests.fakes.checkpoints import write_checkpoint
-from tests.fakes.processes import run_command
+from tests.fakes.threads import run_command
 from zsl.commands import tagging
 from zsl.commands.predict import main as predict
 from zsl.files.image_paths import find_images

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.data.test_table import edit
-from tests.fakes.processes import run_command
+from tests.fakes.threads import run_command
 from tests.fakes.weights import write_weights
 from zsl.commands.evaluate import main as evaluate
 from zsl.commands.fit import main as fit

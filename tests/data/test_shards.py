@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.fakes.openimages import FakeOpenImages
-from tests.fakes.processes import run_together
+from tests.fakes.threads import run_together
 from zsl.data import (
     ImageConfig,
     MultiLabelDataModule,

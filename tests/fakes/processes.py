@@ -1,69 +1,62 @@
-"""Threads in place of the processes of a group."""
+"""Runs `zsl.fit` in several processes, as torchrun starts them, but which import all once."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from queue import Queue
-from threading import Barrier, Thread, local
-from typing import Any, TypeVar
+import json
+import os
+import socket
+import subprocess
+import sys
+from importlib import import_module
+from typing import Any
 
-import pytest
-
-from zsl.commands import launch
-from zsl.process_group import ProcessGroup
-
-R = TypeVar("R")
+import pytorch_lightning as pl
 
 
-@dataclass(frozen=True)
-class ThreadGroup(ProcessGroup):
-    messages: defaultdict[tuple[int, int], Queue[Any]] = field(
-        default_factory=lambda: defaultdict(Queue)
-    )
-    barrier: Barrier = field(default_factory=lambda: Barrier(1))
+class Signal(pl.Callback):
+    """Sends one of the processes a signal before a batch, counted over all epochs."""
 
-    def _send(self, rank: int, kind: Any, content: Any) -> None:
-        self.messages[self.rank, rank].put([kind, content])
+    def __init__(self, number: int, batch: int, rank: int) -> None:
+        self.number, self.batch, self.rank = number, batch, rank
 
-    def _message(self, rank: int) -> list[Any]:
-        message = self.messages[rank, self.rank].get(timeout=60)
-        if message is None:  # It has ended.
-            raise SystemExit
-        return message
-
-    def _wait(self) -> None:
-        self.barrier.wait(timeout=60)
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: object) -> None:
+        done = trainer.fit_loop.epoch_loop.batch_progress.total.state_dict()["processed"]
+        if (done, trainer.global_rank) == (self.batch, self.rank):
+            os.kill(os.getpid(), self.number)
 
 
-def run_together(function: Callable[[ProcessGroup], R], size: int = 2) -> R:
-    """Runs a function in as many threads; returns what it returns in the first."""
-    shared: Any = (defaultdict(Queue), Barrier(size))
-    groups = [ThreadGroup(rank, size, "cpu", None, *shared) for rank in range(size)]
-    threads = [Thread(target=function, args=(group,), daemon=True) for group in groups[1:]]
-    for thread in threads:
-        thread.start()
-    try:
-        result = function(groups[0])
-    finally:
-        for group in groups[1:]:
-            groups[0].messages[0, group.rank].put(None)
-    for thread in threads:
-        thread.join(timeout=60)
-        assert not thread.is_alive()
-    return result
+def fit_in_processes(number: int, *runs: list[str]) -> list[list[int]]:
+    """Runs `zsl.fit` with each of the arguments; returns the exit codes of the processes."""
+    command = [sys.executable, "-m", __name__, str(number), json.dumps(runs)]
+    result = subprocess.run(command, check=True, timeout=300, stdout=subprocess.PIPE, text=True)
+    codes: list[list[int]] = json.loads(result.stdout.splitlines()[-1])
+    return codes
 
 
-def run_command(
-    monkeypatch: pytest.MonkeyPatch, main: Callable[[list[str]], int], args: list[str]
-) -> int:
-    """Runs a command as `--devices 2` does; returns the exit code of the first process."""
-    own = local()
-    monkeypatch.setattr(launch, "_join", lambda *_: own.group)
+def _fit(number: int, arguments: list[str]) -> list[int]:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    children = []
+    for rank in range(number):
+        child = os.fork()
+        if child == 0:
+            ranks = {"RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": 0, "WORLD_SIZE": number}
+            meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "0"}
+            os.environ.update({name: str(value) for name, value in (ranks | meeting).items()})
+            code: Any = 1
+            try:
+                code = fit(arguments)
+            except SystemExit as error:
+                code = error.code
+            finally:
+                os._exit(code)
+        children.append(child)
+    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 
-    def run(group: ProcessGroup) -> int:
-        own.group = group
-        return main([*args, "--devices=2"])
 
-    return run_together(run)
+if __name__ == "__main__":
+    import_module("zsl.commands.fit_cli")  # Which is else imported late, by each process.
+    from zsl.commands.fit import main as fit
+
+    print(json.dumps([_fit(int(sys.argv[1]), arguments) for arguments in json.loads(sys.argv[2])]))

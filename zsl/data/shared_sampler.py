@@ -22,6 +22,9 @@ class SharedSampler(DistributedSampler):
         rank: Which of them this is.
         equal: Whether all have equally many batches, as the validation of a training needs: those
             that would have one less get the first batch once more.
+
+    Attributes:
+        num_batches: Batches of all processes together, none counted twice.
     """
 
     def __init__(
@@ -30,6 +33,7 @@ class SharedSampler(DistributedSampler):
         super().__init__(images, num_processes, rank, shuffle=False)
         self.batch_size = batch_size
         starts = range(0, len(images), batch_size)
+        self.num_batches = len(starts)
         own = starts[rank::num_processes]
         self.gets_first = equal and len(own) < len(starts[::num_processes])
         sizes = [min(batch_size, len(images) - start) for start in (*own[-1:], 0)]
