@@ -9,6 +9,7 @@ import os
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -53,7 +54,15 @@ class ViewSampler(Sampler[Draw]):
 
     def __iter__(self) -> Iterator[Draw]:
         """Yields the images with their seeds."""
-        return map(Draw, range(self.size), seeds(self.size, run_seed(), self.epoch).tolist())
+        return map(Draw, range(self.size), self._seeds.tolist())
+
+    def __getitem__(self, part: slice) -> list[Draw]:
+        """Returns some of the images with their seeds."""
+        return list(map(Draw, range(self.size)[part], self._seeds[part].tolist()))
+
+    @cached_property
+    def _seeds(self) -> np.ndarray:
+        return seeds(self.size, run_seed(), self.epoch)
 
 
 def split_draws(draws: Sequence[int | Draw]) -> tuple[list[int], list[int | None]]:
