@@ -9,6 +9,7 @@ import os
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -55,8 +56,16 @@ class ViewSampler(Sampler[Draw]):
 
     def __iter__(self) -> Iterator[Draw]:
         """Yields the images with their seeds."""
-        drawn = seeds(self.size, run_seed(), self.epoch)[self.start :]
-        return map(Draw, range(self.start, self.size), drawn.tolist())
+        return iter(self[:])
+
+    def __getitem__(self, part: slice) -> list[Draw]:
+        """Returns some of the images with their seeds."""
+        positions = range(self.start, self.size)[part]
+        return list(map(Draw, positions, self._seeds[positions.start : positions.stop].tolist()))
+
+    @cached_property
+    def _seeds(self) -> np.ndarray:
+        return seeds(self.size, run_seed(), self.epoch)
 
 
 def split_draws(draws: Sequence[int | Draw]) -> tuple[list[int], list[int | None]]:
