@@ -112,7 +112,7 @@ def test_the_span_is_that_of_the_seen_labels_alone() -> None:
     [
         {},
         {"head": tiny_head(num_groups=7, seen_span=True)},
-        {"head": tiny_head(seen_span=True, query_relu=False)},
+        {"head": tiny_head(seen_span=True, query_relu=False, grad_checkpointing=True)},
         {"head": tiny_head(pool_tokens=True, num_groups=7)},
         {"head": BilinearConfig()},
         {"head": Fast0TagConfig(16), "loss": RankingLoss()},
