@@ -1,0 +1,116 @@
+"""`--devices N --nodes N`: the processes of a command that share its work."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from datetime import timedelta
+from typing import TYPE_CHECKING, Literal
+
+from jsonargparse import ArgumentParser, Namespace
+
+from zsl.errors import InputError, require
+from zsl.files.processes import die_with_parent
+from zsl.process_group import ALONE, ProcessGroup
+
+if TYPE_CHECKING:
+    from lightning_fabric.plugins.environments import ClusterEnvironment
+
+_LONGEST_TURN = timedelta(days=1)
+"""A process waits for another so long: the first also computes figures in between."""
+
+
+def add_devices(parser: ArgumentParser) -> None:
+    """Adds the arguments that `launch` takes."""
+    parser.add_argument(
+        "--devices",
+        type=int | Literal["auto"] | None,
+        help="GPUs of this machine that share the work, a process each, or processes without a "
+        "GPU; auto takes all GPUs (default: 1; under torchrun and SLURM as many as they start).",
+    )
+    parser.add_argument(
+        "--nodes",
+        type=int | None,
+        help="Machines that share the work: the same command is started on each, by torchrun, by "
+        "SLURM, or with MASTER_ADDR, MASTER_PORT and NODE_RANK set (default: 1, or theirs).",
+    )
+    parser.add_argument(
+        "--accelerator",
+        type=Literal["auto", "gpu", "cpu"],
+        default="auto",
+        help="auto takes GPUs if there are any.",
+    )
+
+
+def launch(options: Namespace) -> ProcessGroup:
+    """Starts the other processes of this machine, which run the same command; joins them.
+
+    Raises:
+        InputError: There are not as many devices.
+    """
+    for name in ("devices", "nodes"):
+        value = options[name]
+        require(value in (None, "auto") or value >= 1, f"--{name} is {value}; expected 1 or more.")
+    devices, nodes = options.devices, options.nodes
+    if "LOCAL_WORLD_SIZE" in os.environ:  # torchrun
+        devices = devices or int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = nodes or int(os.environ.get("GROUP_WORLD_SIZE", 1))
+    elif int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1:  # srun
+        nodes = nodes or int(os.environ["SLURM_STEP_NUM_NODES"])
+        devices = devices or int(os.environ["SLURM_STEP_NUM_TASKS"]) // nodes
+    devices, nodes = devices or 1, nodes or 1
+    if (devices, nodes) == (1, 1):
+        return ProcessGroup(device="cpu") if options.accelerator == "cpu" else ALONE
+    return _join(options.accelerator, devices, nodes)
+
+
+def _environment(nodes: int) -> ClusterEnvironment:
+    """Who starts the processes: torchrun, srun, or the first one on each machine."""
+    from lightning_fabric.plugins.environments import (
+        LightningEnvironment,
+        SLURMEnvironment,
+        TorchElasticEnvironment,
+    )
+
+    if TorchElasticEnvironment.detect():
+        return TorchElasticEnvironment()
+    if "SLURM_STEP_NUM_TASKS" in os.environ:
+        return SLURMEnvironment()
+    lacking = [
+        name for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK") if name not in os.environ
+    ]
+    require(
+        nodes == 1 or not lacking,
+        f"--nodes is {nodes}, but nothing tells the machines of each other: start the command by "
+        f"torchrun or srun, or set {', '.join(lacking)}.",
+    )
+    return LightningEnvironment()
+
+
+def _join(accelerator: str, devices: int | str, nodes: int) -> ProcessGroup:
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies import DDPStrategy
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
+    from torch import distributed
+
+    if "LOCAL_RANK" in os.environ:  # It would wait for the first.
+        die_with_parent()
+    try:
+        # What is sent are results, from memory: GPUs need no connection of their own.
+        strategy = DDPStrategy(
+            process_group_backend="gloo", cluster_environment=_environment(nodes)
+        )
+        fabric = Fabric(
+            accelerator=accelerator, strategy=strategy, devices=devices, num_nodes=nodes
+        )
+        fabric.launch()
+    except (MisconfigurationException, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        wanted = f"--devices {devices} --nodes {nodes} --accelerator {accelerator}"
+        raise InputError(f"{wanted} can't be had: {reason}") from error
+    if not fabric.is_global_zero:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        logging.getLogger("zsl").setLevel(logging.ERROR)
+    group = distributed.new_group(timeout=_LONGEST_TURN)
+    return ProcessGroup(fabric.global_rank, fabric.world_size, str(fabric.device), group)
