@@ -1,6 +1,8 @@
-"""Where the time of a training step goes, and what bf16, layout, fused optimizer and compiling gain.
+"""Where the time of a training step goes, and what four settings gain.
 
 python benchmarks/training_step.py --config shapes.yaml [--device cuda] [--rounds 5] [...]
+
+The settings are bf16, channels-last layout, fused optimizer and compiling.
 
 All other arguments are those of `zsl.fit`, whose steps are measured as Lightning runs them, with
 random weights and without validation. First a table of shares, with the data's own loader: on a

@@ -60,4 +60,3 @@ def test_a_compiled_step_changes_neither_loss_nor_names_and_serves_any_number_of
     # of the validation would be one more.
     assert counters["stats"]["unique_graphs"] == 4
     assert not counters["graph_break"]
-

@@ -109,7 +109,7 @@ def test_a_fused_optimizer_is_the_default_on_gpus_unless_scaled_gradients_are_cl
     assert not is_fused("adamw", here)
     assert not is_fused("lamb", there)
     assert not is_fused("adamw", there, clips_scaled=True)
-    with pytest.raises(InputError, match="cannot have the gradients of trainer.precision 16-mix"):
+    with pytest.raises(InputError, match="cannot have the gradients of"):
         OptimizationConfig(fused=True).configure([here], 10, clips_scaled=True)
 
 
