@@ -179,10 +179,11 @@ def test_the_layout_in_memory_changes_neither_tokens_nor_gradients(name: str) ->
     plain.memory_format = torch.contiguous_format
     images = torch.rand(2, 3, 64, 64)
     weights = torch.randn(1, 1, backbone.token_dim)
-    found, expected = [], []
-    for network, results in ((backbone, found), (plain, expected)):
+    results = []
+    for network in (backbone, plain):
         tokens = network(images)
         (tokens * weights).mean().backward()
-        results += [tokens, *(p.grad for p in network.parameters() if p.grad is not None)]
-    for one, other in zip(found, expected, strict=True):
+        gradients = [p.grad for p in network.parameters() if p.grad is not None]
+        results.append([tokens, *gradients])
+    for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
