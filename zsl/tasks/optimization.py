@@ -263,6 +263,6 @@ def schedule_steps(planned: float, resumed: int | None) -> int:
     require(
         resumed in (None, steps),
         f"The checkpoint's schedule has {resumed} steps, this run's has {steps}; resume "
-        "with the same epochs, data and batch size.",
+        "with the same epochs, data, batch size and accumulated batches.",
     )
     return steps

@@ -15,6 +15,7 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from zsl.data import Batch, MultiLabelDataModule
+from zsl.data.shared_sampler import SharedSampler
 from zsl.errors import InputError, require
 from zsl.files.checkpoints import (
     LOAD_ERRORS,
@@ -33,7 +34,7 @@ from zsl.tasks.calibration import fit_calibration
 from zsl.tasks.callbacks import StepSeeds
 from zsl.tasks.compilation import check_compiler
 from zsl.tasks.optimization import OptimizationConfig, schedule_steps, steps_of
-from zsl.tasks.preparation import UntrainedTensors, evaluating
+from zsl.tasks.preparation import UntrainedTensors, evaluating, share_buffers
 
 
 class Task(pl.LightningModule, ABC):
@@ -213,9 +214,15 @@ class Task(pl.LightningModule, ABC):
         self.untrained.release()
 
     def on_validation_epoch_start(self) -> None:
-        """Forgets earlier scores; does the head's work on the labels."""
+        """Learns what needs no step; forgets earlier scores; does the head's work on the labels."""
+        if self.trainer.world_size > 1:
+            share_buffers(self.network)
         self.untrained.restore()
+        self.learn_without_steps()
         self._begin(Role.HELD_OUT)
+
+    def learn_without_steps(self) -> None:
+        """Learns before a validation what is measured of the training images."""
 
     def validated(self, scores: Tensor, targets: Tensor) -> tuple[Tensor, Evaluation]:
         """Returns the logits (N, L) of what a validation collected, and their figures."""
@@ -279,9 +286,17 @@ class Task(pl.LightningModule, ABC):
         self.predictions.update(batch["index"], scores, targets)
         if self.network.familiar is not None:
             # Some of each batch, so that they are from everywhere, and all fit in memory.
-            kept = slice(max(1, ceil(KEPT / sum(self.trainer.num_val_batches))))
+            kept = slice(max(1, ceil(KEPT / self._num_val_batches)))
             described = self.network.familiar.describe(tokens[kept])
             self.descriptions.update(batch["index"][kept], described, targets[kept, :0])
+
+    @property
+    def _num_val_batches(self) -> float:
+        """Batches of a validation, over all processes."""
+        number: float = sum(self.trainer.num_val_batches) * self.trainer.world_size
+        sampler = getattr(self.trainer.val_dataloaders, "sampler", None)
+        # Some come twice, so that each process has equally many.
+        return min(number, sampler.num_batches) if isinstance(sampler, SharedSampler) else number
 
     def validation_scores(self, tokens: Tensor, num_labels: int) -> Tensor:
         """Returns the scores that a validation collects of tokens (B, T, C): one row an image."""
@@ -300,8 +315,9 @@ class Task(pl.LightningModule, ABC):
             self.untrained.keep()
         logged = evaluation.logged("val")
         headline = f"val/{self.headline}"
-        self.log(headline, logged.pop(headline), prog_bar=True, sync_dist=True)
-        self.log_dict(logged, sync_dist=True)
+        # All processes have the same; a mean of them might be rounded.
+        self.log(headline, logged.pop(headline), prog_bar=True, sync_dist=True, reduce_fx="max")
+        self.log_dict(logged, sync_dist=True, reduce_fx="max")
 
     def test_step(self, batch: Batch) -> None:
         """Scores all labels."""
@@ -310,7 +326,7 @@ class Task(pl.LightningModule, ABC):
     def on_test_epoch_end(self) -> None:
         """Logs `test/...`; keeps `predictions` and `evaluation` for the report."""
         self.evaluation = self._evaluate(Role.UNSEEN)
-        self.log_dict(self.evaluation.logged("test"), sync_dist=True)
+        self.log_dict(self.evaluation.logged("test"), sync_dist=True, reduce_fx="max")
 
     def _predict(self, batch: Batch, last: Role) -> None:
         """Collects the scores of the labels up to a role."""
