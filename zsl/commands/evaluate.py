@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -16,6 +17,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from zsl.commands.configs import CONFIG_FLAGS, named_values, yaml_value
 from zsl.commands.exit_codes import add_trust_code, exit_code
+from zsl.commands.launch import add_devices, launch
 from zsl.errors import require
 
 if TYPE_CHECKING:
@@ -106,6 +108,7 @@ def parse(args: list[str]) -> Namespace:
         default={},
         help="Changes to the data's arguments, e.g. --data.root /where/the/photos/are/now.",
     )
+    add_devices(parser)
     add_trust_code(parser)
     return parser.parse_args([yaml_value(argument) for argument in args])
 
@@ -161,16 +164,19 @@ def evaluate(args: list[str]) -> None:
     check_are_checkpoints(paths)
     names = short_names(paths)
     output = Path(options.output or _default_output(paths))
+    group = launch(options)
     bootstrap: Bootstrap | None = None
     assessments: list[Assessment] = []
     # Made before the test, which would be lost if its results could not be written.
-    with folder_for_results(output):
-        is_writable = os.access(output, os.W_OK)
+    with folder_for_results(output) if group.is_first else nullcontext():
+        is_writable = not group.is_first or os.access(output, os.W_OK)
         require(is_writable, f"--output {output} can't be written; name another folder.")
         kinds = [False, True] if options.head_alone and options.checkpoint else [False]
         for (path, name), alone in product(zip(paths, names, strict=True), kinds):
             if options.published:
-                scored = score_published(path, *data_and_task(fit_args))
+                with group.first_goes_ahead():
+                    made = data_and_task(fit_args)
+                scored = score_published(path, *made, group)
             else:
                 scored = score_checkpoint(
                     path,
@@ -180,7 +186,10 @@ def evaluate(args: list[str]) -> None:
                     with_validation=options.calibrate,
                     head_alone=alone,
                     trust_code=options.trust_code,
+                    group=group,
                 )
+            if not group.is_first:
+                continue
             num_images = len(scored.scores)
             is_new = not bootstrap or bootstrap.num_images != num_images
             if options.replicates and is_new and num_images > 1:
@@ -188,7 +197,8 @@ def evaluate(args: list[str]) -> None:
             first = assessments[0].scored if assessments else scored
             protocols = chosen_protocols(options, first.task.protocol)
             assessments.append(assess(scored, protocols, ks or None, bootstrap))
-        write_evaluation(assessments, output)
+        if group.is_first:
+            write_evaluation(assessments, output)
 
 
 def chosen_protocols(options: Namespace, default: Protocol) -> list[Protocol]:

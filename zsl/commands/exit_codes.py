@@ -138,6 +138,7 @@ def leave_out_chatter() -> None:
         ".*The dirpath has changed from",
         # Repeated images are dropped before anything is measured.
         ".*Using `DistributedSampler` with the dataloaders",
+        ".*`srun` command is available",
         "predict returned None",
         # The sampler resumes.
         ".*your dataloader is not resumable",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,16 +14,19 @@ from jsonargparse import ArgumentParser, Namespace
 
 from zsl.commands.configs import yaml_value
 from zsl.commands.exit_codes import add_trust_code, exit_code
+from zsl.commands.launch import add_devices, launch
 from zsl.errors import InputError, listing, printable, require
 from zsl.files.folders import folder_for_results
 from zsl.files.label_lists import read_labels
 from zsl.files.output_text import check_not_read
 
 if TYPE_CHECKING:
+    from zsl.commands.tagging import Tagging
     from zsl.inference.batch_predictor import BatchPredictor
     from zsl.inference.output_formats import Writer
     from zsl.inference.scorer import PreparedLabels
     from zsl.inference.tagger import Tagger
+    from zsl.process_group import ProcessGroup
 
 _MOST_SHOWN = 20
 
@@ -95,6 +99,7 @@ def parse(args: list[str]) -> Namespace:
         type=str | None,
         help="Folder for images that show what in them speaks for each predicted label.",
     )
+    add_devices(parser)
     add_trust_code(parser)
     return parser.parse_args([yaml_value(argument) for argument in args])
 
@@ -111,23 +116,29 @@ def predict(args: list[str]) -> None:
         options.texts is None or labels is not None,
         "--texts gives texts to new labels, but --labels names none; add it, or leave --texts out.",
     )
+    group = launch(options)
     # Imported here, so that the help comes at once.
     from zsl.commands.predict_parts import write_parts
+    from zsl.commands.tagging import Tagging
     from zsl.files.image_paths import ImageListing, find_images
     from zsl.inference.heat_maps import common_folder
     from zsl.inference.output_formats import make_writer, open_output
 
+    if not group.is_first:
+        tagging = Tagging(_predictor(options, labels, group), options, group)
+        deque(tagging.rows(()), maxlen=0)
+        return
     if in_parts:
         images = ImageListing(options.paths)
         next(iter(images))  # Refuses a folder without images before the tagger is loaded.
-        write_parts(images, _predictor(options, labels), options)
+        write_parts(images, Tagging(_predictor(options, labels, group), options, group))
         return
     paths = find_images(options.paths)
     check_not_read(options.output, (options.checkpoint, options.labels, options.texts, *paths))
-    output = Path(options.output) if options.output else None
-    with _heat_map_folder(options.heatmaps, common_folder(paths)), open_output(output) as file:
-        predictor = _predictor(options, labels)
-        tag_files(paths, predictor, options, make_writer(options.format, file, paths))
+    output, root = Path(options.output) if options.output else None, common_folder(paths)
+    with _heat_map_folder(options.heatmaps, root), open_output(output) as file:
+        tagging = Tagging(_predictor(options, labels, group), options, group, root)
+        tag_files(paths, tagging, make_writer(options.format, file, paths))
         file.flush()
 
 
@@ -152,31 +163,29 @@ def _check_parts(options: Namespace) -> None:
     )
 
 
-def _predictor(options: Namespace, labels: list[str] | None) -> BatchPredictor:
+def _predictor(options: Namespace, labels: list[str] | None, group: ProcessGroup) -> BatchPredictor:
     """Loads the tagger; says which labels are unlike all that it was trained on."""
     from zsl.inference.batch_predictor import BatchPredictor
 
     limits = (options.top_k, options.threshold, options.decide)
-    predictor = BatchPredictor(
-        options.checkpoint, labels, options.texts, *limits, options.raw, options.trust_code
-    )
-    if options.heatmaps is not None:
-        predictor.tagger.check_heat_maps()
-    report_unlike_labels(predictor.tagger, predictor.names, predictor.prepared)
-    if options.decide is not None:
-        _report_out_of_reach(predictor.names, predictor.prepared, options.decide)
+    rest = (options.raw, options.trust_code, group.device)
+    with group.first_goes_ahead():
+        predictor = BatchPredictor(options.checkpoint, labels, options.texts, *limits, *rest)
+        if options.heatmaps is not None:
+            predictor.tagger.check_heat_maps()
+    if group.is_first:
+        report_unlike_labels(predictor.tagger, predictor.names, predictor.prepared)
+        if options.decide is not None:
+            _report_out_of_reach(predictor.names, predictor.prepared, options.decide)
     return predictor
 
 
-def tag_files(
-    paths: list[Path], predictor: BatchPredictor, options: Namespace, write: Writer
-) -> None:
-    """Tags files batch by batch; no more than a batch is in memory.
+def tag_files(paths: list[Path], tagging: Tagging, write: Writer) -> None:
+    """Tags files batch by batch; no more than a few batches are in memory.
 
     Args:
         paths: Image files.
-        predictor: Tags them.
-        options: Options of the command.
+        tagging: Tags them.
         write: Called with the path and the prediction of each readable image, and whether it is
             unlike those of the training.
 
@@ -185,30 +194,23 @@ def tag_files(
     """
     from tqdm import tqdm
 
-    from zsl.inference.heat_maps import common_folder, write_heat_maps
+    from zsl.inference.prediction import Prediction
     from zsl.inference.scorer import unlike_images
 
-    root, tagger = common_folder(paths), predictor.tagger
-    positions = {name: position for position, name in enumerate(predictor.names)}
-    problems: list[InputError] = []
+    problems: list[str] = []
     unlike: list[Path] = []
-    lines_show_progress = options.output is None and sys.stdout.isatty()
+    lines_show_progress = tagging.options.output is None and sys.stdout.isatty()
+    left = iter(paths)
     with tqdm(total=len(paths), unit=" images", delay=2, disable=lines_show_progress) as progress:
-        for batch in predictor.batches(paths, options.batch_size):
-            problems += batch.problems
-            progress.update(len(batch.indices) + len(batch.problems))
-            if not batch.indices:
-                continue
-            tokens, predictions, are_unlike = predictor.tag(batch.images)
-            for row, (index, prediction) in enumerate(zip(batch.indices, predictions, strict=True)):
-                if are_unlike[row]:
-                    unlike.append(paths[index])
-                write(paths[index], prediction, are_unlike[row])
-                if options.heatmaps is not None and prediction.labels:
-                    columns = [positions[label] for label in prediction.labels]
-                    (maps,) = tagger.heat_maps(tokens[row : row + 1], predictor.prepared, columns)
-                    folder, resizing = Path(options.heatmaps), tagger.resizing
-                    write_heat_maps(folder, paths[index], root, prediction, maps, resizing)
+        for rows in tagging.rows([paths]):
+            progress.update(len(rows))
+            for row, path in zip(rows, left, strict=False):
+                if row.error is not None:
+                    problems.append(row.error)
+                    continue
+                if row.unlike_training_images:
+                    unlike.append(path)
+                write(path, Prediction(row.labels, row.scores), row.unlike_training_images)
     _report_problems(problems, len(paths))
     if unlike:
         text = unlike_images(len(unlike), len(paths) - len(problems))
@@ -267,7 +269,7 @@ def _heat_map_folder(folder: str | None, root: str) -> Iterator[None]:
         yield
 
 
-def _report_problems(problems: list[InputError], num_images: int) -> None:
+def _report_problems(problems: list[str], num_images: int) -> None:
     """Lists the images that were skipped.
 
     Raises:
@@ -277,7 +279,7 @@ def _report_problems(problems: list[InputError], num_images: int) -> None:
         return
     if len(problems) == num_images:
         more = f"None of the {num_images:,} images can be read; the first: "
-        raise InputError((more if num_images > 1 else "") + str(problems[0]))
+        raise InputError((more if num_images > 1 else "") + problems[0])
     print(f"{len(problems):,} of {num_images:,} images were skipped:", file=sys.stderr)
     for problem in problems:
         print(f"  {problem}", file=sys.stderr)

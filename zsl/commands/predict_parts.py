@@ -4,57 +4,44 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from jsonargparse import Namespace
 from tqdm import tqdm
 
+from zsl.commands.tagging import Tagging
 from zsl.errors import printable, require
 from zsl.files.image_paths import ImageListing
-from zsl.inference.batch_predictor import BatchPredictor
 from zsl.inference.prediction_parts import PredictionParts, open_parts
-from zsl.inference.prediction_rows import Row, absolute_text
+from zsl.inference.prediction_rows import absolute_text
 from zsl.inference.scorer import unlike_images
 
 
-def write_parts(images: ImageListing, predictor: BatchPredictor, options: Namespace) -> None:
+def write_parts(images: ImageListing, tagging: Tagging) -> None:
     """Tags the images that a folder of parts does not have yet; one part at most is in memory.
 
     Args:
         images: Image files.
-        predictor: Tags them.
-        options: Options of the command.
+        tagging: Tags them.
 
     Raises:
         InputError: The folder holds something else, or no image can be read.
     """
+    options = tagging.options
     folder, size = Path(options.output), options.images_per_part or 10_000
-    with open_parts(folder, options.format, size, predictor.depends_on()) as parts:
+    with open_parts(folder, options.format, size, tagging.predictor.depends_on()) as parts:
         # Counted first, so that the progress is known; no image is read for it.
         are_done = Counter(absolute_text(path) in parts.done for path in images)
         num_done, total = are_done[True], are_done.total()
         if num_done:
             _note(f"{num_done:,} of {total:,} images are in {folder} already.")
+        new = (path for path in images if absolute_text(path) not in parts.done)
+        lists = iter(lambda: list(islice(new, size)), [])
         with tqdm(total=total, initial=num_done, unit=" images", delay=2) as progress:
-            for rows in _new_rows(images, predictor, parts, size, options.batch_size):
+            for rows in tagging.rows(lists):
                 parts.add(rows)
                 progress.update(len(rows))
     _report(folder, parts)
-
-
-def _new_rows(
-    images: ImageListing,
-    predictor: BatchPredictor,
-    parts: PredictionParts,
-    size: int,
-    batch_size: int,
-) -> Iterator[list[Row]]:
-    """Yields rows of images that the parts don't have, batch by batch."""
-    new = (path for path in images if absolute_text(path) not in parts.done)
-    while chunk := list(islice(new, size)):
-        yield from predictor.rows(chunk, [absolute_text(path) for path in chunk], batch_size)
 
 
 def _report(folder: Path, parts: PredictionParts) -> None:

@@ -12,6 +12,7 @@ from zsl.data import MultiLabelDataModule
 from zsl.errors import InputError, listing, require
 from zsl.evaluation.scoring import TaskScores, score_task
 from zsl.models import load_published, published_classes
+from zsl.process_group import ALONE, ProcessGroup
 from zsl.tasks import Task
 
 _MOST_DAMAGED = 0.01
@@ -19,7 +20,11 @@ _MOST_DAMAGED = 0.01
 
 
 def score_published(
-    path: Path, data: MultiLabelDataModule, task: Task, precision: str
+    path: Path,
+    data: MultiLabelDataModule,
+    task: Task,
+    precision: str,
+    group: ProcessGroup = ALONE,
 ) -> TaskScores:
     """Scores the test images of the data with a checkpoint of the official ML-Decoder code.
 
@@ -28,10 +33,20 @@ def score_published(
         data: Its images; the classes may be in another order than the file's.
         task: A network like the published one, with any weights.
         precision: The trainer's, which is taken where there is a GPU.
+        group: Processes that share the images; the first one returns the scores of all.
 
     Raises:
         InputError: The file can't be read, fits another network, or has other classes.
     """
+    with group.first_goes_ahead():
+        order = _load(path, task)
+    scored = score_task(task, data, precision, group=group)
+    scores = scored.scores if order is None else scored.scores[:, order]
+    return replace(scored, scores=scores, name=path.stem, path=path)
+
+
+def _load(path: Path, task: Task) -> list[int] | None:
+    """Loads the weights; returns the positions of the task's classes among those of the file."""
     report = load_published(task.network, path)
     # Normalisation of pixels and label vectors are ours.
     lacking = [name for name in report.untouched if name.startswith(("backbone.model.", "head."))]
@@ -41,15 +56,12 @@ def score_published(
             f"{path} {what} {len(names)} tensors, the first {names[0] if names else ''}; take the "
             "config, backbone, image size and groups that it was trained with.",
         )
-    order = None
-    if task.encoder is None:
-        if (published := published_classes(path)) is not None:
-            order = class_order(task.vocabulary.names, published, str(path))
-        else:
-            print(f"note: {path} does not name its classes; they are taken to be in data's order.")
-    scored = score_task(task, data, precision)
-    scores = scored.scores if order is None else scored.scores[:, order]
-    return replace(scored, scores=scores, name=path.stem, path=path)
+    if task.encoder is not None:
+        return None
+    if (published := published_classes(path)) is not None:
+        return class_order(task.vocabulary.names, published, str(path))
+    print(f"note: {path} does not name its classes; they are taken to be in data's order.")
+    return None
 
 
 def class_order(own: Sequence[str], published: Sequence[str], source: str) -> list[int]:

@@ -14,9 +14,8 @@ import torch
 from jsonargparse import ArgumentParser
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from zsl.data import MultiLabelDataModule, Split
+from zsl.data import MultiLabelDataModule, MultiLabelDataset, Split
 from zsl.data.label_counts import count_labels
 from zsl.errors import InputError, require
 from zsl.files.checkpoints import read_checkpoint
@@ -26,6 +25,7 @@ from zsl.metrics.evaluation import check_finite
 from zsl.metrics.per_image import check_k
 from zsl.models import Answers, Goal
 from zsl.preprocessing import Resizing
+from zsl.process_group import ALONE, ProcessGroup
 from zsl.tasks import Task
 
 
@@ -124,6 +124,7 @@ def score_checkpoint(
     with_validation: bool = False,
     head_alone: bool = False,
     trust_code: bool = False,
+    group: ProcessGroup = ALONE,
 ) -> TaskScores:
     """Scores the test images of the data that a checkpoint was trained with.
 
@@ -135,10 +136,31 @@ def score_checkpoint(
         with_validation: Scores the validation images too, unless all labels are trained ones.
         head_alone: Takes the head's scores, neither normalised nor beside a closed form.
         trust_code: Whether classes outside of zsl that the checkpoint names may be imported.
+        group: Processes that share the images; the first one returns the scores of all, the others
+            no rows.
 
     Raises:
         InputError: The file, or the data, can't be used, or a K is above the number of labels.
     """
+    with group.first_goes_ahead():
+        task, data, precision = _load(path, changes, ks, trust_code)
+    if head_alone:
+        task.network.scores = task.network.closed_form = None
+        task.forget_calibration()
+    is_calibrated = task.is_calibrated
+    scored = score_task(task, data, precision, with_validation, group)
+    if scored.answers is not None and not is_calibrated and not head_alone:
+        print(
+            f"note: {path} holds no calibration; one was fitted on the validation images for these "
+            "tables alone, so zsl.predict decides by none."
+        )
+    return replace(scored, name=name, path=path)
+
+
+def _load(
+    path: Path, changes: dict[str, Any], ks: Sequence[int], trust_code: bool
+) -> tuple[Task, MultiLabelDataModule, str]:
+    """Returns the task of a checkpoint, its data, and the trainer's precision."""
     checkpoint = read_checkpoint(path)
     contents = checkpoint.contents
     data = make_datamodule(contents.data, changes, trust_code)
@@ -164,21 +186,15 @@ def score_checkpoint(
     )
     if data.fingerprint != contents.data_fingerprint:
         print(f"note: the data's labels or splits have changed since the training of {path}.")
-    if head_alone:
-        task.network.scores = task.network.closed_form = None
-        task.forget_calibration()
-    is_calibrated = task.is_calibrated
-    scored = score_task(task, data, contents.precision, with_validation)
-    if scored.answers is not None and not is_calibrated and not head_alone:
-        print(
-            f"note: {path} holds no calibration; one was fitted on the validation images for these "
-            "tables alone, so zsl.predict decides by none."
-        )
-    return replace(scored, name=name, path=path)
+    return task, data, contents.precision
 
 
 def score_task(
-    task: Task, data: MultiLabelDataModule, trained_in: str, with_validation: bool = False
+    task: Task,
+    data: MultiLabelDataModule,
+    trained_in: str,
+    with_validation: bool = False,
+    group: ProcessGroup = ALONE,
 ) -> TaskScores:
     """Scores the test images of a task's data.
 
@@ -188,34 +204,39 @@ def score_task(
         trained_in: The trainer's precision, which is taken where there is a GPU.
         with_validation: Scores the validation images too, where there are held-out labels, on which
             calibration is fitted.
+        group: Processes that share the images; the first one returns the scores of all.
 
     Raises:
         InputError: A score is not finite, or no label has a positive.
     """
-    precision: Any = trained_in if torch.cuda.is_available() else "32-true"
+    accelerator, devices = group.accelerator, group.devices
+    precision: Any = trained_in if accelerator != "cpu" and torch.cuda.is_available() else "32-true"
     trainer: Any = pl.Trainer(
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
+        enable_progress_bar=group.is_first,
         precision=precision,
-        devices=1,
+        accelerator=accelerator,
+        devices=devices,
     )
     # The task looks there for stored tokens, which have to be those of its backbone.
     trainer.datamodule = data
-    data.setup("test")
-    scores, targets = _scores(trainer, task, data.test_dataloader())
+    with group.first_goes_ahead():
+        data.setup("test")
+    scores, targets = _scores(trainer, task, data, data.test_dataset, group)
     check_finite(scores)
     require(
-        bool((targets == 1).any()),
+        bool((targets == 1).any()) or not group.is_first,
         f"None of the {targets.shape[1]:,} labels has a positive among the {len(targets):,} test "
         "images, so there is nothing to measure; check the labels of the test split.",
     )
     validation = None
     if with_validation and task.vocabulary.select(Role.HELD_OUT):
         data.setup("validate")
-        validation = _scores(trainer, task, data.val_dataloader())
+        validation = _scores(trainer, task, data, data.val_dataset, group)
         known = task.vocabulary.columns(Role.SEEN, Role.HELD_OUT)
-        if not task.is_calibrated:
+        if not task.is_calibrated and group.is_first:
             task.calibrate(*(part[:, known] for part in validation))
     index, answers = range(len(scores)), task.answers(Goal())
     return TaskScores(
@@ -237,11 +258,17 @@ def _first_difference(trained: Vocabulary, found: Vocabulary) -> str:
 
 
 def _scores(
-    trainer: pl.Trainer, task: pl.LightningModule, loader: DataLoader[Any]
+    trainer: pl.Trainer,
+    task: Task,
+    data: MultiLabelDataModule,
+    images: MultiLabelDataset,
+    group: ProcessGroup,
 ) -> tuple[Tensor, Tensor]:
-    """Logits float32 (N, L) and targets int8 (N, L), in the order of the loader."""
-    batches: Any = trainer.predict(task, loader)
-    scores, targets = zip(*batches, strict=True)
+    """Logits float32 (N, L) and targets int8 (N, L) of all images, on the first process."""
+    loader = data.ordered_loader(images, group.size, group.rank)
+    own: Any = trainer.predict(task, loader) if len(loader) else []
+    empty = torch.empty(0, len(task.vocabulary))
+    scores, targets = zip((empty, empty.char()), *group.in_order(own), strict=True)
     return torch.cat(scores), torch.cat(targets)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -46,6 +46,7 @@ class BatchPredictor:
             `precision=0.9`. Images that are unlike those of the training get none.
         raw: Gives the model's own scores in place of calibrated probabilities.
         trust_code: Whether classes outside of zsl that the checkpoint names may be imported.
+        device: What it computes on; None takes the GPU if there is one.
 
     Attributes:
         tagger: The model.
@@ -66,11 +67,12 @@ class BatchPredictor:
         decide: str | None = None,
         raw: bool = False,
         trust_code: bool = False,
+        device: str | None = None,
     ) -> None:
-        options = (texts, top_k, threshold, decide, raw, trust_code)
+        options = (texts, top_k, threshold, decide, raw, trust_code, device)
         self._arguments = (checkpoint, labels, *options)
         self.tagger = Tagger.from_pretrained(checkpoint, trust_code)
-        self.tagger.to("cuda" if torch.cuda.is_available() else "cpu")
+        self.tagger.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         own_texts = None if texts is None else read_texts_of(labels or (), texts)
         if own_texts is not None:
             self.tagger.add_texts(own_texts)
@@ -114,7 +116,11 @@ class BatchPredictor:
         return TaggedBatch(tokens, predictions, are_unlike)
 
     def rows(
-        self, images: Sequence[ImageLike | ImageBytes], paths: Sequence[str], batch_size: int
+        self,
+        images: Sequence[ImageLike | ImageBytes],
+        paths: Sequence[str],
+        batch_size: int,
+        draw: Callable[[int, Prediction, Tensor], None] | None = None,
     ) -> Iterator[list[Row]]:
         """Yields a row for each image, batch by batch; unreadable ones have an error in it.
 
@@ -122,6 +128,8 @@ class BatchPredictor:
             images: The N images.
             paths: What the rows call each of them.
             batch_size: Images per batch.
+            draw: Called for each image that has a label with its position, its prediction and its
+                tokens (1, T, C).
         """
         start = 0
         for batch in self.batches(images, batch_size):
@@ -132,11 +140,13 @@ class BatchPredictor:
                 for index, problem in zip(unreadable, batch.problems, strict=True)
             }
             if batch.indices:
-                _, predictions, are_unlike = self.tag(batch.images)
-                for index, prediction, is_unlike in zip(
-                    batch.indices, predictions, are_unlike, strict=True
+                tokens, predictions, are_unlike = self.tag(batch.images)
+                for index, own, prediction, is_unlike in zip(
+                    batch.indices, tokens.split(1), predictions, are_unlike, strict=True
                 ):
                     rows[index] = Row(paths[index], *prediction, is_unlike, None)
+                    if draw is not None and prediction.labels:
+                        draw(index, prediction, own)
             yield [rows[index] for index in range(start, start + count)]
             start += count
 
