@@ -8,7 +8,7 @@ import sys
 import zipfile
 from inspect import isabstract
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import pytest
 import torch
@@ -343,6 +343,19 @@ def test_a_refused_run_leaves_nothing(
     assert fit_shapes(*arguments) == 2
     assert (in_tmp_path / "runs/shapes/latest").readlink() == Path("version_0")
     assert [path.name for path in (in_tmp_path / "runs").rglob("version_*")] == ["version_0"]
+
+
+def test_a_run_that_can_not_be_compiled_leaves_nothing(
+    in_tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compile_nothing(function: Any) -> Any:
+        raise RuntimeError("No working C++ compiler found\nin the path")
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    assert fit_shapes("--compile=true") == 2
+    message = "can't compile for cpu here (No working C++ compiler found); install a C++ compiler"
+    assert message in capsys.readouterr().err
+    assert not list(in_tmp_path.iterdir())
 
 
 def test_none_is_null() -> None:

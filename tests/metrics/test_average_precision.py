@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -27,9 +29,15 @@ def test_average_precision_of_a_label_without_positive_is_nan() -> None:
     assert average_precision(scores, targets).isnan().tolist() == [False, False, True, False]
 
 
-def test_unknown_entries_are_left_out_of_average_precision() -> None:
+@pytest.mark.parametrize("share", [0.4, 0.95])
+def test_unknown_entries_are_left_out_of_average_precision(
+    share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[average_precision.__module__], "_IMAGES_AT_ONCE", 30)
     scores, targets = random_data(80, 6, seed=3, levels=2)
-    unknown = torch.rand(80, 6, generator=torch.Generator().manual_seed(4)) < 0.4
+    unknown = torch.rand(80, 6, generator=torch.Generator().manual_seed(4)) < share
+    unknown[0] = False
+    targets[0] = 1
     expected = [
         average_precision_score(targets[known, label], scores[known, label])
         for label, known in enumerate((~unknown).T)
@@ -53,9 +61,13 @@ def test_sorted_ties_are_those_of_the_published_code(
         np.testing.assert_allclose(found, average_precision(scores, targets), atol=1e-12)
 
 
-def test_sorted_ties_leave_unknown_entries_out() -> None:
+@pytest.mark.parametrize("every", [4, 11])
+def test_sorted_ties_leave_unknown_entries_out(every: int) -> None:
+    """With all but every 11th unknown, the known ones are picked out first."""
     scores, targets = random_data(60, 3, seed=13, levels=1)
-    targets[::4] = -1
+    targets[0, :2] = 1
+    unknown = torch.arange(60) % every == 0
+    targets[unknown if every == 4 else ~unknown] = -1
     targets[:, 2] = targets[:, 2].clamp(max=0)
     found = average_precision(scores, targets, ties="sorted")
     known = targets[:, 0] >= 0

@@ -14,6 +14,8 @@ from torch import Tensor
 from tests.metrics.data import random_data
 from zsl.errors import InputError
 from zsl.metrics import accuracy_at_k, at_threshold, coverage, precision_recall_f1_at_k
+from zsl.metrics.per_image import Counts, threshold_figures
+from zsl.metrics.protocol import label_counts
 
 
 @pytest.mark.parametrize("k", [1, 3, 6])
@@ -186,3 +188,34 @@ def test_coverage_equals_scikit_learn(levels: int | None) -> None:
 
 def test_coverage_without_positives_is_0() -> None:
     assert coverage(torch.randn(3, 4), torch.zeros(3, 4, dtype=torch.int8)) == 0
+
+
+@pytest.mark.parametrize("share", [0.0, 0.04, 0.6])
+def test_figures_of_few_known_labels_equal_a_naive_loop(share: float) -> None:
+    scores, targets = random_data(50, 64, seed=3)
+    unknown = torch.rand(50, 64, generator=torch.Generator().manual_seed(4)) >= share
+    targets[unknown] = -1
+    hits_at_3 = predicted_at_3 = depth = 0
+    above = np.zeros((2, 3, 64), int)  # Without and with K = 3: hits, predicted, positives.
+    for own_scores, own_targets in zip(scores.numpy(), targets.numpy(), strict=True):
+        known = [label for label in range(64) if own_targets[label] >= 0]
+        best = sorted(known, key=lambda label: -own_scores[label])
+        present = [label for label in best if own_targets[label] == 1]
+        hits_at_3 += len(set(best[:3]) & set(present))
+        predicted_at_3 += len(best[:3])
+        depth += max((best.index(label) + 1 for label in present), default=0)
+        for counts, candidates in zip(above, (best, best[:3]), strict=True):
+            predicted = [label for label in candidates if own_scores[label] > 0]
+            np.add.at(counts[0], list(set(predicted) & set(present)), 1)
+            np.add.at(counts[1], predicted, 1)
+            np.add.at(counts[2], present, 1)
+    positives = int(above[0, 2].sum())
+    at_3 = (hits_at_3 / max(1, predicted_at_3), hits_at_3 / max(1, positives))
+    assert precision_recall_f1_at_k(scores, targets, 3)[:2] == at_3
+    num_images = int((targets == 1).any(dim=1).sum())
+    assert coverage(scores, targets) == depth / max(1, num_images)
+    for counts, k in zip(above, (None, 3), strict=True):
+        expected = threshold_figures(Counts(*map(torch.from_numpy, counts)), k)
+        assert at_threshold(scores, targets, k=k) == {n: v.item() for n, v in expected.items()}
+    assert label_counts(targets)[0].tolist() == above[0, 2].tolist()
+    assert label_counts(targets)[1].tolist() == (targets == 0).sum(dim=0).tolist()

@@ -91,6 +91,22 @@ def test_training_never_queries_held_out_or_unseen_labels(monkeypatch: pytest.Mo
     assert first.requires_grad
 
 
+def test_the_loss_of_bf16_is_a_float32_near_that_of_float32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = make_data()
+    task = make_task(data, head=tiny_head(dropout=0.0))
+    data.setup("fit")
+    batch = next(iter(data.train_dataloader()))
+    monkeypatch.setattr(task, "log", lambda *args, **kwargs: None)
+    expected = task.training_step(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = task.training_step(batch)
+    assert loss.dtype == torch.float32
+    assert loss.item() != expected.item()
+    torch.testing.assert_close(loss, expected, rtol=2e-2, atol=0)
+
+
 def test_groups_are_made_of_the_seen_labels_alone() -> None:
     data = make_data()
     task = make_task(data, head=tiny_head(num_groups=7))
@@ -112,7 +128,7 @@ def test_the_span_is_that_of_the_seen_labels_alone() -> None:
     [
         {},
         {"head": tiny_head(num_groups=7, seen_span=True)},
-        {"head": tiny_head(seen_span=True, query_relu=False)},
+        {"head": tiny_head(seen_span=True, query_relu=False, grad_checkpointing=True)},
         {"head": tiny_head(pool_tokens=True, num_groups=7)},
         {"head": BilinearConfig()},
         {"head": Fast0TagConfig(16), "loss": RankingLoss()},

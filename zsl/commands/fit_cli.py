@@ -59,6 +59,7 @@ def make_run(args: list[str]) -> Run:
     # The folder is not saved: the config, run again, should not write into this run's.
     folder = config.pop("run_folder")
     made = _instantiate(parser, _logging_to(folder, config) if folder else config)
+    made.model.compiles = config.compile
     backbone = made.model.backbone
     require(
         not (backbone.frozen and backbone.is_random) or config.ckpt_path is not None,

@@ -57,15 +57,15 @@ class ResumableSampler(DistributedSampler):
         """Yields the rows of an epoch, from `start` on in the first one."""
         start, self.start = self.start, 0
         order = self._order()
-        of_draw = seeds(self.repeats * len(self.rows), self.seed, self.epoch)
+        own_draws = order
+        if self.repeats > 1:
+            repeat = (self.rank + self.num_replicas * np.arange(len(order))) % self.repeats
+            own_draws = order + len(self.rows) * repeat
+        # As a part of all processes' draws, so that their number does not change it.
+        own_seeds = seeds(self.repeats * len(self.rows), self.seed, self.epoch)[own_draws]
         for begin in range(start, len(order), _CHUNK):
-            chunk = order[begin : begin + _CHUNK]
-            # As a part of all processes' draws, so that their number does not change it.
-            repeat = (
-                self.rank + self.num_replicas * np.arange(begin, begin + len(chunk))
-            ) % self.repeats
-            chosen = of_draw[chunk + len(self.rows) * repeat]
-            yield from map(Draw, self.rows[chunk].tolist(), chosen.tolist())
+            chunk = slice(begin, begin + _CHUNK)
+            yield from map(Draw, self.rows[order[chunk]].tolist(), own_seeds[chunk].tolist())
 
     def _order(self) -> np.ndarray:
         """Indices of the rows of this process's part of the epoch."""
@@ -73,8 +73,11 @@ class ResumableSampler(DistributedSampler):
             return np.fromiter(self._repeating(), np.int64)
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         order = torch.randperm(len(self.rows), generator=generator).numpy()
-        # Each process has equally many: the first ones come again at the end.
-        return np.resize(order, self.total_size)[self.rank :: self.num_replicas]
+        # Each process has equally many: the first ones come again at the end. It keeps a copy of
+        # its own, and not the order of all.
+        last = self.rank + (self.num_samples - 1) * self.num_replicas
+        own = order[self.rank :: self.num_replicas]
+        return np.append(own, order[last % len(order)])[: self.num_samples]
 
     def _repeating(self) -> Any:
         # Imported here: few need it, and timm takes a second.

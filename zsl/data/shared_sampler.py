@@ -16,7 +16,7 @@ class SharedSampler(DistributedSampler):
     single images.
 
     Args:
-        images: All images in order: their positions, or a sampler.
+        images: All images in order; a part of them can be had by a slice.
         batch_size: Images in a batch.
         num_processes: Number N of processes.
         rank: Which of them this is.
@@ -28,25 +28,23 @@ class SharedSampler(DistributedSampler):
     """
 
     def __init__(
-        self, images: Any, batch_size: int, num_processes: int, rank: int, equal: bool = False
+        self,
+        images: Any,
+        batch_size: int,
+        num_processes: int,
+        rank: int,
+        equal: bool = False,
     ) -> None:
         super().__init__(images, num_processes, rank, shuffle=False)
-        self.batch_size = batch_size
+        self.images = images
         starts = range(0, len(images), batch_size)
         self.num_batches = len(starts)
         own = starts[rank::num_processes]
-        self.gets_first = equal and len(own) < len(starts[::num_processes])
-        sizes = [min(batch_size, len(images) - start) for start in (*own[-1:], 0)]
-        self.num_samples = max(0, len(own) - 1) * batch_size
-        self.num_samples += sizes[0] * (len(own) > 0) + sizes[-1] * self.gets_first
+        gets_first = equal and len(own) < len(starts[::num_processes])
+        self.batches = [slice(start, start + batch_size) for start in (*own, *starts[:gets_first])]
+        self.num_samples = sum(len(range(*part.indices(len(images)))) for part in self.batches)
 
     def __iter__(self) -> Iterator[Any]:
         """Yields this process's images."""
-        first = []
-        for position, image in enumerate(self.dataset):
-            number = position // self.batch_size
-            if number == 0 and self.gets_first:
-                first.append(image)
-            if number % self.num_replicas == self.rank:
-                yield image
-        yield from first
+        for batch in self.batches:
+            yield from self.images[batch]

@@ -17,8 +17,10 @@ from zsl.metrics.groups import FIXED
 from zsl.metrics.per_image import (
     accuracy_at_k,
     at_threshold,
+    count_true,
     coverage,
     harmonic_mean,
+    known_parts,
     parts,
     precision_recall_f1,
     precision_recall_f1_at_k,
@@ -67,7 +69,10 @@ def chance_level(
     ks = possible_ks(default_ks(ks, single_label), num_labels)
     if single_label:
         return result | {f"Acc@{k}": k / num_labels for k in ks}
-    by_image = [((own >= 0).sum(dim=1), (own == 1).sum(dim=1)) for own in parts(targets)]
+    by_image = [
+        (count_true(own.targets >= 0, 1), count_true(own.targets == 1, 1))
+        for own in known_parts(targets, targets)
+    ]
     known, positives = (torch.cat(counts) for counts in zip(*by_image, strict=True))
     for k in ks:
         predicted = known.clamp(max=k)
@@ -252,7 +257,8 @@ def check_finite(scores: Tensor) -> None:
     Raises:
         InputError: A score is infinite or NaN.
     """
-    if not all(bool(own.isfinite().all()) for own in parts(scores)):
+    # A finite sum has finite terms, and takes a twentieth of the time.
+    if not all(bool(own.sum().isfinite() or own.isfinite().all()) for own in parts(scores)):
         broken = ~scores.isfinite()
         image, label = broken.nonzero()[0].tolist()
         raise InputError(

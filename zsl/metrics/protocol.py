@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zsl.errors import InputError, did_you_mean
 from zsl.metrics.average_precision import Ties, average_precision
-from zsl.metrics.per_image import parts
+from zsl.metrics.per_image import known_parts
 
 Images = Literal["all_images", "labelled_images"]
 Empty = Literal["zero", "skip", "two_sided"]
@@ -40,8 +40,8 @@ _CHOICES = {
 def label_counts(targets: Tensor) -> tuple[Tensor, Tensor]:
     """Numbers of images that have each label, and that lack it, int64 (L,), of int8 (N, L)."""
     counts = torch.zeros(2, targets.shape[1], dtype=torch.int64, device=targets.device)
-    for own in parts(targets):
-        counts += torch.stack([(own == 1).sum(dim=0), (own == 0).sum(dim=0)])
+    for own in known_parts(targets, targets):
+        counts += torch.stack([own.count_by_label(own.targets == value) for value in (1, 0)])
     return counts[0], counts[1]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from math import ceil
 from typing import Any, ClassVar, Self
@@ -32,6 +32,7 @@ from zsl.models import Answers, BackboneConfig, Goal, OpenCLIPBackbone, TaggerNe
 from zsl.models.familiarity import KEPT
 from zsl.tasks.calibration import fit_calibration
 from zsl.tasks.callbacks import StepSeeds
+from zsl.tasks.compilation import check_compiler
 from zsl.tasks.optimization import OptimizationConfig, schedule_steps, steps_of
 from zsl.tasks.preparation import UntrainedTensors, evaluating, share_buffers
 
@@ -50,6 +51,8 @@ class Task(pl.LightningModule, ABC):
 
     Attributes:
         encoder: What makes vectors of further labels; None where the classes are fixed.
+        compiles: Whether PyTorch compiles the training step: backbone, and head with loss. What
+            is validated and tested stays as it is, to the digit.
         evaluation: Figures of the last test.
         num_steps: Length of the schedule of the learning rate.
     """
@@ -85,6 +88,8 @@ class Task(pl.LightningModule, ABC):
         self.predictions = Predictions()
         self.descriptions = Predictions()
         self.untrained = UntrainedTensors(network)
+        self.compiles = False
+        self._compiled: tuple[Callable[..., Tensor], Callable[..., Tensor]] | None = None
         self._resumed_steps: int | None = None
         self._queried: Any = None
 
@@ -123,11 +128,15 @@ class Task(pl.LightningModule, ABC):
         return self.network(images, queries)
 
     def setup(self, stage: str) -> None:
-        """Refuses tokens of another backbone.
+        """Refuses tokens of another backbone; compiles the step if it is to be.
 
         Raises:
-            InputError: The data's feature store was not made with this frozen backbone.
+            InputError: The data's feature store was not made with this frozen backbone, or
+                PyTorch can't compile here.
         """
+        if stage == "fit" and self.compiles:
+            check_compiler(self.trainer.strategy.root_device)
+            self._compiled = torch.compile(self.tokens), torch.compile(self.label_loss)
         # Loaders may also be given without a data module.
         datamodule = getattr(self.trainer, "datamodule", None)
         if datamodule is not None and (store := datamodule.feature_store):
@@ -151,8 +160,9 @@ class Task(pl.LightningModule, ABC):
 
     def training_loss(self, batch: Batch, queries: Tensor | None, targets: Tensor) -> Tensor:
         """Returns the loss on targets (B, L), with that of a distillation, and logs them."""
-        tokens = self.tokens(batch)
-        loss = self.loss(self.score_tokens(tokens, queries, targets.shape[1]), targets)
+        tokens_of, loss_of = self._compiled or (self.tokens, self.label_loss)
+        tokens = tokens_of(batch)
+        loss = loss_of(tokens, queries, targets)
         backbone = self.network.backbone
         if isinstance(backbone, OpenCLIPBackbone) and backbone.distils:
             distance = backbone.distance(batch["image"], tokens)
@@ -160,6 +170,10 @@ class Task(pl.LightningModule, ABC):
             loss = loss + backbone.distillation * distance
         self.log("train/loss", loss, prog_bar=True)
         return loss
+
+    def label_loss(self, tokens: Tensor, queries: Any, targets: Tensor) -> Tensor:
+        """Returns the loss of tokens (B, T, C) on targets (B, L)."""
+        return self.loss(self.score_tokens(tokens, queries, targets.shape[1]), targets)
 
     def tokens(self, batch: Batch) -> Tensor:
         """Returns the tokens of a batch of images, or their stored ones."""
@@ -184,11 +198,11 @@ class Task(pl.LightningModule, ABC):
         """Returns logits (B, L) of tokens (B, T, C); see `score`."""
         logits = self.network.score(tokens, queries)
         expected = (len(tokens), num_labels)
-        require(
-            logits.shape == expected,
-            f"{type(self.network.head).__name__} made logits of the shape {tuple(logits.shape)}; "
-            f"expected {expected}, images and labels.",
-        )
+        if logits.shape != expected:  # A sentence made beforehand would tie a graph to the shape.
+            raise InputError(
+                f"{type(self.network.head).__name__} made logits of the shape "
+                f"{tuple(logits.shape)}; expected {expected}, images and labels."
+            )
         return logits
 
     def on_fit_start(self) -> None:
@@ -356,7 +370,9 @@ class Task(pl.LightningModule, ABC):
         planned = self.trainer.estimated_stepping_batches
         self.num_steps = schedule_steps(planned, self._resumed_steps)
         timm_model = getattr(self.network.backbone, "model", None)
-        return self.optimization.configure(trained, self.num_steps, timm_model)
+        is_scaled = self.trainer.precision == "16-mixed"
+        clips_scaled = is_scaled and bool(self.trainer.gradient_clip_val)
+        return self.optimization.configure(trained, self.num_steps, timm_model, clips_scaled)
 
     def configure_callbacks(self) -> list[Callback]:
         """The callbacks of `optimization`, and the seeds of the steps."""
