@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from argparse import ArgumentError
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from jsonargparse import ArgumentParser, Namespace
+from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from zsl.commands.fit_parser import first_logger, known_names, makes_folder, parse, parse_config
@@ -179,8 +181,9 @@ def _make_trainer(arguments: dict[str, Any]) -> pl.Trainer:
         arguments["plugins"] = [*plugins, SyncBatchNorms()]
     try:
         trainer = pl.Trainer(**arguments)
-    except (ImportError, MisconfigurationException, TypeError, ValueError) as error:
+    except (ImportError, MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"trainer: {' '.join(str(error).split())}") from error
+    check_launcher(trainer.num_devices, trainer.num_nodes)
     require(
         not arguments["sync_batchnorm"] or trainer.strategy.root_device.type != "cpu",
         "trainer.sync_batchnorm is true, but torch's batch norm over several devices needs GPUs; "
@@ -192,3 +195,25 @@ def _make_trainer(arguments: dict[str, Any]) -> pl.Trainer:
         f"expected {str(trainer.precision).replace('true', 'mixed')}, or 32-true.",
     )
     return trainer
+
+
+def check_launcher(devices: int, nodes: int) -> None:
+    """Refuses other processes than the trainer counts on: each would train alone, or wait.
+
+    Args:
+        devices: Processes of a machine.
+        nodes: Machines.
+
+    Raises:
+        InputError: torchrun or srun started another number.
+    """
+    started = None
+    if TorchElasticEnvironment.detect():
+        started = os.environ["WORLD_SIZE"]
+    elif SLURMEnvironment.detect():
+        started = os.environ.get("SLURM_STEP_NUM_TASKS")  # Set by srun alone.
+    require(
+        started is None or int(started) == devices * nodes,
+        f"The launcher started {started} processes, but trainer.devices × trainer.num_nodes is "
+        f"{devices} × {nodes}; set these to what was started.",
+    )
