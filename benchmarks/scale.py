@@ -280,7 +280,7 @@ def count(network: nn.Module, mixed: bool, *inputs: Tensor) -> Counted:
     """Counts a training step on tensors without content; `mixed` computes in half precision."""
     mode, storages = FakeTensorMode(), {}
     named = [*network.named_parameters(), *network.named_buffers()]
-    tensors = {name: mode.from_tensor(tensor) for name, tensor in named}
+    tensors: dict[str, Tensor] = {name: mode.from_tensor(tensor) for name, tensor in named}
     own = {tensor.untyped_storage()._cdata for tensor in tensors.values()}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -341,7 +341,7 @@ def networks(recipe: Recipe) -> dict[str, float]:
 
 def backbones() -> dict[str, dict[str, float]]:
     """Backbones by themselves."""
-    found = {}
+    found: dict[str, dict[str, float]] = {}
     for name in ("tresnet_m", "tresnet_v2_l", "resnet50"):
         for size in (224, 448):
             network = TimmBackboneConfig(name, weights=None).make(size)
@@ -374,7 +374,9 @@ def heads() -> dict[str, dict[str, float]]:
         of_image = per_image(head, True, (tokens, 2048), *more)
         batch = torch.randn(4, tokens, 2048)
 
-        def train(head: nn.Module = head, batch: Tensor = batch, more: tuple[Tensor, ...] = more):
+        def train(
+            head: nn.Module = head, batch: Tensor = batch, more: tuple[Tensor, ...] = more
+        ) -> None:
             head(batch, *more).sum().backward()
 
         found[name] = {
