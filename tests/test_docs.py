@@ -13,6 +13,7 @@ from tests.fakes.checkpoints import write_calibrated, write_checkpoint
 from tests.models.official import official_shapes
 from zsl.commands.configs import shipped_names
 from zsl.commands.export import main as export
+from zsl.commands.fit_parser import parse_config
 from zsl.labels import SentenceEncoder
 from zsl.labels.encoders.texts import read_texts, shipped_texts
 from zsl.towers import read_tower_images
@@ -102,6 +103,17 @@ def test_the_models_of_two_towers_are_those_of_open_clip() -> None:
                 resizing = read_tower_images(name, tag).resizing
                 assert resizing.interpolation in images
                 assert ("squashed" in images) == (resizing.center_crop is None)
+
+
+def test_the_commands_for_several_devices_are_arguments_of_fit() -> None:
+    page = (DOCS / "scale.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    commands = re.findall(r"-m zsl\.fit (.*)", page)
+    assert len(commands) == 5
+    for command in commands:
+        config = parse_config(command.removesuffix(" $resume").split())
+        devices = int(config.trainer.devices) * config.trainer.num_nodes
+        accumulated = config.trainer.accumulate_grad_batches
+        assert config.data.init_args.batch_size * devices * accumulated == 2048
 
 
 def test_the_readme_names_every_config() -> None:

@@ -59,12 +59,23 @@ class ProcessGroup:
 
     @contextmanager
     def first_goes_ahead(self) -> Iterator[None]:
-        """Lets the others run the block after the first: what is refused, is refused once."""
+        """Lets the others run the block after the first: what is refused, is refused once.
+
+        Nothing may be sent in it.
+        """
         if not self.is_first:
             self._wait()
         yield
         if self.is_first:
             self._wait()
+
+    def of_first(self, value: T) -> T:
+        """Returns the first process's value."""
+        if not self.is_first:
+            return self._receive(0, None)
+        for rank in range(1, self.size):
+            self._send(rank, _Kind.RESULT, value)
+        return value
 
     def in_order(self, own: Iterable[T]) -> Iterator[T]:
         """Yields on the first process what all have made; on the others nothing, but it has to run.
@@ -78,13 +89,13 @@ class ProcessGroup:
             return
         end = object()
         for rank in cycle(range(self.size)):
-            result = next(results, end) if rank == 0 else self._receive_result(rank, end)
+            result = next(results, end) if rank == 0 else self._receive(rank, end)
             if result is end:
                 break
             yield result  # type: ignore[misc]
         for other in range(1, self.size):
             if other != rank:
-                self._receive_result(other, end)
+                self._receive(other, end)
 
     def flat_map(self, function: Callable[[T], Iterable[R]], items: Iterable[T]) -> Iterator[R]:
         """Yields on the first process what a function makes of each item, in the items' order.
@@ -103,13 +114,13 @@ class ProcessGroup:
                 self._send(rank, _Kind.RESULT, item)
             yield from function(turn[0])
             for rank in range(1, len(turn)):
-                yield from self._receive_result(rank, end)
+                yield from self._receive(rank, end)
         for rank in range(1, self.size):
             self._send(rank, _Kind.END, None)
 
     def _work(self, function: Callable[[T], Iterable[R]]) -> None:
         end = object()
-        while (item := self._receive_result(0, end)) is not end:
+        while (item := self._receive(0, end)) is not end:
             try:
                 results = list(function(item))
             except InputError as error:
@@ -134,16 +145,19 @@ class ProcessGroup:
         with self._ending_together():
             distributed.send_object_list([kind, content], rank, self.group)
 
-    def _receive_result(self, rank: int, end: Any) -> Any:
-        from torch import distributed
-
-        received: list[Any] = [None, None]
-        with self._ending_together():
-            distributed.recv_object_list(received, rank, self.group)
-        kind, content = received
+    def _receive(self, rank: int, end: Any) -> Any:
+        kind, content = self._message(rank)
         if kind is _Kind.ERROR:
             raise InputError(content)
         return end if kind is _Kind.END else content
+
+    def _message(self, rank: int) -> list[Any]:
+        from torch import distributed
+
+        received = [None, None]
+        with self._ending_together():
+            distributed.recv_object_list(received, rank, self.group)
+        return received
 
     def _wait(self) -> None:
         from torch import distributed

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tests.fakes.checkpoints import NORMALISED, write_checkpoint
 from tests.fakes.table import write_table_dataset
+from tests.fakes.threads import run_command
 from zsl.commands.evaluate import main as evaluate
 from zsl.commands.evaluate import short_names
 from zsl.errors import InputError
@@ -30,6 +31,17 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def checkpoint(runs: Path, version: int) -> str:
     return str(runs / f"version_{version}" / "checkpoints" / "best.ckpt")
+
+
+def test_processes_give_the_figures_of_one(
+    runs: Path, in_tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["--checkpoint", checkpoint(runs, 0), checkpoint(runs, 1), *QUICK]
+    arguments += ["--data.batch_size=3"]
+    assert evaluate([*arguments, "--output=alone"]) == 0
+    assert run_command(monkeypatch, evaluate, [*arguments, "--output=together"]) == 0
+    for path in Path("alone").rglob("*.[cj]s*"):
+        assert path.read_bytes() == Path("together", path.relative_to("alone")).read_bytes()
 
 
 def test_each_line_has_protocol_numbers_and_interval(

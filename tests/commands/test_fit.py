@@ -8,7 +8,7 @@ import sys
 import zipfile
 from inspect import isabstract
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import pytest
 import torch
@@ -178,24 +178,6 @@ def test_a_run_is_resumed_from_its_last_checkpoint(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.usefixtures("in_tmp_path")
-def test_two_processes_evaluate_every_image_once() -> None:
-    devices = [
-        "--trainer.devices=2",
-        "--trainer.strategy=ddp",
-        "--model.optimization.ema_decay=0.9",
-    ]
-    sizes = ["--data.num_val=9", "--data.num_test=17", "--data.num_train=32"]
-    arguments = ["--config=shapes.yaml", *TINY_SHAPES, *sizes, *TINY_MODEL, *QUICK, *devices]
-    subprocess.run([sys.executable, "-m", "zsl.fit", *arguments], check=True, timeout=200)
-    expected = json.loads(Path("runs/shapes/latest/results.json").read_text())
-    assert expected["protocol"]["num_images"] == 17
-    assert evaluate(["--checkpoint=runs/shapes/latest/checkpoints/best.ckpt"]) == 0
-    evaluated = Path("runs/shapes/latest/checkpoints/best_evaluation/results.json")
-    found = json.loads(evaluated.read_text())
-    assert found["metrics"] == pytest.approx(expected["metrics"], abs=1e-6)
-
-
-@pytest.mark.usefixtures("in_tmp_path")
 def test_half_precision_trains_and_reports() -> None:
     assert fit_shapes("--trainer.precision=bf16-mixed") == 0
     results = json.loads(Path("runs/shapes/latest/results.json").read_text())
@@ -346,6 +328,7 @@ def test_a_monitor_that_is_not_measured_is_refused_before_the_training(
         (["--trainer.max_steps=0"], "no step, with trainer.max_steps 0"),
         (["--trainer.limit_train_batches=0.0"], "and limit_train_batches 0.0; raise"),
         (["--trainer.precision=bf16-true"], "expected bf16-mixed, or 32-true"),
+        (["--trainer.sync_batchnorm=true"], "batch norm over several devices needs GPUs; leave"),
         (["--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=val/x"], "log 'val/x'"),
     ],
 )
@@ -360,6 +343,19 @@ def test_a_refused_run_leaves_nothing(
     assert fit_shapes(*arguments) == 2
     assert (in_tmp_path / "runs/shapes/latest").readlink() == Path("version_0")
     assert [path.name for path in (in_tmp_path / "runs").rglob("version_*")] == ["version_0"]
+
+
+def test_a_run_that_can_not_be_compiled_leaves_nothing(
+    in_tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compile_nothing(function: Any) -> Any:
+        raise RuntimeError("No working C++ compiler found\nin the path")
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    assert fit_shapes("--compile=true") == 2
+    message = "can't compile for cpu here (No working C++ compiler found); install a C++ compiler"
+    assert message in capsys.readouterr().err
+    assert not list(in_tmp_path.iterdir())
 
 
 def test_none_is_null() -> None:

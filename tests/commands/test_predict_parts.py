@@ -14,6 +14,8 @@ import pytest
 
 import zsl
 from tests.fakes.checkpoints import write_checkpoint
+from tests.fakes.threads import run_command
+from zsl.commands import tagging
 from zsl.commands.predict import main as predict
 from zsl.files.image_paths import find_images
 
@@ -129,6 +131,31 @@ def test_other_labels_or_another_checkpoint_are_refused(
     assert {path: path.read_bytes() for path in Path("tags").iterdir()} == found
 
 
+def test_processes_write_the_parts_of_one(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = [*arguments, "--images_per_part=5"]
+    assert predict(arguments) == 0
+    assert run_command(monkeypatch, predict, [*arguments, "--output=together"]) == 0
+    for path in Path("tags").iterdir():
+        assert path.read_bytes() == Path("together", path.name).read_bytes()
+
+
+def test_processes_write_the_file_of_one(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tagging, "_MOST_BATCHES", 2)
+    arguments = [*arguments, "--format=csv", "--heatmaps=alone", "--output=alone.csv"]
+    assert predict(arguments) == 0
+    together = [*arguments, "--heatmaps=together", "--output=together.csv"]
+    assert run_command(monkeypatch, predict, together) == 0
+    assert Path("together.csv").read_bytes() == Path("alone.csv").read_bytes()
+    maps = [path.relative_to("alone") for path in Path("alone").rglob("*.jpg")]
+    assert len(maps) == 2 * 11
+    for path in maps:
+        assert Path("together", path).read_bytes() == Path("alone", path).read_bytes()
+
+
 def test_no_readable_image_is_a_mistake(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -138,13 +165,14 @@ def test_no_readable_image_is_a_mistake(
 
 
 @pytest.mark.slow
-def test_killed_and_run_again_each_image_is_there_once(arguments: list[str]) -> None:
+@pytest.mark.parametrize("devices", [1, 2])
+def test_killed_and_run_again_each_image_is_there_once(devices: int, arguments: list[str]) -> None:
     """The command itself; `test_prediction_parts.py` has the moments."""
     content = Path("album/1.png").read_bytes()
     for number in range(600):
         Path("album", f"copy {number}.png").write_bytes(content)
     arguments = [*arguments, "--images_per_part=4"]
-    command = [sys.executable, "-m", "zsl.predict", *arguments]
+    command = [sys.executable, "-m", "zsl.predict", *arguments, f"--devices={devices}"]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
         while not list(Path("tags").glob("part-*")) and process.poll() is None:
             time.sleep(0.01)

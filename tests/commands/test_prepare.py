@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.commands.test_fit import QUICK, TINY_MODEL, TINY_SHAPES
 from tests.fakes.nuswide import CONCEPTS, NAMES, FakeNUSWide
+from tests.fakes.threads import run_command
 from tests.tasks.test_callbacks import Interrupt, interrupt, trained
 from zsl.commands.fit import main as fit
 from zsl.commands.fit_parser import parse_config
@@ -252,16 +253,30 @@ def test_an_image_that_comes_meanwhile_is_not_taken_for_done(
     late = fake_nuswide.root / "Flickr" / fake_nuswide.images[0]
     content = late.read_bytes()
     late.unlink()
-    original = check_images._check_files
+    original = check_images._read_checks
 
     def check(*arguments: Any) -> Any:
         late.write_bytes(content)
         return original(*arguments)
 
-    monkeypatch.setattr(check_images, "_check_files", check)
+    monkeypatch.setattr(check_images, "_read_checks", check)
     assert prepare(["nuswide", f"--root={fake_nuswide.root}", "--resize=16"]) == 2
     assert f"does not hold a copy of {fake_nuswide.images[0]}" in capsys.readouterr().err
     assert prepare(["nuswide", f"--root={fake_nuswide.root}", "--resize=16"]) == 0
+
+
+def test_processes_find_in_a_copy_what_one_does(
+    fake_nuswide: FakeNUSWide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["nuswide", f"--root={fake_nuswide.root}", "--resize=16", "--num_workers=1"]
+    assert prepare([*arguments, "--prepared=alone"]) == 0
+    monkeypatch.setattr(check_images, "_TURN", 3)
+    assert run_command(monkeypatch, prepare, [*arguments, "--prepared=together"]) == 0
+    one, other = fake_nuswide.root / "alone", fake_nuswide.root / "together"
+    names = {str(path.relative_to(one)) for path in one.rglob("*") if path.is_file()}
+    assert names == {str(path.relative_to(other)) for path in other.rglob("*") if path.is_file()}
+    for name in names:
+        assert (one / name).read_bytes() == (other / name).read_bytes()
 
 
 def test_ctrl_c_keeps_what_was_done(

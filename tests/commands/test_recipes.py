@@ -55,6 +55,7 @@ PUBLISHED: dict[str, Any] = {
             "layer_decay": None,
             "ema_decay": 0.9997,
             "ema_warmup": False,
+            "fused": None,
         },
     },
     "trainer": {
@@ -158,6 +159,7 @@ SINGLE: dict[str, dict[str, Any]] = {
                 "layer_decay": None,
                 "ema_decay": None,
                 "ema_warmup": True,
+                "fused": None,
             },
         },
         "trainer": {"max_epochs": 300, "devices": 8, "precision": "16-mixed"},

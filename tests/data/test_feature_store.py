@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.data.test_table import edit
+from tests.fakes.threads import run_command
 from tests.fakes.weights import write_weights
 from zsl.commands.evaluate import main as evaluate
 from zsl.commands.fit import main as fit
@@ -58,6 +59,51 @@ def test_training_from_a_store_gives_the_numbers_of_the_frozen_run(
         found = json.loads(path.read_text())
         fitted = last_metrics(0)[1]
         assert {name: found[name] for name in fitted} == fitted
+
+
+def test_processes_write_the_store_of_one(tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = [*tiny, "--data.batch_size=3"]
+    assert prepare(["features", *tiny, "--data.features=store"]) == 0
+    arguments = ["features", *tiny, "--data.features=together"]
+    assert run_command(monkeypatch, prepare, arguments) == 0
+    assert contents("together") == contents("store")
+
+
+def contents(folder: str) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 4])
+def test_a_stopped_writer_goes_on_with_whole_batches(
+    batch_size: int, tmp_path: Path, table_root: Path
+) -> None:
+    data = TableDataModule(str(table_root), images=ImageConfig(32))
+    images = data.dataset(Split.TRAIN, data.training_transform)  # 20
+    tokens = torch.randn(40, 2, 5)
+
+    def write(stop: int | None, backbone: str, tokens: torch.Tensor) -> int:
+        views = {"views": (2, 3)}
+        store = tmp_path / "store"
+        with FeatureWriter.create(store, {"backbone": backbone}, views) as writer:
+            done = writer.begin(Split.TRAIN, images, 2, batch_size)
+            writer.write(tokens[done:stop])
+            if stop is not None:
+                part = writer.folder / "train.npy"
+                with part.open("r+b") as file:  # It was killed as it wrote.
+                    file.truncate(part.stat().st_size - 13)
+                raise KeyboardInterrupt
+        assert np.array_equal(np.load(store / "train.npy"), tokens.half().numpy())
+        assert [path.name for path in tmp_path.iterdir() if "store" in path.name] == ["store"]
+        return done
+
+    for stop in (17, 33, 40):
+        with pytest.raises(KeyboardInterrupt):
+            write(stop, "one", tokens)
+        assert not (tmp_path / "store").exists()
+    assert write(None, "one", tokens) == 39 - 19 % batch_size
+    with pytest.raises(KeyboardInterrupt):
+        write(40, "one", tokens)
+    assert write(None, "another", -tokens) == 0
 
 
 def test_the_store_holds_the_tokens_in_float16(tiny: list[str]) -> None:
@@ -191,7 +237,7 @@ def test_missing_images_are_refused_before_a_store_is_begun(
 
 def write_store(folder: Path, images: FeatureDataset, tokens: torch.Tensor) -> None:
     with FeatureWriter.create(folder, {"backbone": "none"}, {"views": 1}) as writer:
-        writer.begin(Split.TRAIN, images, 1)
+        writer.begin(Split.TRAIN, images, 1, 4)
         for part in tokens.split(3):
             writer.write(part)
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.fakes.openimages import FakeOpenImages
+from tests.fakes.threads import run_together
 from zsl.data import (
     ImageConfig,
     MultiLabelDataModule,
@@ -44,6 +45,14 @@ def folder(table_root: Path, tmp_path: Path) -> Path:
     """Shards of three images of the miniature table dataset."""
     write_shards(table(table_root), tmp_path / "shards", 3)
     return tmp_path / "shards"
+
+
+def test_processes_write_the_shards_of_one(folder: Path, table_root: Path, tmp_path: Path) -> None:
+    together = tmp_path / "together"
+    run_together(lambda group: write_shards(table(table_root), together, 3, group), 3)
+    found = {path.name: path.read_bytes() for path in together.rglob("*") if path.is_file()}
+    assert found == {p.name: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    run_together(lambda group: write_shards(table(table_root), together, 3, group))  # All is done.
 
 
 def training_batches(data: MultiLabelDataModule, done: int = 0) -> list[dict[str, Any]]:

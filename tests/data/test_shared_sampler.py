@@ -15,6 +15,7 @@ def test_the_batches_are_those_of_one_process(count: int, processes: int, equal:
     for rank in range(processes):
         sampler = SharedSampler(order, 4, processes, rank, equal)
         assert len(sampler) == len(list(sampler))
+        assert sampler.num_batches == len(expected)
         found.append(list(BatchSampler(sampler, 4, drop_last=False)))
         assert found[rank][: len(expected[rank::processes])] == expected[rank::processes]
     extra = [batch for rank in range(processes) for batch in found[rank]]

@@ -35,7 +35,7 @@ def naive_shares(scores: Tensor, targets: Tensor, labels: list[int], others: lis
 def test_shares_are_those_of_loops(
     seed: int, others: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(error_analysis, "_IMAGES_AT_ONCE", 4)
+    monkeypatch.setattr(error_analysis, "_ENTRIES_AT_ONCE", 4)
     scores, targets = random_data(seed)
     labels = [6, 5, 8]
     shares = shares_above(scores, targets, labels, others)

@@ -1,3 +1,4 @@
+import copy
 from pathlib import Path
 
 import pytest
@@ -169,3 +170,20 @@ def test_a_stem_whose_gradient_corrupts_memory_is_not_in_channels_last(
     assert backbone.memory_format == expected
     resnet = TimmBackboneConfig("test_resnet", None).make(32)
     assert resnet.memory_format == torch.channels_last
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_vit", "test_mambaout"])
+def test_the_layout_in_memory_changes_neither_tokens_nor_gradients(name: str) -> None:
+    backbone = TimmBackboneConfig(name, None).make(64)
+    plain = copy.deepcopy(backbone).to(memory_format=torch.contiguous_format)
+    plain.memory_format = torch.contiguous_format
+    images = torch.rand(2, 3, 64, 64)
+    weights = torch.randn(1, 1, backbone.token_dim)
+    results = []
+    for network in (backbone, plain):
+        tokens = network(images)
+        (tokens * weights).mean().backward()
+        gradients = [p.grad for p in network.parameters() if p.grad is not None]
+        results.append([tokens, *gradients])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)

@@ -17,12 +17,13 @@ PROCESSES = 2
 
 
 def make_heads() -> list[tuple[MLDecoder, list[Tensor]]]:
-    """The three heads without dropout, and what each takes beside tokens."""
+    """Heads of each mode without dropout, and what they take beside tokens."""
     torch.manual_seed(0)
     vectors = torch.randn(9, 6)
     return [
         (FixedMLDecoder(10, 7, 3, dropout=0.0, **OPTIONS), []),
         (WordMLDecoder(10, 6, dropout=0.0, **OPTIONS), [vectors]),
+        (WordMLDecoder(10, 6, dropout=0.0, grad_checkpointing=True, **OPTIONS), [vectors]),
         (GroupedWordMLDecoder(10, vectors[:3], dropout=0.0, **OPTIONS), [vectors]),
     ]
 

@@ -16,6 +16,7 @@ from zsl.models import (
     ConSEHead,
     Fast0TagConfig,
     Fast0TagHead,
+    FixedMLDecoderConfig,
     GroupedWordMLDecoder,
     MLDecoderConfig,
     OnMeanToken,
@@ -149,9 +150,11 @@ def test_numbers_out_of_range_are_refused(
 def test_configs_make_the_heads_they_describe() -> None:
     seen = torch.randn(6, 4)
     tiny: dict[str, Any] = {"embed_dim": 8, "num_heads": 2, "feedforward_dim": 16}
-    full = MLDecoderConfig(**tiny, seen_span=True).make(5, seen)
+    full = MLDecoderConfig(**tiny, seen_span=True, grad_checkpointing=True).make(5, seen)
     assert isinstance(full, WordMLDecoder)
     assert full.span is not None
+    assert full.grad_checkpointing
+    assert FixedMLDecoderConfig(**tiny, grad_checkpointing=True).make(5, 6).grad_checkpointing
     grouped = MLDecoderConfig(9, **tiny, query_relu=False).make(5, seen)
     assert isinstance(grouped, GroupedWordMLDecoder)
     assert len(grouped.group_queries) == 6

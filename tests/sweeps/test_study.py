@@ -9,8 +9,9 @@ from optuna.trial import TrialState
 
 from tests.sweeps.fakes import write
 from zsl.errors import InputError
+from zsl.sweeps.liveness import BEAT_SECONDS, OWN, PATIENCE_SECONDS, beat
 from zsl.sweeps.spec import Sweep, read_sweep
-from zsl.sweeps.study import DONE, OWN, Study
+from zsl.sweeps.study import DONE, STOPPED, Study
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
 SEEDS = {"seed_everything": {"values": [0, 1, 2]}}
@@ -30,7 +31,8 @@ def finish(study: Study, state: TrialState = TrialState.COMPLETE) -> list[dict[s
     ran = []
     while trial := next_of(study):
         ran.append(trial.user_attrs["values"])
-        study.optuna.tell(trial, 0.5 if state == TrialState.COMPLETE else None, state)
+        value = 0.5 if state == TrialState.COMPLETE else None
+        assert study.finish(trial, state, value, {"message": "the sky fell"})
     return ran
 
 
@@ -102,21 +104,84 @@ def test_what_failed_is_run_again_with_the_same_values() -> None:
 
 
 def test_trials_of_dead_processes_are_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    study = Study(grid(), "study.log")
+    sweep = grid(parameters={"seed_everything": {"values": list(range(6))}})
+    study = Study(sweep, "study.log")
     running = []
     child = os.posix_spawn("/bin/true", ["true"], {})
     os.waitpid(child, 0)
-    for own in (
-        {"host": OWN["host"], "process": child},
-        {"host": OWN["host"], "process": os.getppid()},
-        {"host": "elsewhere", "process": child},
+    for changes in (
+        {"process": child},
+        {"session": "of a process that had this number"},
+        {"process": os.getppid()},
+        {"process": child, "host": "elsewhere"},
+        {"process": child, "space": "of a machine with the same name"},
+        {},
     ):
-        monkeypatch.setattr("zsl.sweeps.study.OWN", own)
+        monkeypatch.setattr("zsl.sweeps.study.OWN", OWN | changes)
         running.append(study.next_trial())
     monkeypatch.setattr("zsl.sweeps.study.OWN", OWN)
-    again = Study(grid(), "study.log")
-    assert [values["seed_everything"] for values in finish(again)] == [0]
-    assert [trial.number for trial in again.trials(TrialState.RUNNING)] == [1, 2]
+    again = Study(sweep, "study.log")
+    assert [values["seed_everything"] for values in finish(again)] == [0, 1]
+    assert [trial.number for trial in again.others()] == [2, 3, 4, 5]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, to be set."""
+    now = [1000.0]
+    monkeypatch.setattr("zsl.sweeps.liveness.monotonic", lambda: now[0])
+    return now
+
+
+def test_what_another_machine_lost_is_run_again_once(clock: list[float]) -> None:
+    sweep = search(count=2)
+    one, two, three = (Study(sweep, "study.log") for _ in range(3))
+    lost, alive = next_of(one), next_of(one)
+    assert lost is not None
+    assert alive is not None
+    given_up_at = clock[0] + PATIENCE_SECONDS
+    again = None
+    while again is None and clock[0] < 2 * given_up_at:
+        clock[0] += BEAT_SECONDS / 2
+        beat(alive)
+        again = next_of(two)
+    assert given_up_at < clock[0] <= given_up_at + BEAT_SECONDS
+    assert again is not None
+    assert again.params == lost.params
+    assert again.user_attrs["values"] == lost.user_attrs["values"]
+    assert next_of(three) is None
+    # The machine was but cut off: its trial does not count, whatever came of it.
+    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
+        beat(lost)
+    assert not one.finish(lost, TrialState.COMPLETE, 0.75)
+    assert two.finish(again, TrialState.COMPLETE, 0.5)
+    assert two.finish(again, TrialState.COMPLETE, 0.5)  # As if the answer had been lost.
+    assert one.finish(alive, TrialState.COMPLETE, 0.25)
+    assert [trial.value for trial in three.trials(*DONE)] == [0.25, 0.5]
+    assert finish(three) == []
+
+
+def test_an_outage_is_not_held_against_other_machines(clock: list[float]) -> None:
+    """In it none can show that it is alive, and the first to be back has not heard of any."""
+    one, other = Study(search(count=1), "study.log"), Study(search(count=1), "study.log")
+    trial = next_of(one)
+    assert trial is not None
+    for _ in range(3):
+        assert next_of(other) is None
+        clock[0] += 10 * PATIENCE_SECONDS
+    assert other.others() != []
+
+
+def test_what_was_stopped_goes_on_elsewhere_but_not_what_failed() -> None:
+    one, other = Study(grid(), "study.log"), Study(grid(), "study.log")
+    stopped, failed, died = (next_of(one) for _ in range(3))
+    assert stopped and failed and died  # noqa: PT018
+    one.finish(stopped, TrialState.FAIL, attributes={"message": STOPPED})
+    one.finish(failed, TrialState.FAIL, attributes={"message": "the sky fell"})
+    died.set_user_attr("message", "")  # It was about to be complete.
+    one.optuna.tell(died, state=TrialState.FAIL)  # Given up; and who did so died, too.
+    assert [values["seed_everything"] for values in finish(other)] == [0, 2]
+    assert finish(other) == []
 
 
 def test_pruned_trials_are_finished() -> None:
@@ -177,3 +242,13 @@ def test_storages_that_can_not_be_opened_are_refused() -> None:
     for url in ("nothing://here", "sqlite:////nowhere/at/all.db"):
         with pytest.raises(InputError, match=f"{url} can't be opened"):
             Study(grid(), url)
+    for url, message in (
+        ("postgresql://ann:se%cret@db:port/a", "not a URL; expected postgresql://USER@HOST:PORT"),
+        ("postgresql+nodriver://ann:se%cret@db/a?sslpassword=cret", "ann:***@db/a can't be opened"),
+        # A driver that nobody has here.
+        ("mssql+pymssql://ann:se%cret@db/a", "pip install 'zsl[postgresql]'"),
+    ):
+        with pytest.raises(InputError) as caught:
+            Study(grid(), url)
+        assert message in str(caught.value)
+        assert "cret" not in str(caught.value)

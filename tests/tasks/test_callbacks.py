@@ -5,6 +5,7 @@ import os
 import signal
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pandas as pd
 import pytest
@@ -22,7 +23,7 @@ THREE_EPOCHS = ["--data.num_train=40", "--trainer.max_epochs=3"]  # Of five batc
 class Interrupt(pl.Callback):
     """Notes which images are trained; presses Ctrl-C before or after a step."""
 
-    trained: list[tuple[int, int]]
+    trained: ClassVar[list[tuple[int, int]]] = []
 
     def __init__(self, step: int, when: str) -> None:
         self.step, self.when = step, when
@@ -241,6 +242,41 @@ def test_a_signal_ends_a_run_after_a_whole_step(
     assert "Stopped at step 7. Resume from step 7 with --ckpt_path runs/" in caplog.text
     assert torch.load(LAST, weights_only=True)["global_step"] == 7
     assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+def test_a_stop_waits_for_the_step_of_accumulated_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint holds no gradients; the fifth batch of each epoch has a step of its own."""
+
+    def press(self: Interrupt, trainer: pl.Trainer, *_: object) -> None:
+        done = trainer.fit_loop.epoch_loop.batch_progress.total.state_dict()["processed"]
+        if done == self.step:
+            os.kill(os.getpid(), signal.SIGINT)
+            if self.when == "twice":
+                os.kill(os.getpid(), signal.SIGINT)
+
+    arguments = [*THREE_EPOCHS, "--trainer.accumulate_grad_batches=2"]
+    arguments += ["--model.optimization.ema_decay=0.9", "--trainer.log_every_n_steps=1"]
+    assert fit_shapes(*arguments) == 0
+    whole = torch.load(LAST, weights_only=True)
+    assert whole["global_step"] == whole["averaging_state"]["n_averaged"] == 9
+    monkeypatch.setattr(Interrupt, "on_train_batch_start", press)
+    Interrupt.trained = []
+    with pytest.raises(SystemExit):
+        fit_shapes(*arguments, *interrupt(7, "once"))
+    state = torch.load(LAST, weights_only=True)
+    assert (state["global_step"], state["ShapesDataModule"]["num_batches_done"]) == (5, 9)
+    # At once, with gradients of the eighth batch.
+    with pytest.raises(SystemExit):
+        fit_shapes(*arguments, *interrupt(8, "twice"), "--last_checkpoint.minutes=1e-9")
+    state = torch.load(LAST, weights_only=True)
+    assert (state["global_step"], state["ShapesDataModule"]["num_batches_done"]) == (4, 7)
+    for stopped in ("version_1", "version_2"):
+        last = f"runs/shapes/{stopped}/checkpoints/last.ckpt"
+        assert fit_shapes(*arguments, f"--ckpt_path={last}") == 0
+        resumed, expected = trained("latest")[1], trained("version_0")[1]
+        assert resumed.keys() == expected.keys()
+        assert all(torch.equal(value, resumed[name]) for name, value in expected.items())
 
 
 @pytest.mark.usefixtures("in_tmp_path")

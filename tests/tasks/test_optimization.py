@@ -67,6 +67,52 @@ def test_adam_and_adamw_are_those_of_torch_to_the_bit(kind: Any) -> None:
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_a_fused_optimizer_takes_the_same_steps_and_resumes_either_form(name: str) -> None:
+    torch.manual_seed(0)
+    gradients = torch.randn(4, 3, 2, 3).unbind()
+
+    def stepped(*forms: bool) -> nn.Module:
+        """The model after two steps of each of the forms, which resume one another."""
+        model, state = Model(), None
+        model.load_state_dict(initial)
+        for number, fused in enumerate(forms):
+            config = OptimizationConfig(name, 0.1, 0.3, fused=fused)
+            optimizer: Any = config.configure(model.parameters(), 10)["optimizer"]
+            if state is not None:
+                optimizer.load_state_dict(state)
+            assert {bool(group["fused"]) for group in optimizer.param_groups} == {fused}
+            for gradient in gradients[2 * number : 2 * number + 2]:
+                model.linear.weight.grad = gradient[0]
+                model.norm.weight.grad = gradient[1, 0, :2].clone()
+                optimizer.step()
+            state = optimizer.state_dict()
+        return model
+
+    initial = Model().state_dict()
+    expected = stepped(False, False)
+    for forms in ((True, True), (True, False), (False, True)):
+        for one, other in zip(stepped(*forms).parameters(), expected.parameters(), strict=True):
+            torch.testing.assert_close(one, other)
+
+
+def test_a_fused_optimizer_is_the_default_on_gpus_unless_scaled_gradients_are_clipped() -> None:
+    class OnGPU(nn.Parameter):
+        is_cuda = True  # type: ignore[assignment]
+
+    def is_fused(name: str, parameter: nn.Parameter, clips_scaled: bool = False) -> bool:
+        made = OptimizationConfig(name).configure([parameter], 10, clips_scaled=clips_scaled)
+        return bool(made["optimizer"].param_groups[0].get("fused"))
+
+    here, there = nn.Parameter(torch.ones(2, 2)), OnGPU(torch.ones(2, 2))
+    assert is_fused("adamw", there)
+    assert not is_fused("adamw", here)
+    assert not is_fused("lamb", there)
+    assert not is_fused("adamw", there, clips_scaled=True)
+    with pytest.raises(InputError, match="cannot have the gradients of"):
+        OptimizationConfig(fused=True).configure([here], 10, clips_scaled=True)
+
+
 @pytest.mark.parametrize("name", ["test_vit", "test_resnet"])
 def test_layers_get_the_rates_and_decays_that_timm_gives_them(name: str) -> None:
     """Against the whole model of timm, with its own classifier in place of the head."""
@@ -215,6 +261,7 @@ def test_the_moving_average_may_start_short_and_keeps_constants_exact(warmup: bo
         ({"schedule": "step"}, "schedule is 'step'; expected one_cycle or cosine"),
         ({"layer_decay": 0.0}, "layer_decay is 0.0; expected above 0, at most 1, or null"),
         ({"ema_decay": 1.0}, "optimization.ema_decay is 1.0; expected between 0 and 1"),
+        ({"optimizer": "lamb", "fused": True}, "fused is true, but PyTorch has no fused lamb"),
     ],
 )
 def test_unknown_names_and_numbers_out_of_range_are_refused(

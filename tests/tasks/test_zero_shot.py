@@ -1,6 +1,7 @@
 import pickle
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from zsl.models import (
     HeadConfig,
     group_labels,
 )
-from zsl.tasks import OptimizationConfig, ZeroShotTask
+from zsl.tasks import OptimizationConfig, Task, ZeroShotTask
 
 NO_CHECKPOINTS: dict[str, Any] = {"callbacks": [], "enable_checkpointing": False}
 ALL = Role.SEEN, Role.UNSEEN
@@ -90,6 +91,22 @@ def test_training_never_queries_held_out_or_unseen_labels(monkeypatch: pytest.Mo
     assert first.requires_grad
 
 
+def test_the_loss_of_bf16_is_a_float32_near_that_of_float32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = make_data()
+    task = make_task(data, head=tiny_head(dropout=0.0))
+    data.setup("fit")
+    batch = next(iter(data.train_dataloader()))
+    monkeypatch.setattr(task, "log", lambda *args, **kwargs: None)
+    expected = task.training_step(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = task.training_step(batch)
+    assert loss.dtype == torch.float32
+    assert loss.item() != expected.item()
+    torch.testing.assert_close(loss, expected, rtol=2e-2, atol=0)
+
+
 def test_groups_are_made_of_the_seen_labels_alone() -> None:
     data = make_data()
     task = make_task(data, head=tiny_head(num_groups=7))
@@ -111,7 +128,7 @@ def test_the_span_is_that_of_the_seen_labels_alone() -> None:
     [
         {},
         {"head": tiny_head(num_groups=7, seen_span=True)},
-        {"head": tiny_head(seen_span=True, query_relu=False)},
+        {"head": tiny_head(seen_span=True, query_relu=False, grad_checkpointing=True)},
         {"head": tiny_head(pool_tokens=True, num_groups=7)},
         {"head": BilinearConfig()},
         {"head": Fast0TagConfig(16), "loss": RankingLoss()},
@@ -319,6 +336,20 @@ def test_logits_of_another_shape_are_refused(monkeypatch: pytest.MonkeyPatch) ->
     task.network.backbone = torch.nn.Sequential(torch.nn.Flatten(2), torch.nn.Linear(1024, 384))
     with pytest.raises(InputError, match=r"shape \(2, 3, 120\); expected \(2, 120\)"):
         task.score(batch, task.queries(*ALL), 120)
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(8, 15), (3, 6)])
+def test_batches_of_a_validation_are_counted_over_all_processes(limit: int, expected: int) -> None:
+    """Of 15 batches two processes have eight each, so that one comes twice."""
+    data = ShapesDataModule(num_val=57, batch_size=4, num_workers=0)
+    data.setup("validate")
+    trainer = SimpleNamespace(
+        world_size=2,
+        num_val_batches=[limit],
+        val_dataloaders=data.ordered_loader(data.val_dataset, 2, equal=True),
+    )
+    counted: Any = Task._num_val_batches
+    assert counted.fget(SimpleNamespace(trainer=trainer)) == expected
 
 
 @pytest.mark.parametrize("role", [Role.SEEN, Role.UNSEEN])

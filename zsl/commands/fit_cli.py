@@ -22,6 +22,7 @@ from zsl.evaluation.callback import Report
 from zsl.labels import LabelEncoder, Vocabulary
 from zsl.models import BackboneConfig
 from zsl.tasks import Task
+from zsl.tasks.batch_norm import SyncBatchNorms
 from zsl.tasks.callbacks import BestCheckpoint, LastCheckpoint
 from zsl.tasks.pairing import pair_towers
 
@@ -58,6 +59,7 @@ def make_run(args: list[str]) -> Run:
     # The folder is not saved: the config, run again, should not write into this run's.
     folder = config.pop("run_folder")
     made = _instantiate(parser, _logging_to(folder, config) if folder else config)
+    made.model.compiles = config.compile
     backbone = made.model.backbone
     require(
         not (backbone.frozen and backbone.is_random) or config.ckpt_path is not None,
@@ -171,10 +173,19 @@ def _make_trainer(arguments: dict[str, Any]) -> pl.Trainer:
         # Lightning would take bf16-mixed, in which zsl.evaluate does not score on a CPU.
         _log.info("Without a GPU there is no precision 16-mixed; 32-true is taken.")
         arguments["precision"] = "32-true"
+    if arguments["sync_batchnorm"]:
+        plugins = arguments["plugins"] or []
+        plugins = plugins if isinstance(plugins, list) else [plugins]
+        arguments["plugins"] = [*plugins, SyncBatchNorms()]
     try:
         trainer = pl.Trainer(**arguments)
     except (ImportError, MisconfigurationException, TypeError, ValueError) as error:
         raise InputError(f"trainer: {' '.join(str(error).split())}") from error
+    require(
+        not arguments["sync_batchnorm"] or trainer.strategy.root_device.type != "cpu",
+        "trainer.sync_batchnorm is true, but torch's batch norm over several devices needs GPUs; "
+        "leave it out on CPUs.",
+    )
     require(
         trainer.precision not in ("16-true", "bf16-true"),
         f"trainer.precision is {trainer.precision}, which would round weights and label vectors; "

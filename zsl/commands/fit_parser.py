@@ -76,6 +76,13 @@ def fit_parser(task: type[Task] = ZeroShotTask) -> LightningArgumentParser:
         help="Takes size, interpolation and center_crop of data.images from the backbone, where "
         "that knows how its weights were trained (zsl.models.OpenCLIPBackboneConfig).",
     )
+    parser.add_argument(
+        "--compile",
+        type=bool,
+        default=False,
+        help="Compiles the training step with PyTorch, which takes minutes and pays in long runs. "
+        "Checkpoints, validation and test stay as they are.",
+    )
     parser.add_lightning_class_args(task, "model")
     parser.add_argument(
         "--data", type=MultiLabelDataModule, required=True, help="Images, labels and splits."

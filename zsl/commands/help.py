@@ -22,6 +22,7 @@ often used:
   --ckpt_path FILE          Resume the run of this checkpoint; last: the newest of this NAME.
   --seed_everything N       Seed of all random draws (default: 0).
   --trainer.max_epochs N    Passes over the training images; 0 keeps the model as it was made.
+  --compile true            Compiles the training step: minutes at the start, then faster.
   --last_checkpoint.minutes N  Time between two saves of last.ckpt in mid-epoch (default: 10).
 
 every argument, with its type, default and explanation:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from argparse import ArgumentParser, ArgumentTypeError
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal
-
-from jsonargparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING, Any
 
 from zsl.errors import InputError, require
 from zsl.files.processes import die_with_parent
 from zsl.process_group import ALONE, ProcessGroup
 
 if TYPE_CHECKING:
-    from lightning_fabric.plugins.environments import ClusterEnvironment
+    from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 
 _LONGEST_TURN = timedelta(days=1)
 """A process waits for another so long: the first also computes figures in between."""
@@ -25,33 +24,43 @@ def add_devices(parser: ArgumentParser) -> None:
     """Adds the arguments that `launch` takes."""
     parser.add_argument(
         "--devices",
-        type=int | Literal["auto"] | None,
+        type=_devices,
         help="GPUs of this machine that share the work, a process each, or processes without a "
-        "GPU; auto takes all GPUs (default: 1; under torchrun and SLURM as many as they start).",
+        "GPU; auto takes all GPUs (default: 1; under torchrun and srun as many as they start).",
     )
     parser.add_argument(
         "--nodes",
-        type=int | None,
+        type=_count,
         help="Machines that share the work: the same command is started on each, by torchrun, by "
-        "SLURM, or with MASTER_ADDR, MASTER_PORT and NODE_RANK set (default: 1, or theirs).",
+        "srun, or with MASTER_ADDR, MASTER_PORT and NODE_RANK set (default: 1, or theirs).",
     )
     parser.add_argument(
         "--accelerator",
-        type=Literal["auto", "gpu", "cpu"],
+        choices=("auto", "gpu", "cpu"),
         default="auto",
         help="auto takes GPUs if there are any.",
     )
 
 
-def launch(options: Namespace) -> ProcessGroup:
+def _count(value: int | str) -> int:
+    if not str(value).isdecimal() or int(value) < 1:
+        raise ArgumentTypeError(f"{value!r} is not a number above 0")
+    return int(value)
+
+
+def _devices(value: int | str) -> int | str:
+    return value if value == "auto" else _count(value)
+
+
+def launch(options: Any) -> ProcessGroup:
     """Starts the other processes of this machine, which run the same command; joins them.
+
+    Args:
+        options: What was parsed of `add_devices`.
 
     Raises:
         InputError: There are not as many devices.
     """
-    for name in ("devices", "nodes"):
-        value = options[name]
-        require(value in (None, "auto") or value >= 1, f"--{name} is {value}; expected 1 or more.")
     devices, nodes = options.devices, options.nodes
     if "LOCAL_WORLD_SIZE" in os.environ:  # torchrun
         devices = devices or int(os.environ["LOCAL_WORLD_SIZE"])
@@ -67,11 +76,9 @@ def launch(options: Namespace) -> ProcessGroup:
 
 def _environment(nodes: int) -> ClusterEnvironment:
     """Who starts the processes: torchrun, srun, or the first one on each machine."""
-    from lightning_fabric.plugins.environments import (
-        LightningEnvironment,
-        SLURMEnvironment,
-        TorchElasticEnvironment,
-    )
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
     if TorchElasticEnvironment.detect():
         return TorchElasticEnvironment()
@@ -90,7 +97,7 @@ def _environment(nodes: int) -> ClusterEnvironment:
 
 def _join(accelerator: str, devices: int | str, nodes: int) -> ProcessGroup:
     from lightning_fabric import Fabric
-    from lightning_fabric.strategies import DDPStrategy
+    from lightning_fabric.strategies.ddp import DDPStrategy
     from lightning_fabric.utilities.exceptions import MisconfigurationException
     from torch import distributed
 

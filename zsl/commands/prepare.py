@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser, Namespace
 
 from zsl.commands.exit_codes import exit_code
+from zsl.commands.launch import add_devices, launch
 from zsl.errors import did_you_mean, require
 from zsl.files.atomic import atomic_path, write_atomically
 
@@ -75,7 +76,10 @@ def prepare_nuswide(args: list[str]) -> None:
         type=int,
         help="Also write copies of the images, squashed to so many pixels a side.",
     )
-    parser.add_argument("--num_workers", type=int, help="Processes (default: all cores).")
+    parser.add_argument(
+        "--num_workers", type=int, help="Processes that each of --devices starts (default: cores)."
+    )
+    add_devices(parser)
     options = parser.parse_args(args)
     require(
         options.resize is None or options.resize >= 1,
@@ -88,13 +92,20 @@ def prepare_nuswide(args: list[str]) -> None:
     from zsl.data.nuswide.find_layout import find_layout
     from zsl.data.nuswide.folders import Folders
 
+    group = launch(options)
     root = Path(options.root).expanduser().resolve()
+    num_workers = options.num_workers or os.cpu_count() or 1
+    if not group.is_first:
+        with group.first_goes_ahead():
+            folders = Folders.find(root, options.image_folder, options.prepared)
+        check_images(folders, None, options.resize, num_workers, group)
+        return
     layout = find_layout(root, options.table)
     print(f"NUS-WIDE in {root}: {layout.name}\n\n{summary.files_table(layout)}\n", flush=True)
     folders = Folders.find(root, options.image_folder, options.prepared)
-    index = open_index(folders, options.table)
-    num_workers = options.num_workers or os.cpu_count() or 1
-    checks = check_images(folders, index, options.resize, num_workers)
+    with group.first_goes_ahead():
+        index = open_index(folders, options.table)
+    checks = check_images(folders, index, options.resize, num_workers, group)
     # What was found in the images becomes part of the index.
     index = open_index(folders, options.table)
     if options.resize:

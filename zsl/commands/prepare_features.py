@@ -3,70 +3,100 @@
 from __future__ import annotations
 
 import time
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-import pytorch_lightning as pl
-from torch import nn
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
 
-from zsl.commands.fit_cli import make_run
-from zsl.data import Batch, FeatureWriter, Split
+from zsl.commands.fit_cli import Run, make_run
+from zsl.commands.launch import add_devices, launch
+from zsl.data import FeatureWriter, Split
 from zsl.data.seeds import ViewSampler
 from zsl.errors import InputError, require
-
-
-class _KeepTokens(pl.LightningModule):
-    """Hands the tokens of each batch to a writer."""
-
-    def __init__(self, backbone: nn.Module, writer: FeatureWriter) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.writer = writer
-
-    def predict_step(self, batch: Batch) -> None:
-        self.writer.write(self.backbone(batch["image"]))
+from zsl.process_group import ProcessGroup
 
 
 def prepare_features(args: list[str]) -> None:
     """Writes the feature store `data.features` of these arguments of `zsl.fit`."""
+    parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    add_devices(parser)
+    options, fit_args = parser.parse_known_args(args)
+    group = launch(options)
+    with group.first_goes_ahead():
+        run = _checked_run(fit_args)
+    if not group.is_first:
+        _write_splits(run, None, group)
+        return
+    start = time.perf_counter()
+    folder = Path(run.datamodule.features or "")
+    with FeatureWriter.create(folder, run.model.backbone_recipe, run.datamodule.views) as writer:
+        _write_splits(run, writer, group)
+    size = sum(path.stat().st_size for path in folder.iterdir()) / 1e9
+    shape = " × ".join(str(side) for side in writer.record["token_shape"])
+    print(
+        f"Written to {folder} in {time.perf_counter() - start:.0f} s: {size:.2f} GB, {shape} "
+        "values an image, float16.\nNext: python -m zsl.fit with the same arguments."
+    )
+
+
+def _checked_run(args: list[str]) -> Run:
     run = make_run(args)
-    task, datamodule = run.model, run.datamodule
-    features = datamodule.features
-    if features is None:
+    if run.datamodule.features is None:
         raise InputError(
             "data.features is not set; add --data.features FOLDER, where the store is written, and "
             "give the same to zsl.fit."
         )
     require(
-        task.backbone.frozen,
+        run.model.backbone.frozen,
         "model.backbone.frozen is false; only the tokens of a frozen backbone stay the same: set "
         "it true.",
     )
-    datamodule.check_images(list(Split))
-    trainer = pl.Trainer(
-        accelerator=run.config.trainer.accelerator,
-        precision=run.trainer.precision,
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-    )
-    start = time.perf_counter()
-    with FeatureWriter.create(features, task.backbone_recipe, datamodule.views) as writer:
-        module = _KeepTokens(task.network.backbone, writer)
-        for split in Split:
-            num_views = datamodule.views["views"] if split is Split.TRAIN else 1
-            varied = num_views > 1
-            transform = datamodule.training_transform if varied else datamodule.evaluation_transform
-            images = datamodule.dataset(split, transform)
-            writer.begin(split, images, num_views)
-            for view in range(num_views):
-                loader = datamodule.loader(images, sampler=ViewSampler(images, view))
-                trainer.predict(module, loader, return_predictions=False)
-            more = f" in {num_views} views" if varied else ""
-            print(f"{split}: {len(images):,} images{more}", flush=True)
-    size = sum(path.stat().st_size for path in Path(features).iterdir()) / 1e9
-    shape = " × ".join(str(side) for side in writer.record["token_shape"])
-    print(
-        f"Written to {features} in {time.perf_counter() - start:.0f} s: {size:.2f} GB, {shape} "
-        "values an image, float16.\nNext: python -m zsl.fit with the same arguments."
-    )
+    run.datamodule.check_images(list(Split))
+    return run
+
+
+def _write_splits(run: Run, writer: FeatureWriter | None, group: ProcessGroup) -> None:
+    """Makes all tokens on all processes; the first one, which has the writer, writes them."""
+    data, tokens_of = run.datamodule, _backbone(run, group)
+    for split in Split:
+        num_views = data.views["views"] if split is Split.TRAIN else 1
+        transform = data.training_transform if num_views > 1 else data.evaluation_transform
+        images = data.dataset(split, transform)
+        done = writer.begin(split, images, num_views, data.batch_size) if writer else 0
+        done = group.of_first(done)
+        with tqdm(
+            desc=split,
+            total=num_views * len(images),
+            initial=done,
+            unit=" images",
+            disable=not group.is_first,
+        ) as progress:
+            for view in range(done // len(images), num_views):
+                rest = ViewSampler(images, view, max(0, done - view * len(images)))
+                loader = data.ordered_loader(images, group.size, group.rank, images=rest)
+                for tokens in group.in_order(tokens_of(loader)):
+                    assert writer
+                    writer.write(tokens)
+                    progress.update(len(tokens))
+        more = f" in {num_views} views" if num_views > 1 else ""
+        print(f"{split}: {len(images):,} images{more}", flush=True)
+
+
+def _backbone(run: Run, group: ProcessGroup) -> Callable[[DataLoader[Any]], Iterator[Tensor]]:
+    """Returns what yields the tokens (B, T, C) of each batch, on the CPU."""
+    alone = run.config.trainer.accelerator if group.size == 1 else group.accelerator
+    fabric = Fabric(accelerator=alone, devices=group.devices, precision=run.trainer.precision)
+    backbone = fabric.setup_module(run.model.network.backbone.eval())
+
+    def tokens_of(loader: DataLoader[Any]) -> Iterator[Tensor]:
+        for batch in loader:
+            with torch.inference_mode():
+                yield backbone(batch["image"].to(fabric.device)).cpu()
+
+    return tokens_of

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from zsl.commands.configs import CONFIG_FLAGS, named_values
 from zsl.commands.fit_cli import data_of
+from zsl.commands.launch import add_devices, launch
 from zsl.data import Split
 from zsl.data.write_shards import write_shards
 from zsl.errors import require
@@ -17,12 +18,17 @@ def prepare_shards(args: list[str]) -> None:
     parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--output", type=Path)
     parser.add_argument("--images_per_shard", type=int, default=10_000)
+    add_devices(parser)
     options, rest = parser.parse_known_args(args)
     require(options.output is not None, "--output is not set; name a folder for the shards.")
-    data = data_of(rest)
-    data.check_images(list(Split))
+    group = launch(options)
+    with group.first_goes_ahead():
+        data = data_of(rest)
+        data.check_images(list(Split))
     folder = options.output.expanduser().resolve()
-    write_shards(data, folder, options.images_per_shard)
+    write_shards(data, folder, options.images_per_shard, group)
+    if not group.is_first:
+        return
     shards = list(folder.glob("*.tar"))
     size = sum(path.stat().st_size for path in shards) / 1e9
     configs = [f"--config {name}" for _, name in named_values(rest, *CONFIG_FLAGS)]

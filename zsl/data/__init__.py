@@ -4,7 +4,8 @@ from zsl.data.cifar import CIFARDataModule
 from zsl.data.coco import COCODataModule
 from zsl.data.datamodule import MultiLabelDataModule
 from zsl.data.dataset import Batch, MultiLabelDataset, Split
-from zsl.data.feature_store import FeatureStore, FeatureWriter
+from zsl.data.feature_store import FeatureStore
+from zsl.data.feature_writer import FeatureWriter
 from zsl.data.image_folder import ImageFolderDataModule
 from zsl.data.imagenet import ImageNetDataModule
 from zsl.data.nuswide import NUSWideDataModule

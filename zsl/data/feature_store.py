@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,11 +16,11 @@ from torch import Tensor
 from zsl.data.dataset import Batch, MultiLabelDataset, Split
 from zsl.data.seeds import Draw, split_draws
 from zsl.errors import InputError, require
-from zsl.files.atomic import atomic_folder
-from zsl.files.tokens import as_float16, differences
+from zsl.files.tokens import differences
 from zsl.preprocessing import Resizing
 
-_RECORD = "features.json"
+RECORD = "features.json"
+"""The file that makes a folder a store."""
 
 
 class FeatureStore:
@@ -42,7 +41,7 @@ class FeatureStore:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        path = self.folder / _RECORD
+        path = self.folder / RECORD
         if not path.is_file():
             found = "holds no feature store" if self.folder.is_dir() else "does not exist"
             raise InputError(
@@ -147,60 +146,3 @@ class FeatureDataset(MultiLabelDataset):
             tokens=torch.from_numpy(np.asarray(stored[rows])),
             target=torch.stack([self.target(index) for index in indices]),
         )
-
-
-class FeatureWriter:
-    """Writes a feature store, in a temporary folder until it is whole.
-
-    Args:
-        folder: Where it will be.
-        backbone: What the tokens are made with, plain values.
-        views: Number of views of a training image, and how they vary.
-    """
-
-    def __init__(self, folder: Path, backbone: dict[str, Any], views: dict[str, Any]) -> None:
-        self.folder = folder
-        self.record: dict[str, Any] = {"backbone": backbone, "views": views, "images": {}}
-
-    @classmethod
-    @contextmanager
-    def create(
-        cls, folder: str | Path, backbone: dict[str, Any], views: dict[str, Any]
-    ) -> Iterator[Self]:
-        """Yields a writer; the folder is there, in place of an older store, once the block is left.
-
-        Raises:
-            InputError: The folder exists and is not a feature store.
-        """
-        folder = Path(folder)
-        if folder.exists() and not (folder / _RECORD).is_file():
-            raise InputError(
-                f"{folder} exists and is not a feature store; name a folder that does not exist."
-            )
-        with atomic_folder(folder) as temporary:
-            writer = cls(temporary, backbone, views)
-            yield writer
-            text = json.dumps(writer.record, indent=2)
-            (temporary / _RECORD).write_text(text, encoding="utf-8")
-
-    def begin(self, split: Split, images: MultiLabelDataset, num_views: int) -> None:
-        """Begins a split; its tokens follow in its order, view by view."""
-        self.record["images"][split] = images.images_fingerprint()
-        self._path = self.folder / f"{split}.npy"
-        self._num_rows = num_views * len(images)
-
-    def write(self, tokens: Tensor) -> None:
-        """Writes the tokens (B, T, C) of the next images.
-
-        Raises:
-            InputError: They are not finite in float16.
-        """
-        rows = as_float16(tokens).numpy()
-        # Not mapped into memory: there a full disk would end the process.
-        with self._path.open("ab") as file:
-            if not file.tell():
-                self.record["token_shape"] = list(rows.shape[1:])
-                shape = (self._num_rows, *rows.shape[1:])
-                header = {"descr": rows.dtype.str, "fortran_order": False, "shape": shape}
-                np.lib.format.write_array_header_1_0(file, header)
-            file.write(np.ascontiguousarray(rows).data)

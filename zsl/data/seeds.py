@@ -42,23 +42,26 @@ class ViewSampler(Sampler[Draw]):
     Args:
         dataset: What is sampled.
         epoch: Number of the epoch, and so of the view.
+        start: Images that are left out at the beginning.
     """
 
-    def __init__(self, dataset: Dataset, epoch: int) -> None:
+    def __init__(self, dataset: Dataset, epoch: int, start: int = 0) -> None:
         self.size = len(dataset)  # type: ignore[arg-type]
         self.epoch = epoch
+        self.start = start
 
     def __len__(self) -> int:
         """Number of images."""
-        return self.size
+        return self.size - self.start
 
     def __iter__(self) -> Iterator[Draw]:
         """Yields the images with their seeds."""
-        return map(Draw, range(self.size), self._seeds.tolist())
+        return iter(self[:])
 
     def __getitem__(self, part: slice) -> list[Draw]:
         """Returns some of the images with their seeds."""
-        return list(map(Draw, range(self.size)[part], self._seeds[part].tolist()))
+        positions = range(self.start, self.size)[part]
+        return list(map(Draw, positions, self._seeds[positions.start : positions.stop].tolist()))
 
     @cached_property
     def _seeds(self) -> np.ndarray:

@@ -22,6 +22,9 @@ class SharedSampler(DistributedSampler):
         rank: Which of them this is.
         equal: Whether all have equally many batches, as the validation of a training needs: those
             that would have one less get the first batch once more.
+
+    Attributes:
+        num_batches: Batches of all processes together, none counted twice.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class SharedSampler(DistributedSampler):
         super().__init__(images, num_processes, rank, shuffle=False)
         self.images = images
         starts = range(0, len(images), batch_size)
+        self.num_batches = len(starts)
         own = starts[rank::num_processes]
         gets_first = equal and len(own) < len(starts[::num_processes])
         self.batches = [slice(start, start + batch_size) for start in (*own, *starts[:gets_first])]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import tarfile
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,19 +22,23 @@ from zsl.data.sparse_targets import SparseTargets, TargetBlock
 from zsl.errors import InputError, require
 from zsl.files.arrays import ArrayWriter
 from zsl.files.atomic import atomic_folder, atomic_path, write_atomically
+from zsl.process_group import ALONE, ProcessGroup
 
 _PLAN = "plan.json"
 """What is being written; it is removed when all is."""
 _PARTS = ("bytes", "offsets", "sizes", *TargetBlock._fields)
 
 
-def write_shards(data: MultiLabelDataModule, folder: Path, images_per_shard: int) -> None:
+def write_shards(
+    data: MultiLabelDataModule, folder: Path, images_per_shard: int, group: ProcessGroup = ALONE
+) -> None:
     """Writes all splits of a data set as shards; shards that are there and whole are kept.
 
     Args:
         data: The data set. Targets are as it trains on them.
         folder: Where to: a new folder, or one in which the same was begun.
         images_per_shard: Images in a shard; the last of a split has the rest.
+        group: Processes that take turns at the shards, in a folder that all of them see.
 
     Raises:
         InputError: The folder holds something else, or an image can't be read.
@@ -50,17 +56,23 @@ def write_shards(data: MultiLabelDataModule, folder: Path, images_per_shard: int
         "images_per_shard": images_per_shard,
         "images": {split: len(dataset) for split, dataset in datasets.items()},
     }
-    if _begin(folder, plan):
+    is_done = _begin(folder, plan) if group.is_first else False
+    if group.of_first(is_done):
         return
     splits = {}
     for split, dataset in datasets.items():
-        shards = _write_split(folder, split, dataset, data.vocabulary.names, images_per_shard)
+        writer = _ShardWriter(folder, split, dataset, data.vocabulary.names, images_per_shard)
+        if not group.is_first:
+            deque(group.flat_map(writer.write, ()), maxlen=0)
+            continue
         splits[split] = {
             "images": len(dataset),
             "omitted": data.omitted(split),
             "fingerprint": dataset.images_fingerprint(),
-            "shards": shards,
+            "shards": _write_split(writer, group),
         }
+    if not group.is_first:
+        return
     record = {**plan, "splits": splits}
     write_atomically(folder / RECORD, json.dumps(record).encode())
     for path in (*folder.glob("*.npz"), folder / _PLAN):
@@ -96,22 +108,22 @@ def _check_plan(folder: Path, found: dict[str, Any], plan: dict[str, Any]) -> No
         )
 
 
-def _write_split(
-    folder: Path, split: Split, images: MultiLabelDataset, names: list[str], per_shard: int
-) -> list[int]:
-    """Writes the shards of a split that are missing, then its index; returns their sizes."""
-    starts = range(0, len(images), per_shard)
-    with tqdm(total=len(images), desc=f"{split} shards", unit=" images") as progress:
-        for number, start in enumerate(starts):
-            rows = range(start, min(start + per_shard, len(images)))
-            if _part(folder, split, number) is None:
-                _write_shard(folder, split, number, images, rows, names, progress)
-            else:
-                progress.update(len(rows))
+def _write_split(writer: _ShardWriter, group: ProcessGroup) -> list[int]:
+    """Has the shards of a split written that are missing, then its index; returns their sizes."""
+    folder, split = writer.folder, writer.split
+    numbers = range(-(-len(writer.images) // writer.per_shard))
+    missing = [number for number in numbers if _part(folder, split, number) is None]
+    todo = sum(len(writer.rows(number)) for number in missing)
+    total = len(writer.images)
+    with tqdm(
+        total=total, initial=total - todo, desc=f"{split} shards", unit=" images"
+    ) as progress:
+        for _ in group.flat_map(writer.write, missing):
+            progress.update()
     sizes = []
 
     def parts() -> Iterator[dict[str, np.ndarray]]:
-        for number in range(len(starts)):
+        for number in numbers:
             part = _part(folder, split, number)
             if part is None:
                 raise InputError(
@@ -137,34 +149,43 @@ def _part(folder: Path, split: str, number: int) -> dict[str, np.ndarray] | None
     return None
 
 
-def _write_shard(
-    folder: Path,
-    split: Split,
-    number: int,
-    images: MultiLabelDataset,
-    rows: range,
-    names: list[str],
-    progress: tqdm,
-) -> None:
-    offsets, sizes, blocks = [], [], []
-    path = folder / shard_name(split, number)
-    with atomic_path(path) as temporary:
-        # This format has headers of one block, of whatever length the names are.
-        with tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
-            for row in rows:
-                content, suffix = images.encoded(row)
-                block = TargetBlock.of([images.target(row).numpy()])
-                offsets.append(_add(tar, f"{row:09d}{suffix or '.img'}", content))
-                _add(tar, f"{row:09d}.json", json.dumps(_described(block, names)).encode())
-                sizes.append(len(content))
-                blocks.append(block)
-                progress.update()
-        size = temporary.stat().st_size
-    targets = [np.concatenate(arrays) for arrays in zip(*blocks, strict=True)]
-    part = zip(_PARTS, (size, offsets, sizes, *targets), strict=True)
-    buffer = BytesIO()
-    np.savez(buffer, **dict(part))  # type: ignore[arg-type]
-    write_atomically(path.with_suffix(".npz"), buffer.getbuffer())
+@dataclass(frozen=True)
+class _ShardWriter:
+    """Writes single shards of a split."""
+
+    folder: Path
+    split: Split
+    images: MultiLabelDataset
+    names: list[str]
+    per_shard: int
+
+    def rows(self, number: int) -> range:
+        """The images of a shard, by their positions."""
+        start = number * self.per_shard
+        return range(start, min(start + self.per_shard, len(self.images)))
+
+    def write(self, number: int) -> Iterator[int]:
+        """Writes a shard with its index; yields the position of each image that is in it."""
+        offsets, sizes, blocks = [], [], []
+        path = self.folder / shard_name(self.split, number)
+        with atomic_path(path) as temporary:
+            # This format has headers of one block, of whatever length the names are.
+            with tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
+                for row in self.rows(number):
+                    content, suffix = self.images.encoded(row)
+                    block = TargetBlock.of([self.images.target(row).numpy()])
+                    offsets.append(_add(tar, f"{row:09d}{suffix or '.img'}", content))
+                    described = json.dumps(_described(block, self.names)).encode()
+                    _add(tar, f"{row:09d}.json", described)
+                    sizes.append(len(content))
+                    blocks.append(block)
+                    yield row
+            size = temporary.stat().st_size
+        targets = [np.concatenate(arrays) for arrays in zip(*blocks, strict=True)]
+        part = zip(_PARTS, (size, offsets, sizes, *targets), strict=True)
+        buffer = BytesIO()
+        np.savez(buffer, **dict(part))  # type: ignore[arg-type]
+        write_atomically(path.with_suffix(".npz"), buffer.getbuffer())
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> int:

@@ -9,7 +9,7 @@ import torch
 from scipy.stats import ConstantInputWarning, spearmanr
 from torch import Tensor
 
-_IMAGES_AT_ONCE = 4096
+_ENTRIES_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def shares_above(scores: Tensor, targets: Tensor, labels: list[int], others: lis
         if not len(images):
             continue
         result[row] = 0
-        for part in images.split(_IMAGES_AT_ONCE):
+        for part in images.split(max(1, _ENTRIES_AT_ONCE // max(1, len(others)))):
             is_above = scores[part][:, others] > scores[part, label].unsqueeze(1)
             result[row] += (is_above & (targets[part][:, others] == 0)).sum(dim=0)
         result[row] /= len(images)

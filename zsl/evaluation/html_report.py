@@ -251,32 +251,37 @@ def _confusion(assessment: Assessment) -> dict[str, Any]:
     labels = assessment.labels
     unseen = labels.index[labels["role"] == Role.UNSEEN].tolist()
     others = labels.index[labels["role"] != Role.UNSEEN].tolist()
-    shares = shares_above(assessment.scored.scores, assessment.scored.targets, unseen, others)
-    totals = shares.sum(dim=1)
-    order = totals.nan_to_num(-1).argsort(descending=True, stable=True)
-    order = order[~totals[order].isnan()]
-    confusion = []
-    for row in order.tolist():
-        top = shares[row].argsort(descending=True, stable=True)[:NUM_ABOVE].tolist()
+    scored = assessment.scored
+    confusion, columns = [], []
+    for label in unseen:  # Not all at once: thousands of labels would take gigabytes.
+        (shares,) = shares_above(scored.scores, scored.targets, [label], others)
+        if shares.isnan().any():
+            continue
+        top = shares.argsort(descending=True, stable=True)[:NUM_ABOVE].tolist()
+        columns.append(label)
         confusion.append(
             {
-                **labels.iloc[unseen[row]].to_dict(),
-                "total": float(totals[row]),
+                **labels.iloc[label].to_dict(),
+                "total": float(shares.sum()),
                 "above": [
                     {
-                        "share": float(shares[row, column]),
+                        "share": float(shares[column]),
                         "column": column,
                         **labels.iloc[others[column]].to_dict(),
                     }
                     for column in top
-                    if shares[row, column] > 0
+                    if shares[column] > 0
                 ],
             }
         )
+    order = sorted(range(len(confusion)), key=lambda row: -confusion[row]["total"])
+    confusion = [confusion[row] for row in order]
+    first = [columns[row] for row in order[:MAX_ROWS]]
+    shares = shares_above(scored.scores, scored.targets, first, others)
     return {
         "confusion": confusion,
         "num_others": len(others),
-        "map": _map(confusion[:MAX_ROWS], shares[order[:MAX_ROWS]], labels.iloc[others]),
+        "map": _map(confusion[:MAX_ROWS], shares, labels.iloc[others]),
     }
 
 

@@ -69,7 +69,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         temporary.mkdir()
         yield temporary
         for path in temporary.iterdir():
-            _sync(path)
+            sync_to_disk(path)
         if folder.exists():
             folder.rename(parent / "old")
         _move([temporary], [folder])
@@ -123,13 +123,13 @@ def _temporary_folder(parent: Path) -> Iterator[Path]:
 def _move(sources: list[Path], targets: list[Path]) -> None:
     """Moves files or folders within a file system, in this order, once all are on the disk."""
     for source in sources:
-        _sync(source)
+        sync_to_disk(source)
     for source, target in zip(sources, targets, strict=True):
         source.replace(target)
-        _sync(target.parent)
+        sync_to_disk(target.parent)
 
 
-def _sync(path: Path) -> None:
+def sync_to_disk(path: Path) -> None:
     """Waits until a file, or the list of a folder's files, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

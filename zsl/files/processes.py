@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from multiprocessing.util import Finalize
+from pathlib import Path
 from typing import Any
 
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else lambda *_: None
@@ -47,6 +48,18 @@ def is_running(process: int) -> bool:
     except PermissionError:  # Another user's.
         pass
     return True
+
+
+def process_space() -> str:
+    """Names what a process's number is unique in: this boot of a machine, or of a container on it.
+
+    Names of hosts do not: many are "localhost". Empty where the system is not Linux.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
 
 
 @cache

@@ -140,9 +140,9 @@ class BatchPredictor:
                 for index, problem in zip(unreadable, batch.problems, strict=True)
             }
             if batch.indices:
-                tokens, *tagged = self.tag(batch.images)
+                tokens, predictions, are_unlike = self.tag(batch.images)
                 for index, own, prediction, is_unlike in zip(
-                    batch.indices, tokens.split(1), *tagged, strict=True
+                    batch.indices, tokens.split(1), predictions, are_unlike, strict=True
                 ):
                     rows[index] = Row(paths[index], *prediction, is_unlike, None)
                     if draw is not None and prediction.labels:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 NUM_NEIGHBOURS = 3
+_COSINES_AT_ONCE = 2**24
 
 
 def nearest_seen(
@@ -24,15 +25,22 @@ def nearest_seen(
         the nearest, -1 where there is none.
     """
     unit = torch.nn.functional.normalize(vectors)
-    cosines = unit @ unit[:num_seen].T
-    cosines[:num_seen].fill_diagonal_(-torch.inf)
-    best = cosines.topk(min(NUM_NEIGHBOURS, num_seen), dim=1)
-    nearest = [
-        ", ".join(
-            f"{names[column]} {value:.2f}"
-            for column, value in zip(columns, values, strict=True)
-            if value > -torch.inf
-        )
-        for columns, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    ]
-    return nearest, best.values[:, 0].clamp(min=-1).tolist()
+    seen, number = unit[:num_seen], min(NUM_NEIGHBOURS, num_seen)
+    nearest: list[str] = []
+    best: list[float] = []
+    # All cosines of 100,000 labels would take 40 GB.
+    rows = max(1, _COSINES_AT_ONCE // num_seen)
+    for start in range(0, len(unit), rows):
+        cosines = unit[start : start + rows] @ seen.T
+        cosines[: max(0, num_seen - start), start:].fill_diagonal_(-torch.inf)
+        values, columns = (part.tolist() for part in cosines.topk(number, dim=1))
+        nearest += [_text(names, *row) for row in zip(columns, values, strict=True)]
+        best += [max(-1.0, row[0]) for row in values]
+    return nearest, best
+
+
+def _text(names: Sequence[str], columns: list[int], values: list[float]) -> str:
+    pairs = zip(columns, values, strict=True)
+    return ", ".join(
+        f"{names[column]} {value:.2f}" for column, value in pairs if value > -torch.inf
+    )

@@ -15,7 +15,7 @@ from torch import Tensor
 from zsl.errors import InputError, require
 
 THRESHOLD_NAMES = ("OP", "OR", "OF1", "CP", "CR", "CF1")
-_IMAGES_AT_ONCE = 4096  # Bounds the memory.
+_ENTRIES_AT_ONCE = 2**22  # Bounds the memory.
 _FEW = 1 / 8
 """Share of known targets below which they alone are worth picking out."""
 
@@ -45,12 +45,12 @@ def counts_at_k(scores: Tensor, targets: Tensor, k: int) -> Counts:
 
 
 def parts(matrix: Tensor) -> tuple[Tensor, ...]:
-    """Returns the rows of a matrix some thousand at a time, which bounds the memory."""
-    return matrix.split(_IMAGES_AT_ONCE)
+    """Returns the rows of a matrix a part at a time, which bounds the memory."""
+    return matrix.split(max(1, _ENTRIES_AT_ONCE // max(1, matrix.shape[1])))
 
 
 def pairs(scores: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields the rows of two matrices some thousand at a time."""
+    """Yields the rows of two matrices a part at a time."""
     return zip(parts(scores), parts(targets), strict=True)
 
 

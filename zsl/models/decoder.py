@@ -7,12 +7,13 @@ others are queried, and what concerns the queries alone is computed once and not
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 _WEIGHTS_AT_ONCE = 2**22
 # On a CPU about what its caches hold, on a GPU what fills it.
@@ -28,41 +29,45 @@ class PreparedQueries(NamedTuple):
     projected: Tensor
     """(Q, D): these, projected for the attention."""
 
-    def split(self, size: int) -> list[PreparedQueries]:
-        """Cuts the queries into parts of at most `size`."""
-        parts = zip(self.normed.split(size), self.projected.split(size), strict=True)
-        return [PreparedQueries(*part) for part in parts]
-
 
 def join_parts(
-    score: Callable[[PreparedQueries], Tensor], queries: PreparedQueries, hidden: int
+    decode: Callable[..., Tensor], queries: Sequence[Tensor], hidden: int, recompute: bool = False
 ) -> Tensor:
-    """Scores Q queries a part at a time, so that memory does not grow with them.
+    """Decodes Q queries a part at a time, so that memory does not grow with them.
+
+    With gradients it does, unless activations are recomputed.
 
     Args:
-        score: Turns queries into their logits (B, queries).
-        queries: The Q queries.
-        hidden: Number of hidden activations that scoring one query takes.
+        decode: Turns a part of `queries` into its results (B, queries, ...).
+        queries: Tensors (Q, ...), all of which are cut into parts.
+        hidden: Number of hidden activations that decoding one query takes.
+        recompute: Keeps no activations of a part for the backward pass, which makes them again,
+            with the same dropout (Chen et al., arXiv 1604.06174).
 
     Returns:
-        The logits (B, Q).
+        The results (B, Q, ...).
     """
     # A graph has one part, since it must serve other numbers of queries.
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined]
-        return score(queries)
-    at_once = _HIDDEN_AT_ONCE_CPU if queries.normed.device.type == "cpu" else _HIDDEN_AT_ONCE
-    parts = queries.split(max(1, at_once // max(1, hidden)))
+    is_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
+    if is_graph and not recompute:
+        return decode(*queries)
+    at_once = _HIDDEN_AT_ONCE_CPU if queries[0].device.type == "cpu" else _HIDDEN_AT_ONCE
+    size = max(1, at_once // max(1, hidden))
+    parts = list(zip(*(tensor.split(size) for tensor in queries), strict=True))
+    if recompute:
+        again: Any = [checkpoint(decode, *part, use_reentrant=False) for part in parts]
+        return torch.cat(again, dim=1)
     if len(parts) == 1 or torch.is_grad_enabled():
-        return torch.cat([score(part) for part in parts], dim=1)
+        return torch.cat([decode(*part) for part in parts], dim=1)
     # Small results kept between large ones that are freed would leave memory in pieces.
     first, *others = parts
-    scores = score(first)
-    logits = scores.new_empty(len(scores), len(queries.normed))
-    columns, *other_columns = logits.split(len(first.normed), dim=1)
-    columns.copy_(scores)
+    decoded = decode(*first)
+    results = decoded.new_empty(len(decoded), len(queries[0]), *decoded.shape[2:])
+    columns, *other_columns = results.split(size, dim=1)
+    columns.copy_(decoded)
     for columns, part in zip(other_columns, others, strict=True):
-        columns.copy_(score(part))
-    return logits
+        columns.copy_(decode(*part))
+    return results
 
 
 class Memory(NamedTuple):

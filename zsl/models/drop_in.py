@@ -49,8 +49,8 @@ def add_ml_decoder_head(
         group_queries: (K, W) queries of groups of words, as from `group_labels`.
         image_shape: Channels, height and width of the images that the model takes; None takes those
             of timm's description of it.
-        **options: `embed_dim`, `num_heads`, `feedforward_dim` and `dropout` of `MLDecoder`; timm's
-            own dropout before the classifier (`drop_rate`) stays.
+        **options: `embed_dim`, `num_heads`, `feedforward_dim`, `dropout` and `grad_checkpointing`
+            of `MLDecoder`; timm's own dropout before the classifier (`drop_rate`) stays.
 
     Returns:
         For fixed classes the model itself, with the head as its classifier; a `TaggerNetwork` of

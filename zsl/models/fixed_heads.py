@@ -46,6 +46,9 @@ class FixedMLDecoderConfig(FixedHeadConfig):
         num_heads: Attention heads of the decoder; divides `embed_dim`.
         feedforward_dim: Hidden width of the decoder's feed-forward part.
         dropout: Dropout rate in the decoder.
+        grad_checkpointing: Trains with the activations of a part of the queries at a time; the
+            backward pass makes them again. For thousands of groups: memory does not grow with
+            them, and a step takes longer (docs/ml_decoder.md says how much).
 
     Raises:
         InputError: A number is out of range.
@@ -56,6 +59,7 @@ class FixedMLDecoderConfig(FixedHeadConfig):
     num_heads: int = 8
     feedforward_dim: int = 2048
     dropout: float = 0.1
+    grad_checkpointing: bool = False
 
     def __post_init__(self) -> None:
         """Refuses numbers that make no decoder."""
@@ -72,6 +76,7 @@ class FixedMLDecoderConfig(FixedHeadConfig):
             num_heads=self.num_heads,
             feedforward_dim=self.feedforward_dim,
             dropout=self.dropout,
+            grad_checkpointing=self.grad_checkpointing,
         )
 
 

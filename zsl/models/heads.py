@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import torch
@@ -57,6 +57,9 @@ class MLDecoderConfig(HeadConfig):
         seen_span: Uses only the part of each label vector in the span of the seen labels' vectors.
         pool_tokens: Shows the decoder the mean of the backbone's tokens instead of all of them, to
             see what attention brings.
+        grad_checkpointing: Trains with the activations of a part of the queries at a time; the
+            backward pass makes them again. For thousands of labels: memory does not grow with
+            them, and a step takes longer (docs/ml_decoder.md says how much).
 
     Raises:
         InputError: A number is out of range.
@@ -70,6 +73,7 @@ class MLDecoderConfig(HeadConfig):
     query_relu: bool = True
     seen_span: bool = False
     pool_tokens: bool = False
+    grad_checkpointing: bool = False
 
     def __post_init__(self) -> None:
         """Refuses numbers that make no decoder."""
@@ -78,8 +82,8 @@ class MLDecoderConfig(HeadConfig):
 
     def make(self, token_dim: int, seen_vectors: Tensor) -> nn.Module:
         """Makes the decoder; groups and span are those of the seen labels' vectors."""
-        names = ("embed_dim", "num_heads", "feedforward_dim", "dropout", "query_relu")
-        options: Any = {name: getattr(self, name) for name in names}
+        own = ("num_groups", "seen_span", "pool_tokens")
+        options: Any = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in own}
         options["span"] = span_of(seen_vectors) if self.seen_span else None
         head: nn.Module
         if self.num_groups is None:

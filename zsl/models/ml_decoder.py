@@ -11,7 +11,7 @@ Ridnik et al., "ML-Decoder: Scalable and Versatile Classification Head", arXiv 2
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypedDict, Unpack
 
 import torch
@@ -31,6 +31,7 @@ class DecoderOptions(TypedDict, total=False):
     num_heads: int
     feedforward_dim: int
     dropout: float
+    grad_checkpointing: bool
 
 
 class WordOptions(DecoderOptions, total=False):
@@ -71,6 +72,9 @@ class MLDecoder(nn.Module):
         num_heads: Number of attention heads; divides `embed_dim`.
         feedforward_dim: Width of the hidden layer of the feed-forward part.
         dropout: Dropout rate throughout the decoder.
+        grad_checkpointing: In training, decodes a part of the queries at a time and keeps none of
+            its activations, which the backward pass makes again: memory does not grow with the
+            queries. Logits and gradients are the same.
 
     Raises:
         InputError: A width or rate is out of range, or `num_heads` does not divide `embed_dim`.
@@ -89,6 +93,7 @@ class MLDecoder(nn.Module):
         num_heads: int = 8,
         feedforward_dim: int = 2048,
         dropout: float = 0.1,
+        grad_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         check_decoder(
@@ -96,6 +101,7 @@ class MLDecoder(nn.Module):
         )
         self.query_dim = query_dim
         self.query_relu = query_relu
+        self.grad_checkpointing = grad_checkpointing
         self.register_buffer("span", span)
         self.to_tokens = ToTokens()
         self.embed_tokens = nn.Linear(token_dim, embed_dim)
@@ -135,6 +141,20 @@ class MLDecoder(nn.Module):
         projected = self.embed_queries(queries.to(self.embed_queries.weight.dtype))
         return self.layer.prepare(F.relu(projected) if self.query_relu else projected)
 
+    @property
+    def _recomputes(self) -> bool:
+        """Whether the backward pass is to make activations again."""
+        return self.grad_checkpointing and self.training and torch.is_grad_enabled()
+
+    def _in_parts(
+        self, decode: Callable[..., Tensor], queries: Sequence[Tensor], num_images: int
+    ) -> Tensor:
+        """Decodes the queries of groups as `join_parts`; in training, they are few, all at once."""
+        if torch.is_grad_enabled() and not self._recomputes:
+            return decode(*queries)
+        hidden = num_images * self.layer.feedforward_dim
+        return join_parts(decode, queries, hidden, self._recomputes)
+
 
 class FixedMLDecoder(MLDecoder):
     """Scores a fixed set of classes, single-label or multi-label alike.
@@ -146,7 +166,8 @@ class FixedMLDecoder(MLDecoder):
         token_dim: Width C of the backbone's tokens.
         num_classes: Number N of classes.
         num_groups: Number K of queries, from 1 to N; None takes 100, or N where that is less.
-        **options: `embed_dim`, `num_heads`, `feedforward_dim` and `dropout` of `MLDecoder`.
+        **options: `embed_dim`, `num_heads`, `feedforward_dim`, `dropout` and `grad_checkpointing`
+            of `MLDecoder`.
 
     Raises:
         InputError: A number is out of range, or `num_heads` does not divide `embed_dim`.
@@ -174,10 +195,13 @@ class FixedMLDecoder(MLDecoder):
 
     def forward(self, features: Tensor) -> Tensor:
         """Returns the logits (B, N) for tokens (B, T, C) or a map (B, C, H, W)."""
-        queries = self._embed(self.group_queries[: self.readout.num_used])
-        decoded = self.layer(queries, self._remember(features))
-        with without_autocast(decoded):
-            return self.readout(decoded.to(self.readout.weight.dtype))
+        memory, used = self._remember(features), self.readout.num_used
+
+        def decode(queries: Tensor, weight: Tensor) -> Tensor:
+            return self.readout.products(self.layer(self._embed(queries), memory), weight)
+
+        queries = self.group_queries[:used], self.readout.weight[:used]
+        return self.readout.logits(self._in_parts(decode, queries, features.shape[0]))
 
     def attention(self, features: Tensor, classes: Tensor) -> Tensor:
         """Returns where the queries of some classes look, as `WordMLDecoder.attention`.
@@ -211,10 +235,15 @@ class GroupLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_classes))
         nn.init.xavier_normal_(self.weight)
 
-    def forward(self, decoded: Tensor) -> Tensor:
-        """Turns (B, `num_used`, D) into logits (B, N)."""
-        logits = torch.einsum("bkd,kdg->bkg", decoded, self.weight[: self.num_used])
-        return logits.flatten(1)[:, : len(self.bias)] + self.bias
+    @staticmethod
+    def products(decoded: Tensor, weight: Tensor) -> Tensor:
+        """Multiplies outputs (B, k, D) of some queries with their weights (k, D, g): (B, k, g)."""
+        with without_autocast(decoded):
+            return torch.einsum("bkd,kdg->bkg", decoded.to(weight.dtype), weight)
+
+    def logits(self, products: Tensor) -> Tensor:
+        """Turns the products (B, `num_used`, g) of all queries into logits (B, N)."""
+        return products.flatten(1)[:, : len(self.bias)] + self.bias
 
 
 class WordMLDecoder(MLDecoder):
@@ -257,10 +286,23 @@ class WordMLDecoder(MLDecoder):
         Raises:
             InputError: The label vectors have another width than W.
         """
-        prepared = queries if isinstance(queries, PreparedQueries) else self.prepare(queries)
         memory = self._remember(features)
         hidden = features.shape[0] * self.layer.feedforward_dim
-        return join_parts(lambda part: self._score(part, memory), prepared, hidden)
+        if self._recomputes and not isinstance(queries, PreparedQueries):
+            # What is made of the vectors is not kept either.
+            return join_parts(
+                lambda vectors: self._score(self._embed(vectors), memory),
+                [self._within_span(queries)],
+                hidden,
+                recompute=True,
+            )
+        prepared = queries if isinstance(queries, PreparedQueries) else self.prepare(queries)
+        return join_parts(
+            lambda *part: self._score(PreparedQueries(*part), memory),
+            prepared,
+            hidden,
+            self._recomputes,
+        )
 
     def remember(self, features: Tensor) -> Tensor:
         """Returns what `answer` needs of the features, whatever the labels: (B, T, D)."""
@@ -275,11 +317,17 @@ class WordMLDecoder(MLDecoder):
         """
         prepared = queries if isinstance(queries, PreparedQueries) else self.prepare(queries)
         attention, (num_images, num_tokens, dim) = self.layer.attention, remembered.shape
-        score = partial(self._score_directly, remembered=remembered)
         # Multiplications without keys and values, against those that make these.
         directly = len(prepared.projected) * (2 * attention.num_heads * num_tokens + dim)
-        if directly > 2 * num_tokens * dim:
-            score = partial(self._score, memory=attention.remember(remembered))
+        is_direct = directly <= 2 * num_tokens * dim
+        memory = None if is_direct else attention.remember(remembered)
+
+        def score(*part: Tensor) -> Tensor:
+            queries = PreparedQueries(*part)
+            if memory is None:
+                return self._score_directly(queries, remembered)
+            return self._score(queries, memory)
+
         return join_parts(score, prepared, num_images * self.layer.feedforward_dim)
 
     def attention(self, features: Tensor, queries: Tensor | PreparedQueries) -> Tensor:
@@ -369,11 +417,16 @@ class GroupedWordMLDecoder(MLDecoder):
         return self.answer(self._outputs(features, prepared.queries), prepared)
 
     def _outputs(self, features: Tensor, groups: PreparedQueries) -> Tensor:
-        decoded = self.layer(groups, self._remember(features))
-        with without_autocast(decoded):
-            outputs = self.readout(decoded.to(self.readout.weight.dtype))
-            # Vectors of any length train alike.
-            return outputs / self.group_queries.norm(dim=1).mean()
+        memory = self._remember(features)
+
+        def decode(*part: Tensor) -> Tensor:
+            decoded = self.layer(PreparedQueries(*part), memory)
+            with without_autocast(decoded):
+                return self.readout(decoded.to(self.readout.weight.dtype))
+
+        outputs = self._in_parts(decode, groups, features.shape[0])
+        # Vectors of any length train alike.
+        return outputs / self.group_queries.norm(dim=1).mean()
 
     def remember(self, features: Tensor) -> Tensor:
         """Returns what `answer` needs of the features, whatever the labels: (B, K, W)."""

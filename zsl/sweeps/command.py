@@ -17,8 +17,6 @@ def sweep(args: list[str]) -> int:
     require(options.processes >= 1, f"--processes is {options.processes}; expected 1 or more.")
     file = find_config(options.file, "sweep file")
     # Imported here, so that the help comes at once.
-    from optuna.trial import TrialState
-
     from zsl.sweeps.results import write_results
     from zsl.sweeps.runner import Runner, check_arguments, visible_gpus
     from zsl.sweeps.spec import read_sweep
@@ -32,10 +30,7 @@ def sweep(args: list[str]) -> int:
     except (KeyboardInterrupt, SystemExit):
         print("The same command goes on with what is left.", file=sys.stderr)
         raise
-    print(write_results(study))
-    for trial in study.trials(TrialState.RUNNING):
-        host, process = trial.user_attrs.get("host"), trial.user_attrs.get("process")
-        print(f"Trial {trial.number} still runs on {host}, in process {process}.")
+    print(study.patiently(lambda: write_results(study)))
     if failures:
         print(f"{len(failures)} failed; the same command runs them again:", file=sys.stderr)
         print(*failures, sep="\n", file=sys.stderr)

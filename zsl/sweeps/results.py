@@ -24,7 +24,7 @@ def write_results(study: Study) -> str:
     """Writes tables and chart to the sweep's folder; returns what a person should see of them."""
     sweep = study.sweep
     names, figures = swept_names(sweep), [sweep.metric, *figures_of_test(sweep.metric)]
-    columns = ["trial", "state", "setting", *names, "seed", *figures, "folder", "message"]
+    columns = ["trial", "state", "setting", *names, "seed", *figures, "folder", "host", "message"]
     rows = [_row_of(trial, sweep, names) for trial in study.trials()]
     # Objects, so that None stays None among the values of a parameter.
     trials = pd.DataFrame(rows, columns=columns, dtype=object)
@@ -62,6 +62,7 @@ def lacking_figures(trials: pd.DataFrame, figures: list[str]) -> list[str]:
 def _row_of(trial: FrozenTrial, sweep: Sweep, names: list[str]) -> dict[str, Any]:
     values, config = trial.user_attrs.get("values", {}), trial.user_attrs.get("config", {})
     drawn, short = flat(values), charts.short_names(names)
+    lost = "its machine or process died" if trial.state.name == "FAIL" else ""
     words = [f"{short[n]} {charts.value_text(v)}" for n, v in drawn.items() if n in short]
     return {
         **{name: resolved(config, name) if config else drawn.get(name) for name in names},
@@ -72,7 +73,8 @@ def _row_of(trial: FrozenTrial, sweep: Sweep, names: list[str]) -> dict[str, Any
         "seed": config.get(SEED, values.get(SEED)),
         sweep.metric: trial.value,
         "folder": str(sweep.folder / f"trial_{trial.number}"),
-        "message": trial.user_attrs.get("message", ""),
+        "host": trial.user_attrs.get("host", ""),
+        "message": trial.user_attrs.get("message") or lost,
     }
 
 

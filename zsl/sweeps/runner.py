@@ -12,19 +12,22 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from threading import Event
+from time import monotonic
 from typing import Any
 
 import optuna
 import yaml
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 from tqdm import tqdm
 
 from zsl.errors import InputError, did_you_mean, require
 from zsl.files.processes import die_with_parent
+from zsl.sweeps import liveness
 from zsl.sweeps.spec import Sweep
-from zsl.sweeps.study import DONE, Study
+from zsl.sweeps.study import DONE, STOPPED, Study
 
 FIT = [sys.executable, "-m", "zsl.fit"]
 POLL_SECONDS = 1.0
@@ -50,7 +53,7 @@ class Runner:
         if wandb:
             self.environment |= {"WANDB_MODE": "offline", "WANDB_RUN_GROUP": study.sweep.name}
         self.failures: list[str] = []
-        self._stopped = Event()
+        self._waits_for: set[str] = set()
 
     def run(self) -> list[str]:
         """Runs what there is to run; returns a line for each trial that failed.
@@ -68,21 +71,35 @@ class Runner:
                 workers = [pool.submit(self._work, slot, bar) for slot in range(self.num_processes)]
                 for worker in as_completed(workers):
                     worker.result()
+            except BaseException:
+                self.study.stopped.set()
+                raise
             finally:
-                self._stopped.set()
                 signal.signal(signal.SIGTERM, earlier)
         return self.failures
 
     def _work(self, slot: int, bar: tqdm[Any]) -> None:
         """Runs one trial after another."""
         gpu = {"CUDA_VISIBLE_DEVICES": self.gpus[slot % len(self.gpus)]} if self.gpus else {}
-        while not self._stopped.is_set():
-            with self.study.lock:
-                self._show(bar)
-                trial = self.study.next_trial()
-            if trial is None:
+        while not self.study.stopped.is_set():
+            trial = self.study.patiently(lambda: self._take(bar))
+            if trial is not None:
+                self._run_trial(trial, self.environment | gpu)
+            elif self.study.patiently(self.study.is_over):
                 break
-            self._run_trial(trial, self.environment | gpu)
+            else:  # Another machine may die.
+                self.study.stopped.wait(POLL_SECONDS)
+
+    def _take(self, bar: tqdm[Any]) -> optuna.Trial | None:
+        with self.study.lock:
+            self._show(bar)
+            trial = self.study.next_trial()
+            others = {str(one.user_attrs.get("host", "a machine")) for one in self.study.others()}
+            if trial is None and others and others != self._waits_for:
+                text = f"Waiting for trials on {', '.join(sorted(others))}."
+                tqdm.write(text, file=sys.stderr)
+                self._waits_for = others
+        return trial
 
     def _show(self, bar: tqdm[Any]) -> None:
         sweep, trials = self.study.sweep, self.study.trials(*DONE)
@@ -94,18 +111,22 @@ class Runner:
 
     def _run_trial(self, trial: optuna.Trial, environment: dict[str, str]) -> None:
         """Runs a trial, reports its validations, and keeps how it ended."""
-        sweep, is_pruned, has_ended = self.study.sweep, False, False
+        sweep, is_pruned, has_ended, code = self.study.sweep, False, False, None
         scores: list[float] = []
         folder = sweep.folder / f"trial_{trial.number}"
-        state, value, message = TrialState.FAIL, None, "stopped with the sweep"
+        state, value, message = TrialState.FAIL, None, STOPPED
+        is_kept, next_beat = True, monotonic()
         process = _start_fit(sweep.fit_args(trial.user_attrs["values"]), folder, environment)
         try:
             while not has_ended:
-                has_ended = process.poll() is not None or self._stopped.wait(POLL_SECONDS)
+                has_ended = process.poll() is not None or self.study.stopped.wait(POLL_SECONDS)
+                if monotonic() >= next_beat:
+                    self.study.patiently(lambda: liveness.beat(trial))
+                    next_beat = monotonic() + liveness.BEAT_SECONDS
                 for score in read_scores(folder, sweep.metric)[len(scores) :]:
                     scores.append(score)
-                    trial.report(score, len(scores))
-                    if trial.should_prune() and not is_pruned:
+                    should_prune = self.study.patiently(partial(_report, trial, scores))
+                    if should_prune and not is_pruned:
                         is_pruned = True
                         process.terminate()
             code = process.poll()
@@ -115,16 +136,28 @@ class Runner:
                 state, message = TrialState.PRUNED, ""
             elif code is not None:
                 message = error_of(folder, code)
+        except UpdateFinishedTrialError:
+            is_kept = False
         finally:
             _end(process)
-            for name, attribute in {"message": message, **read_run(folder)}.items():
-                trial.set_user_attr(name, attribute)
-            self.study.optuna.tell(trial, value, state)
-        if code is not None and state == TrialState.FAIL:
+            attributes = {"message": message, **read_run(folder)}
+            is_kept &= self.study.patiently(
+                lambda: self.study.finish(trial, state, value, attributes)
+            )
+        if not is_kept:
+            text = f"trial {trial.number}: given up by another machine, as nothing was heard of it"
+            tqdm.write(f"{text}; it is run again ({folder}).", file=sys.stderr)
+        elif code is not None and state == TrialState.FAIL:
             number, log = trial.number, folder / "log.txt"
             is_refused = code in (0, 2)
             require(not is_refused, f"Trial {number} was refused: {message} Its log is {log}.")
             self.failures.append(f"trial {number}: {message} ({log})")
+
+
+def _report(trial: optuna.Trial, scores: list[float]) -> bool:
+    """Reports the last of the scores; whether the trial should be pruned for it."""
+    trial.report(scores[-1], len(scores))
+    return trial.should_prune()
 
 
 def _start_fit(

@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import secrets
+import sys
 import warnings
-from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from threading import Event
+from typing import Any, TypeVar
 
 import optuna
 from filelock import FileLock
 from optuna.distributions import IntDistribution, distribution_to_json
-from optuna.storages.journal import JournalFileBackend, JournalStorage
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
+from tqdm import tqdm
 
-from zsl.errors import InputError, require
-from zsl.files.processes import is_running
+from zsl.errors import require
+from zsl.sweeps.liveness import OWN, Silence, has_ended
 from zsl.sweeps.spec import SEED, Sweep, values_of
+from zsl.sweeps.storage import is_outage, open_storage, reason_of_storage, refusals, shown
 
-OWN: dict[str, Any] = {"host": platform.node(), "process": os.getpid()}
+STOPPED = "stopped with the sweep"
+RETRY_SECONDS = 2.0
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 LIVE = (*DONE, TrialState.RUNNING, TrialState.WAITING)
+T = TypeVar("T")
 
 
 class Study:
     """The trials of a sweep, shared by all processes and machines that work on it.
 
     Its points are the combinations of a grid, or the draws of a search. Those without a live trial
-    wait in Optuna's queue, from which each is taken once; after a failure it is put in again.
+    wait in Optuna's queue, from which each is taken once. One whose machine died, or was stopped,
+    is put in again by the first that has nothing else to do; one that failed by itself when the
+    command is given again.
     Optuna's GridSampler would hand out running points again once no others are left, take failed
     ones as done, and not let a grid grow.
 
@@ -54,22 +60,24 @@ class Study:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         # Trials that run at the same time should not all look at the same region.
         tpe = optuna.samplers.TPESampler(multivariate=True, constant_liar=True)
-        self.optuna = optuna.create_study(
-            storage=_open_storage(storage),
-            sampler=tpe if sweep.method == "bayes" else optuna.samplers.RandomSampler(),
-            pruner=_make_pruner(sweep.early_terminate),
-            study_name=sweep.name,
-            direction="maximize" if sweep.maximize else "minimize",
-            load_if_exists=True,
-        )
         # SQLite would hand the same trial to two processes that ask at the same moment.
         self.lock = FileLock(sweep.folder / "study.lock")
-        with self.lock:
-            self._check_definition()
-            for trial in self.trials(TrialState.RUNNING):
-                if _is_dead(trial):
-                    self.optuna.tell(trial.number, state=TrialState.FAIL)
-            self._enqueue()
+        self.stopped = Event()
+        self._taken: set[int] = set()
+        self._silence = Silence()
+        with refusals(storage):
+            self.optuna = optuna.create_study(
+                storage=open_storage(storage),
+                sampler=tpe if sweep.method == "bayes" else optuna.samplers.RandomSampler(),
+                pruner=_make_pruner(sweep.early_terminate),
+                study_name=sweep.name,
+                direction="maximize" if sweep.maximize else "minimize",
+                load_if_exists=True,
+            )
+            with self.lock:
+                self._check_definition()
+                self._give_up(filter(has_ended, self.trials(TrialState.RUNNING)))
+                self._enqueue(at_restart=True)
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """The trials in these states (default: any), without those that never ran."""
@@ -81,6 +89,8 @@ class Study:
 
         To be called with the lock.
         """
+        if not self.trials(TrialState.WAITING):
+            self._take_over()
         while self.trials(TrialState.WAITING):
             trial = self.optuna.ask(self.searched)
             point: Any = trial.user_attrs.get("point")
@@ -92,10 +102,72 @@ class Study:
                 for name, value in trial.params.items()
             }
             values = self.points[point] or drawn | trial.user_attrs["seed"]
-            for name, value in (OWN | {"values": values}).items():
+            for name, value in {"values": values, **OWN}.items():
                 trial.set_user_attr(name, value)
+            self._taken.add(trial.number)
             return trial
         return None
+
+    def others(self) -> list[FrozenTrial]:
+        """The trials that other processes and machines run."""
+        return [t for t in self.trials(TrialState.RUNNING) if t.number not in self._taken]
+
+    def is_over(self) -> bool:
+        """Whether all is done, but for what this process runs: other machines may die."""
+        trials = self.trials()  # Read once, for they change at any time.
+        others = [trial for trial in trials if trial.number not in self._taken]
+        is_pending = any(t.state in (TrialState.RUNNING, TrialState.WAITING) for t in others)
+        return not is_pending and not self._missing(trials, at_restart=False)
+
+    def finish(
+        self,
+        trial: optuna.Trial,
+        state: TrialState,
+        value: float | None = None,
+        attributes: dict[str, Any] | None = None,
+    ) -> bool:
+        """Keeps how a trial ended; False if another machine had given it up, and runs it again."""
+        with suppress(UpdateFinishedTrialError):
+            for name, attribute in (attributes or {}).items():
+                trial.set_user_attr(name, attribute)
+            self.optuna.tell(trial, value, state, skip_if_finished=True)
+        # An attempt before may have been kept, and its answer lost on the way.
+        (kept,) = (one for one in self.trials() if one.number == trial.number)
+        return kept.state == state
+
+    def patiently(self, call: Callable[[], T]) -> T:
+        """Returns what a function returns, once the database can be reached; ends with `stopped`.
+
+        Raises:
+            optuna.exceptions.StorageInternalError: The sweep is stopped meanwhile, or the error is
+                of another kind.
+        """
+        is_told = False
+        while True:
+            try:
+                return call()
+            except StorageInternalError as error:
+                if not is_outage(error):
+                    raise
+                if not is_told:
+                    reason = reason_of_storage(error, self.storage)
+                    text = f"{shown(self.storage)} can't be reached, trying again: {reason}."
+                    tqdm.write(text, file=sys.stderr)
+                is_told = True
+                if self.stopped.wait(RETRY_SECONDS):
+                    raise
+
+    def _take_over(self) -> None:
+        """Puts in again what was lost with its machine, or stopped; not what failed by itself."""
+        others = self.others()
+        silent = self._silence.find(others)
+        self._give_up(trial for trial in others if has_ended(trial) or trial in silent)
+        self._enqueue(at_restart=False)
+
+    def _give_up(self, trials: Iterable[FrozenTrial]) -> None:
+        for trial in trials:
+            with suppress(UpdateFinishedTrialError):  # It has ended, or another machine was first.
+                self.optuna.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
     def _is_superfluous(self, point: str | None, number: int) -> bool:
         """Whether a point is none of this sweep's, or an earlier trial's.
@@ -106,16 +178,29 @@ class Study:
         earlier = [trial for trial in self.trials(*LIVE) if trial.number < number]
         return point not in self.points or point in map(_point_of, earlier)
 
-    def _enqueue(self) -> None:
-        """Puts in the points that have no live trial, as drawn where one has failed."""
-        live = set(map(_point_of, self.trials(*LIVE)))
-        failed = {_point_of(trial): trial for trial in self.trials(TrialState.FAIL)}
-        for point in self.points:
-            if point in failed and point not in live:
-                seed = failed[point].user_attrs["seed"]
-                self.optuna.enqueue_trial(failed[point].params, {"point": point, "seed": seed})
-            elif point not in live:
-                self.optuna.enqueue_trial({}, {"point": point, "seed": self._draw_seed()})
+    def _enqueue(self, at_restart: bool) -> None:
+        """Puts in what is missing, as drawn where it was run before."""
+        for point, failed in self._missing(self.trials(), at_restart).items():
+            seed = failed.user_attrs["seed"] if failed else self._draw_seed()
+            params = failed.params if failed else {}
+            self.optuna.enqueue_trial(params, {"point": point, "seed": seed})
+
+    def _missing(
+        self, trials: list[FrozenTrial], at_restart: bool
+    ) -> dict[str, FrozenTrial | None]:
+        """The points that have no live trial, each with its last one that failed.
+
+        Those that failed by themselves are missing at a restart only; where nothing says how one
+        failed, its machine died, maybe as it was about to say that it is complete.
+        """
+        live = {_point_of(trial) for trial in trials if trial.state in LIVE}
+        failed = {_point_of(trial): trial for trial in trials if trial.state == TrialState.FAIL}
+        gone = {point: failed.get(point) for point in self.points if point not in live}
+        return {
+            point: trial
+            for point, trial in gone.items()
+            if at_restart or not trial or trial.user_attrs.get("message") in (None, "", STOPPED)
+        }
 
     def _draw_seed(self) -> dict[str, Any]:
         """The seed of a search at random: it is noise, nothing for a sampler to learn from."""
@@ -145,46 +230,15 @@ class Study:
         has_grown = changed == ["parameters"] and sweep.method == "grid" and run <= {*self.points}
         require(
             not changed or has_grown or not kept,  # A refused first trial binds nobody.
-            f"{self.storage} holds the sweep {sweep.name} with other {', '.join(changed)} than "
-            f"{sweep.file} and the command line now say; give the sweep another name, or go on "
-            "with what it was begun with.",
+            f"{shown(self.storage)} holds the sweep {sweep.name} with other {', '.join(changed)} "
+            f"than {sweep.file} and the command line now say; give the sweep another name, or go "
+            "on with what it was begun with.",
         )
         self.optuna.set_user_attr("definition", new)
 
 
 def _point_of(trial: FrozenTrial) -> str | None:
     return trial.user_attrs.get("point")
-
-
-def _is_dead(trial: FrozenTrial) -> bool:
-    """Whether a running trial's process has ended, as far as can be told from this machine.
-
-    Optuna's heartbeat would tell of other machines too, but a journal file has none.
-    """
-    process = trial.user_attrs.get("process")
-    if process is None:  # It was killed as it began, or begins at this moment.
-        return datetime.now() - (trial.datetime_start or datetime.min) > timedelta(minutes=1)
-    if trial.user_attrs["host"] != OWN["host"]:
-        return False
-    # Its number may have been given again, to this process.
-    return not is_running(process) or process == os.getpid()
-
-
-def _open_storage(storage: str) -> optuna.storages.BaseStorage:
-    if "://" in storage:
-        try:
-            return optuna.storages.get_storage(storage)
-        except Exception as error:  # Of SQLAlchemy and of any driver.
-            reason = " ".join(str(error).split())
-            raise InputError(f"The storage {storage} can't be opened: {reason}") from error
-    path = Path(storage)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Optuna would write into any file.
-    require(
-        not path.exists() or (path.is_file() and path.open("rb").read(9) in (b"", b'{"op_code')),
-        f"The storage {storage} is not a study of Optuna; expected a new file, or a sweep's.",
-    )
-    return JournalStorage(JournalFileBackend(storage))
 
 
 def _make_pruner(entry: dict[str, Any] | None) -> optuna.pruners.BasePruner:

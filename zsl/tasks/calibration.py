@@ -14,6 +14,7 @@ from zsl.models.seen_labels import most_similar_seen
 
 _log = logging.getLogger(__name__)
 _MOST_IMAGES = 5000  # Enough for any label, and of thousands of labels a few seconds.
+_MOST_ENTRIES = 2**26  # Of more labels fewer images, whose numbers take some gigabytes.
 _OFFSET_VARIANCE = 0.3
 _NEWTON_STEPS = 15
 _FEW = 0.05
@@ -42,9 +43,10 @@ def fit_calibration(
         Whether it was fitted: not if labels score no higher where they are present.
     """
     num_seen, num_labels = len(calibration.offsets), scores.shape[1]
-    if len(scores) > _MOST_IMAGES:
+    most_images = min(_MOST_IMAGES, max(1, _MOST_ENTRIES // num_labels))
+    if len(scores) > most_images:
         rows = torch.randperm(len(scores), generator=torch.Generator().manual_seed(0))
-        rows = rows[:_MOST_IMAGES].sort().values
+        rows = rows[:most_images].sort().values
         scores, targets = scores[rows], targets[rows]
     scores, means = scores.double(), means.double().to(scores.device)
     is_seen = torch.arange(num_labels) < num_seen

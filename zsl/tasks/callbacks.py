@@ -65,8 +65,10 @@ class BestCheckpoint(ModelCheckpoint):
 class LastCheckpoint(Checkpoint):
     """Saves `last.ckpt`: after each epoch, in mid-epoch every so often, and on an interruption.
 
-    Ctrl-C and SIGTERM, to any process of the run, end all of them after the same batch: a step is
-    done whole, and none waits for another. A second Ctrl-C ends at once.
+    Ctrl-C and SIGTERM, to any process of the run, end all of them after the same step, with all
+    its accumulated batches: it is done whole, and none waits for another. A second Ctrl-C ends at
+    once. The first process exits with 128 and the number of the signal, the others with 0: a
+    launcher kills the processes beside one that fails, and the first may still be at work.
 
     Args:
         minutes: Time between two saves in mid-epoch.
@@ -111,7 +113,7 @@ class LastCheckpoint(Checkpoint):
         self._is_stopping = True
         if trainer.is_global_zero:
             _log.info("Stopped at step %d.%s", trainer.global_step, self.advice)
-        raise SystemExit(128 + number)
+        raise SystemExit(128 + number if trainer.is_global_zero else 0)
 
     def _save(self, trainer: pl.Trainer) -> Path | None:
         best = trainer.checkpoint_callback
@@ -131,8 +133,9 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Saves where it is time to, and stops where a signal has come."""
-        if trainer.is_last_batch:
-            return  # A resume from here would leave the validation out; a save follows it.
+        # A resume from the last one would leave the validation out; a save follows that.
+        if trainer.is_last_batch or _is_accumulating(trainer):
+            return
         is_due = time.monotonic() - self._saved_at > self.seconds
         number = self._agreed_signal(trainer)
         if number or trainer.strategy.broadcast(is_due):
@@ -177,10 +180,20 @@ class LastCheckpoint(Checkpoint):
         if not trainer.training or not trainer.global_step:
             return
         # After the last batch a resume would leave the validation out.
-        progress = trainer.fit_loop.epoch_loop.batch_progress.current.state_dict()
-        is_last = progress["processed"] >= trainer.num_training_batches
-        if not is_last and self._save(trainer):
+        is_last = _num_batches(trainer) >= trainer.num_training_batches
+        if not is_last and not _is_accumulating(trainer) and self._save(trainer):
             _log.info("Stopped at step %d.%s", trainer.global_step, self.advice)
+
+
+def _num_batches(trainer: pl.Trainer) -> int:
+    """Batches of this epoch that are done."""
+    progress: dict[str, int] = trainer.fit_loop.epoch_loop.batch_progress.current.state_dict()
+    return progress["processed"]
+
+
+def _is_accumulating(trainer: pl.Trainer) -> bool:
+    """Whether there are gradients of batches without their step, which no checkpoint holds."""
+    return _num_batches(trainer) % trainer.accumulate_grad_batches != 0
 
 
 class StepSeeds(Callback):

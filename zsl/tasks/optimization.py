@@ -17,7 +17,7 @@ from timm.optim import (
     param_groups_layer_decay,
 )
 from torch import nn
-from torch.optim import Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -43,6 +43,9 @@ class OptimizationConfig:
             validated and saved. None turns it off.
         ema_warmup: Takes (1 + n) / (10 + n) as the decay of step n where that is less, so that
             short runs gain too; else it is constant from the first step.
+        fused: Whether PyTorch's fused form of adam, adamw or sgd does the step: one pass over the
+            weights instead of several, equal but for rounding. None takes it on GPUs, where there
+            is one and nothing stands against it.
 
     Raises:
         InputError: A number is out of range, or a name is unknown.
@@ -56,6 +59,7 @@ class OptimizationConfig:
     layer_decay: float | None = None
     ema_decay: float | None = None
     ema_warmup: bool = True
+    fused: bool | None = None
 
     def __post_init__(self) -> None:
         """Refuses unknown names and numbers out of range."""
@@ -79,9 +83,22 @@ class OptimizationConfig:
             self.ema_decay is None or 0 < self.ema_decay < 1,
             f"optimization.ema_decay is {self.ema_decay}; expected between 0 and 1, or null.",
         )
+        require(
+            not self.fused or self._has_fused,
+            f"optimization.fused is true, but PyTorch has no fused {self.optimizer}; leave fused "
+            "out, or take adam, adamw or sgd.",
+        )
+
+    @property
+    def _has_fused(self) -> bool:
+        return get_optimizer_info(self.optimizer).opt_class in (Adam, AdamW, SGD)
 
     def configure(
-        self, parameters: Iterable[nn.Parameter], steps: int, backbone: nn.Module | None = None
+        self,
+        parameters: Iterable[nn.Parameter],
+        steps: int,
+        backbone: nn.Module | None = None,
+        clips_scaled: bool = False,
     ) -> OptimizerLRSchedulerConfig:
         """Makes the optimizer, without decay on 1-d parameters, and its schedule per step.
 
@@ -89,11 +106,24 @@ class OptimizationConfig:
             parameters: What is trained.
             steps: Length of the schedule, from `schedule_steps`.
             backbone: The timm model whose layers `layer_decay` is about.
+            clips_scaled: Whether gradients are clipped after the scale of float16 was taken out
+                of them, which a fused optimizer does itself, and so too late.
 
         Raises:
-            InputError: The optimizer can't be made, or there are no layers to tell apart.
+            InputError: The optimizer can't be made, or not fused, or there are no layers to tell
+                apart.
         """
         trained = list(parameters)
+        require(
+            not (self.fused and clips_scaled),
+            "optimization.fused is true, but a fused optimizer cannot have the gradients of "
+            "trainer.precision 16-mixed clipped; leave fused or trainer.gradient_clip_val out, or "
+            "take bf16-mixed.",
+        )
+        is_fused = self.fused
+        if is_fused is None:
+            is_fused = self._has_fused and not clips_scaled and all(p.is_cuda for p in trained)
+        options = {"fused": True} if is_fused else {}
         if self.layer_decay is None:
             groups: Any = [
                 {"params": [p for p in trained if p.ndim > 1]},
@@ -103,12 +133,14 @@ class OptimizationConfig:
             groups = self._layer_groups(trained, self.layer_decay, backbone)
         try:
             optimizer = create_optimizer_v2(
-                groups, self.optimizer, self.learning_rate, self.weight_decay
+                groups, self.optimizer, self.learning_rate, self.weight_decay, **options
             )
         except Exception as error:  # Those of other packages fail in many ways without them.
             raise InputError(
                 f"optimization.optimizer {self.optimizer!r} can't be made: {reason_of(error)}"
             ) from error
+        if self._has_fused:
+            optimizer.register_load_state_dict_pre_hook(_keep_own_form)
         schedule = self._schedule(optimizer, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -171,6 +203,13 @@ class OptimizationConfig:
         return [WeightAveraging(multi_avg_fn=average)]
 
 
+def _keep_own_form(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    """Returns a saved state that leaves the optimizer fused or not, as it was made."""
+    pairs = zip(state["param_groups"], optimizer.param_groups, strict=False)
+    groups = [saved | {"fused": own["fused"]} for saved, own in pairs]
+    return state | {"param_groups": groups}
+
+
 def _check_optimizer(name: str) -> None:
     """Refuses a name that timm does not know, or what needs the gradient of the gradient."""
     names = list_optimizers()
@@ -224,6 +263,6 @@ def schedule_steps(planned: float, resumed: int | None) -> int:
     require(
         resumed in (None, steps),
         f"The checkpoint's schedule has {resumed} steps, this run's has {steps}; resume "
-        "with the same epochs, data and batch size.",
+        "with the same epochs, data, batch size and accumulated batches.",
     )
     return steps

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -72,6 +73,17 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         module.train(mode)
+
+
+def share_buffers(module: nn.Module) -> None:
+    """Gives all processes of a training the first one's buffers.
+
+    Each has statistics of its own images in the batch norms. Lightning's DDP does so too, but not
+    until the first batch of a validation, and here the sample of the training images comes before.
+    """
+    for buffer in module.buffers():
+        if buffer.is_floating_point():
+            dist.broadcast(buffer, src=0)
 
 
 def keep_sample(scores: NormalisedScores, images: TrainingImages) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from math import ceil
 from typing import Any, ClassVar, Self
@@ -15,6 +15,7 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from zsl.data import Batch, MultiLabelDataModule
+from zsl.data.shared_sampler import SharedSampler
 from zsl.errors import InputError, require
 from zsl.files.checkpoints import (
     LOAD_ERRORS,
@@ -31,8 +32,9 @@ from zsl.models import Answers, BackboneConfig, Goal, OpenCLIPBackbone, TaggerNe
 from zsl.models.familiarity import KEPT
 from zsl.tasks.calibration import fit_calibration
 from zsl.tasks.callbacks import StepSeeds
+from zsl.tasks.compilation import check_compiler
 from zsl.tasks.optimization import OptimizationConfig, schedule_steps, steps_of
-from zsl.tasks.preparation import UntrainedTensors, evaluating
+from zsl.tasks.preparation import UntrainedTensors, evaluating, share_buffers
 
 
 class Task(pl.LightningModule, ABC):
@@ -49,6 +51,8 @@ class Task(pl.LightningModule, ABC):
 
     Attributes:
         encoder: What makes vectors of further labels; None where the classes are fixed.
+        compiles: Whether PyTorch compiles the training step: backbone, and head with loss. What
+            is validated and tested stays as it is, to the digit.
         evaluation: Figures of the last test.
         num_steps: Length of the schedule of the learning rate.
     """
@@ -84,6 +88,8 @@ class Task(pl.LightningModule, ABC):
         self.predictions = Predictions()
         self.descriptions = Predictions()
         self.untrained = UntrainedTensors(network)
+        self.compiles = False
+        self._compiled: tuple[Callable[..., Tensor], Callable[..., Tensor]] | None = None
         self._resumed_steps: int | None = None
         self._queried: Any = None
 
@@ -122,11 +128,15 @@ class Task(pl.LightningModule, ABC):
         return self.network(images, queries)
 
     def setup(self, stage: str) -> None:
-        """Refuses tokens of another backbone.
+        """Refuses tokens of another backbone; compiles the step if it is to be.
 
         Raises:
-            InputError: The data's feature store was not made with this frozen backbone.
+            InputError: The data's feature store was not made with this frozen backbone, or
+                PyTorch can't compile here.
         """
+        if stage == "fit" and self.compiles:
+            check_compiler(self.trainer.strategy.root_device)
+            self._compiled = torch.compile(self.tokens), torch.compile(self.label_loss)
         # Loaders may also be given without a data module.
         datamodule = getattr(self.trainer, "datamodule", None)
         if datamodule is not None and (store := datamodule.feature_store):
@@ -150,8 +160,9 @@ class Task(pl.LightningModule, ABC):
 
     def training_loss(self, batch: Batch, queries: Tensor | None, targets: Tensor) -> Tensor:
         """Returns the loss on targets (B, L), with that of a distillation, and logs them."""
-        tokens = self.tokens(batch)
-        loss = self.loss(self.score_tokens(tokens, queries, targets.shape[1]), targets)
+        tokens_of, loss_of = self._compiled or (self.tokens, self.label_loss)
+        tokens = tokens_of(batch)
+        loss = loss_of(tokens, queries, targets)
         backbone = self.network.backbone
         if isinstance(backbone, OpenCLIPBackbone) and backbone.distils:
             distance = backbone.distance(batch["image"], tokens)
@@ -159,6 +170,10 @@ class Task(pl.LightningModule, ABC):
             loss = loss + backbone.distillation * distance
         self.log("train/loss", loss, prog_bar=True)
         return loss
+
+    def label_loss(self, tokens: Tensor, queries: Any, targets: Tensor) -> Tensor:
+        """Returns the loss of tokens (B, T, C) on targets (B, L)."""
+        return self.loss(self.score_tokens(tokens, queries, targets.shape[1]), targets)
 
     def tokens(self, batch: Batch) -> Tensor:
         """Returns the tokens of a batch of images, or their stored ones."""
@@ -183,11 +198,11 @@ class Task(pl.LightningModule, ABC):
         """Returns logits (B, L) of tokens (B, T, C); see `score`."""
         logits = self.network.score(tokens, queries)
         expected = (len(tokens), num_labels)
-        require(
-            logits.shape == expected,
-            f"{type(self.network.head).__name__} made logits of the shape {tuple(logits.shape)}; "
-            f"expected {expected}, images and labels.",
-        )
+        if logits.shape != expected:  # A sentence made beforehand would tie a graph to the shape.
+            raise InputError(
+                f"{type(self.network.head).__name__} made logits of the shape "
+                f"{tuple(logits.shape)}; expected {expected}, images and labels."
+            )
         return logits
 
     def on_fit_start(self) -> None:
@@ -199,9 +214,15 @@ class Task(pl.LightningModule, ABC):
         self.untrained.release()
 
     def on_validation_epoch_start(self) -> None:
-        """Forgets earlier scores; does the head's work on the labels."""
+        """Learns what needs no step; forgets earlier scores; does the head's work on the labels."""
+        if self.trainer.world_size > 1:
+            share_buffers(self.network)
         self.untrained.restore()
+        self.learn_without_steps()
         self._begin(Role.HELD_OUT)
+
+    def learn_without_steps(self) -> None:
+        """Learns before a validation what is measured of the training images."""
 
     def validated(self, scores: Tensor, targets: Tensor) -> tuple[Tensor, Evaluation]:
         """Returns the logits (N, L) of what a validation collected, and their figures."""
@@ -265,9 +286,17 @@ class Task(pl.LightningModule, ABC):
         self.predictions.update(batch["index"], scores, targets)
         if self.network.familiar is not None:
             # Some of each batch, so that they are from everywhere, and all fit in memory.
-            kept = slice(max(1, ceil(KEPT / sum(self.trainer.num_val_batches))))
+            kept = slice(max(1, ceil(KEPT / self._num_val_batches)))
             described = self.network.familiar.describe(tokens[kept])
             self.descriptions.update(batch["index"][kept], described, targets[kept, :0])
+
+    @property
+    def _num_val_batches(self) -> float:
+        """Batches of a validation, over all processes."""
+        number: float = sum(self.trainer.num_val_batches) * self.trainer.world_size
+        sampler = getattr(self.trainer.val_dataloaders, "sampler", None)
+        # Some come twice, so that each process has equally many.
+        return min(number, sampler.num_batches) if isinstance(sampler, SharedSampler) else number
 
     def validation_scores(self, tokens: Tensor, num_labels: int) -> Tensor:
         """Returns the scores that a validation collects of tokens (B, T, C): one row an image."""
@@ -286,8 +315,9 @@ class Task(pl.LightningModule, ABC):
             self.untrained.keep()
         logged = evaluation.logged("val")
         headline = f"val/{self.headline}"
-        self.log(headline, logged.pop(headline), prog_bar=True, sync_dist=True)
-        self.log_dict(logged, sync_dist=True)
+        # All processes have the same; a mean of them might be rounded.
+        self.log(headline, logged.pop(headline), prog_bar=True, sync_dist=True, reduce_fx="max")
+        self.log_dict(logged, sync_dist=True, reduce_fx="max")
 
     def test_step(self, batch: Batch) -> None:
         """Scores all labels."""
@@ -296,7 +326,7 @@ class Task(pl.LightningModule, ABC):
     def on_test_epoch_end(self) -> None:
         """Logs `test/...`; keeps `predictions` and `evaluation` for the report."""
         self.evaluation = self._evaluate(Role.UNSEEN)
-        self.log_dict(self.evaluation.logged("test"), sync_dist=True)
+        self.log_dict(self.evaluation.logged("test"), sync_dist=True, reduce_fx="max")
 
     def _predict(self, batch: Batch, last: Role) -> None:
         """Collects the scores of the labels up to a role."""
@@ -340,7 +370,9 @@ class Task(pl.LightningModule, ABC):
         planned = self.trainer.estimated_stepping_batches
         self.num_steps = schedule_steps(planned, self._resumed_steps)
         timm_model = getattr(self.network.backbone, "model", None)
-        return self.optimization.configure(trained, self.num_steps, timm_model)
+        is_scaled = self.trainer.precision == "16-mixed"
+        clips_scaled = is_scaled and bool(self.trainer.gradient_clip_val)
+        return self.optimization.configure(trained, self.num_steps, timm_model, clips_scaled)
 
     def configure_callbacks(self) -> list[Callback]:
         """The callbacks of `optimization`, and the seeds of the steps."""

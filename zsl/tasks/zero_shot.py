@@ -136,14 +136,12 @@ class ZeroShotTask(Task):
         self._prepare()
         super().on_fit_start()
 
-    def on_validation_epoch_start(self) -> None:
+    def learn_without_steps(self) -> None:
         """Learns what needs no step, if that is yet to be done; takes a new sample in training."""
         self._prepare()
-        self.untrained.restore()
         if self.untrained.is_training and self.network.scores and not self.backbone.frozen:
             keep_sample(self.network.scores, self._training_images())
             self.untrained.keep()
-        super().on_validation_epoch_start()
 
     @property
     def _scores(self) -> NormalisedScores:

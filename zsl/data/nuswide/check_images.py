@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +17,21 @@ from zsl.errors import InputError
 from zsl.files.atomic import atomic_path
 from zsl.files.images import ImageCheck, check_image
 from zsl.files.processes import process_map
+from zsl.process_group import ALONE, ProcessGroup
 
 _SECONDS_BETWEEN_SAVES = 20
 _FEW = 64
 """Up to this many images are read faster without starting processes."""
+_TURN = 2048
+"""So many images the processes of a group take in turn."""
 
 
 def check_images(
-    folders: Folders, index: NUSWideIndex, side: int | None, num_workers: int
+    folders: Folders,
+    index: NUSWideIndex | None,
+    side: int | None,
+    num_workers: int,
+    group: ProcessGroup = ALONE,
 ) -> pd.DataFrame:
     """Reads every image of the index that was not read before; writes the copies that are missing.
 
@@ -30,46 +39,57 @@ def check_images(
 
     Args:
         folders: The folders of a copy of NUS-WIDE.
-        index: Lists the images.
+        index: Lists the images; needed by the first process alone.
         side: Pixels of the smaller copies' sides; None makes none.
-        num_workers: Processes.
+        num_workers: Processes that each process of the group starts.
+        group: Processes that share the images.
 
     Returns:
         A row for each file, by its name below the image folder, with the columns of
-        `ImageCheck`.
+        `ImageCheck`; none on other processes than the first.
     """
-    files = [index.images[row].as_py() for row in np.flatnonzero(index.state != State.MISSING)]
-    with folders.locked("checks"):
-        return _check_files(folders, files, side, num_workers)
-
-
-def _check_files(
-    folders: Folders, files: list[str], side: int | None, num_workers: int
-) -> pd.DataFrame:
-    checks = _read_checks(folders)
     shrunken = folders.shrunken(side) if side else None
-    todo = [name for name in files if not _is_done(name, folders, checks, shrunken)]
+    with process_map(num_workers) as do:
+
+        def check(names: Sequence[str]) -> Iterator[tuple[str, ImageCheck]]:
+            map_files = do if len(names) > _FEW else map
+            sources = [folders.images / name for name in names]
+            copies = [shrunken / name if shrunken else None for name in names]
+            sides = [side or 0] * len(names)
+            return zip(names, map_files(check_image, sources, copies, sides), strict=True)
+
+        if index is None:
+            deque(group.flat_map(check, ()), maxlen=0)
+            return _to_frame({})
+        files = [index.images[row].as_py() for row in np.flatnonzero(index.state != State.MISSING)]
+        with folders.locked("checks"):
+            checks = _read_checks(folders)
+            todo = [name for name in files if not _is_done(name, folders, checks, shrunken)]
+            turn = max(1, len(todo)) if group.size == 1 else _TURN
+            turns = (todo[start : start + turn] for start in range(0, len(todo), turn))
+            _collect(folders, checks, group.flat_map(check, turns), len(todo))
+    return _to_frame({name: checks[name] for name in files})
+
+
+def _collect(
+    folders: Folders,
+    checks: dict[str, ImageCheck],
+    results: Iterator[tuple[str, ImageCheck]],
+    total: int,
+) -> None:
+    """Adds results to the checks, and saves these now and then and in the end."""
     saved = time.monotonic()
     try:
-        with process_map(num_workers if len(todo) > _FEW else 1) as do:
-            sources = [folders.images / name for name in todo]
-            copies = [shrunken / name if shrunken else None for name in todo]
-            results = do(check_image, sources, copies, [side or 0] * len(todo))
-            for name, check in tqdm(
-                zip(todo, results, strict=True),
-                "checking images",
-                len(todo),
-                unit=" images",
-                disable=not todo,
-            ):
-                checks[name] = check
-                if time.monotonic() - saved > _SECONDS_BETWEEN_SAVES:
-                    _write_checks(folders, checks)
-                    saved = time.monotonic()
+        for name, check in tqdm(
+            results, "checking images", total, unit=" images", disable=not total
+        ):
+            checks[name] = check
+            if time.monotonic() - saved > _SECONDS_BETWEEN_SAVES:
+                _write_checks(folders, checks)
+                saved = time.monotonic()
     finally:
-        if todo:
+        if total:
             _write_checks(folders, checks)
-    return _to_frame({name: checks[name] for name in files})
 
 
 def check_shrunken(folders: Folders, index: NUSWideIndex, side: int) -> Path:
