@@ -51,6 +51,22 @@ def make_run(args: list[str]) -> Run:
     Raises:
         InputError: An argument can't be used, or a part can't be made with it.
     """
+    parser, config, made = _make_parts(args)
+    report = Report()
+    callbacks = made.trainer.callbacks or []
+    callbacks = [*(callbacks if isinstance(callbacks, list) else [callbacks])]
+    callbacks += [made.checkpoint, made.last_checkpoint, report]
+    record = RecordRun(parser, config, save_to_log_dir=False)
+    if not config.trainer.fast_dev_run:
+        callbacks.append(record)
+    _check_monitors(callbacks, made.model.logged_names)
+    trainer = _make_trainer({**vars(made.trainer), "callbacks": callbacks})
+    kept = (made.checkpoint, made.last_checkpoint)
+    return Run(config, made.data, made.model, trainer, *kept, report, record)
+
+
+def _make_parts(args: list[str]) -> tuple[ArgumentParser, Namespace, Namespace]:
+    """Returns the parser, the config, and what it makes, with the trainer's arguments."""
     parser, config = parse(args)
     require(
         config.checkpoint.monitor is not None,
@@ -68,17 +84,19 @@ def make_run(args: list[str]) -> Run:
         "model.backbone.frozen is true, but model.backbone.weights is null: a backbone of random "
         "weights would never be trained; set weights (pretrained, or a file), or frozen false.",
     )
-    report = Report()
-    callbacks = made.trainer.callbacks or []
-    callbacks = [*(callbacks if isinstance(callbacks, list) else [callbacks])]
-    callbacks += [made.checkpoint, made.last_checkpoint, report]
-    record = RecordRun(parser, config, save_to_log_dir=False)
-    if not config.trainer.fast_dev_run:
-        callbacks.append(record)
-    _check_monitors(callbacks, made.model.logged_names)
-    trainer = _make_trainer({**vars(made.trainer), "callbacks": callbacks})
-    kept = (made.checkpoint, made.last_checkpoint)
-    return Run(config, made.data, made.model, trainer, *kept, report, record)
+    return parser, config, made
+
+
+def without_trainer(args: list[str]) -> tuple[MultiLabelDataModule, Task, Any]:
+    """Makes the data and the model of these arguments of `zsl.fit`, weights included.
+
+    Returns:
+        The data, the task, and the trainer's `accelerator` and `precision` by name.
+    """
+    _, config, made = _make_parts(args)
+    accelerator = config.trainer.accelerator
+    precision = _precision(accelerator, config.trainer.precision)
+    return made.data, made.model, {"accelerator": accelerator, "precision": precision}
 
 
 def _check_monitors(callbacks: list[Any], logged: list[str]) -> None:
@@ -165,16 +183,21 @@ def _logging_to(folder: str, config: Namespace) -> Namespace:
     return config
 
 
-def _make_trainer(arguments: dict[str, Any]) -> pl.Trainer:
-    """Makes the trainer, in bf16 where a GPU has it and no precision is set."""
-    has_gpu = arguments["accelerator"] in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    if has_gpu and arguments["precision"] is None:
-        if torch.cuda.is_bf16_supported(including_emulation=False):
-            arguments["precision"] = "bf16-mixed"
-    elif not has_gpu and arguments["precision"] == "16-mixed":
+def _precision(accelerator: str, precision: Any) -> Any:
+    """Returns the trainer's precision: bf16 where a GPU has it and none is set."""
+    has_gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    if has_gpu and precision is None and torch.cuda.is_bf16_supported(including_emulation=False):
+        return "bf16-mixed"
+    if not has_gpu and precision == "16-mixed":
         # Lightning would take bf16-mixed, in which zsl.evaluate does not score on a CPU.
         _log.info("Without a GPU there is no precision 16-mixed; 32-true is taken.")
-        arguments["precision"] = "32-true"
+        return "32-true"
+    return precision
+
+
+def _make_trainer(arguments: dict[str, Any]) -> pl.Trainer:
+    """Makes the trainer."""
+    arguments["precision"] = _precision(arguments["accelerator"], arguments["precision"])
     if arguments["sync_batchnorm"]:
         plugins = arguments["plugins"] or []
         plugins = plugins if isinstance(plugins, list) else [plugins]
