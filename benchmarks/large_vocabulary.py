@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--step", choices=CASES, help="Its step alone, as JSON.")
     options = parser.parse_args()
     if options.step:
-        print(json.dumps(measure_steps(options.step, *options.labels, options.batch)))
+        print(json.dumps(measure_steps(options.step, options.labels[0], options.batch)))
         return
     print(f"CPU, {torch.get_num_threads()} threads, PyTorch {torch.__version__}")
     print(f"{'labels':>7}  {'decoding':<20}{'held':>10}{'peak':>11}{'step':>11}")
