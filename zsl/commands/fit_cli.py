@@ -15,6 +15,7 @@ from jsonargparse import ArgumentParser, Namespace
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.cli import LightningArgumentParser
 
 from zsl.commands.fit_parser import first_logger, known_names, makes_folder, parse, parse_config
 from zsl.commands.messages import explain
@@ -66,7 +67,7 @@ def make_run(args: list[str]) -> Run:
     return Run(config, made.data, made.model, trainer, *kept, report, record)
 
 
-def _make_parts(args: list[str]) -> tuple[ArgumentParser, Namespace, Namespace]:
+def _make_parts(args: list[str]) -> tuple[LightningArgumentParser, Namespace, Namespace]:
     """Returns the parser, the config, and what it makes, with the trainer's arguments."""
     parser, config = parse(args)
     require(
