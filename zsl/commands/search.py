@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import sys
 from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TextIO
@@ -16,6 +15,7 @@ from zsl.commands.predict import report_unlike_labels
 from zsl.errors import printable, require
 from zsl.files.label_lists import read_labels
 from zsl.files.output_text import check_not_read, json_text, path_text
+from zsl.notes import note
 
 if TYPE_CHECKING:
     from zsl.inference.gallery import Gallery, Matches
@@ -119,7 +119,7 @@ def search(args: list[str]) -> None:
             _WRITERS[options.format](gallery.sources, matches, unlike, file)
             file.flush()
             if unlike:
-                print(f"note: {unlike_images(len(unlike), len(shown))}", file=sys.stderr)
+                note(unlike_images(len(unlike), len(shown)))
 
 
 def _load_tagger(options: Namespace, labels: Sequence[str]) -> Tagger:
@@ -151,8 +151,8 @@ def _write_table(
     for match in matches:
         print(printable(match.label), file=file)
         for index, score in zip(match.indices, match.scores, strict=True):
-            note = "  (unlike the training images)" if index in unlike else ""
-            print(f"  {score:.3f}  {printable(path_text(sources[index]))}{note}", file=file)
+            remark = "  (unlike the training images)" if index in unlike else ""
+            print(f"  {score:.3f}  {printable(path_text(sources[index]))}{remark}", file=file)
 
 
 def _write_csv(
