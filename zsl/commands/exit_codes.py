@@ -101,6 +101,12 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, earlier)
 
 
+def program(command: str) -> str:
+    """How the user calls a command: `zsl predict`, or `python -m zsl.predict`."""
+    is_script = os.path.basename(sys.argv[0]) == "zsl"
+    return f"zsl {command}" if is_script else f"python -m zsl.{command}"
+
+
 def add_trust_code(parser: ArgumentParser) -> None:
     """Adds the argument with which a user allows a checkpoint to name classes outside of zsl."""
     parser.add_argument(

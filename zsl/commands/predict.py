@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from jsonargparse import ArgumentParser, Namespace
 
 from zsl.commands.configs import yaml_value
-from zsl.commands.exit_codes import add_trust_code, exit_code
+from zsl.commands.exit_codes import add_trust_code, exit_code, program
 from zsl.commands.launch import add_devices, launch
 from zsl.errors import InputError, listing, require
 from zsl.files.folders import folder_for_results
@@ -35,7 +35,7 @@ _MOST_SHOWN = 20
 def parse(args: list[str]) -> Namespace:
     """Reads the command line."""
     parser = ArgumentParser(
-        prog="python -m zsl.predict", description="Tag images with any labels.", exit_on_error=False
+        prog=program("predict"), description="Tag images with any labels.", exit_on_error=False
     )
     parser.add_argument(
         "paths", nargs="+", help="Images, folders of images, and patterns such as 'photos/*.jpg'."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TextIO
 from jsonargparse import ArgumentParser, Namespace
 
 from zsl.commands.configs import yaml_value
-from zsl.commands.exit_codes import add_trust_code, exit_code
+from zsl.commands.exit_codes import add_trust_code, exit_code, program
 from zsl.commands.predict import report_unlike_labels
 from zsl.errors import printable, require
 from zsl.files.label_lists import read_labels
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def parse(args: list[str]) -> Namespace:
     """Reads the command line."""
     parser = ArgumentParser(
-        prog="python -m zsl.search",
+        prog=program("search"),
         description="Find the images that fit labels best, among those of a folder that keeps what "
         "the backbone made of them: each image is read once, a new word takes the head alone.",
         exit_on_error=False,
