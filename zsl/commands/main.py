@@ -26,8 +26,8 @@ _HELP = """usage: zsl COMMAND [arguments]
 
 {commands}
 
-zsl COMMAND --help explains a command. All take --version, and --quiet, which leaves out progress
-and notes: results and errors remain."""
+zsl COMMAND --help explains a command. All take --version, and --quiet, which
+leaves out progress and notes: results and errors remain."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
