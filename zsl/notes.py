@@ -17,8 +17,9 @@ def is_quiet() -> bool:
 
 
 def be_quiet() -> None:
-    """Leaves out progress and notes from now on; to be called before tqdm is imported."""
+    """Leaves out progress and notes from now on; called before tqdm and torch are imported."""
     os.environ[_QUIET] = os.environ["TQDM_DISABLE"] = "1"
+    os.environ["TORCH_CPP_LOG_LEVEL"] = "ERROR"
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
 

@@ -75,7 +75,7 @@ def test_usage_names_the_command_as_it_was_called(
 @pytest.fixture
 def may_be_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Undoes what --quiet does to the process."""
-    for name in ("ZSL_QUIET", "TQDM_DISABLE"):
+    for name in ("ZSL_QUIET", "TQDM_DISABLE", "TORCH_CPP_LOG_LEVEL"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     monkeypatch.setattr(logging.root.manager, "disable", logging.NOTSET)
