@@ -16,6 +16,7 @@ from tests.data.test_table import cut_off_as_tiff
 from zsl.commands.configs import find_config, shipped_configs, shipped_names
 from zsl.commands.evaluate import main as evaluate
 from zsl.commands.fit import main as fit
+from zsl.commands.fit_cli import check_launcher
 from zsl.commands.fit_parser import parse_config
 from zsl.errors import InputError
 from zsl.tasks.zero_shot import ZeroShotTask
@@ -353,6 +354,27 @@ def test_a_run_that_can_not_be_compiled_leaves_nothing(
     message = "can't compile for cpu here (No working C++ compiler found); install a C++ compiler"
     assert message in capsys.readouterr().err
     assert not list(in_tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"TORCHELASTIC_RUN_ID": "run", "WORLD_SIZE": "4"},
+        {"SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "4", "SLURM_JOB_NAME": "shapes"},
+    ],
+)
+def test_a_launcher_starts_as_many_processes_as_there_are_devices(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    check_launcher(devices=2, nodes=2)
+    with pytest.raises(InputError, match=r"started 4 processes, but .* is 1 × 1; set"):
+        check_launcher(devices=1, nodes=1)
+    # As in a script of sbatch, or a shell that srun started.
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    monkeypatch.delenv("SLURM_STEP_NUM_TASKS", raising=False)
+    check_launcher(devices=1, nodes=1)
 
 
 def test_none_is_null() -> None:

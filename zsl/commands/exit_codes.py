@@ -61,15 +61,15 @@ def exit_code(command: Callable[[list[str]], int | None], args: Sequence[str] | 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
     except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
+        _tell_stopped()
         return 128 + signal.SIGINT
     except _Terminated:
-        print("Stopped.", file=sys.stderr)
+        _tell_stopped()
         return 128 + signal.SIGTERM
     except SystemExit as error:
         # Lightning's code after Ctrl-C would be 1.
         if isinstance(error.__context__, KeyboardInterrupt):
-            print("Stopped.", file=sys.stderr)
+            _tell_stopped()
             error.code = 128 + signal.SIGINT
         raise
     except Exception as error:
@@ -78,6 +78,11 @@ def exit_code(command: Callable[[list[str]], int | None], args: Sequence[str] | 
             raise
         print(f"error: {printable(message)}", file=sys.stderr)
         return 2
+
+
+def _tell_stopped() -> None:
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # Ctrl-C reaches all processes of a command.
+        print("Stopped.", file=sys.stderr)
 
 
 class _Terminated(SystemExit):
