@@ -27,6 +27,7 @@ def find_source(
     table: Path | None,
     kind: str | None,
     separator: str | None,
+    column: str | None,
     passed_over: Sequence[str],
 ) -> TaggedImages:
     """Reads the tags of images from a table, from the images themselves, or from their folders.
@@ -38,6 +39,7 @@ def find_source(
         kind: One of `FORMATS`; None takes the first that there is: a table, keywords inside at
             least a tenth of the images, a folder for each tag.
         separator: The sign between tags in a table; None finds it.
+        column: The column of tags in a table; None finds it.
         passed_over: Names of files that are no such table.
 
     Raises:
@@ -46,9 +48,9 @@ def find_source(
     if table is None and kind in (None, "table"):
         table, kind = _only_table(root, passed_over, kind)
     if table is not None:
-        return read_tagged(table, ImageNames(files), separator)
+        return read_tagged(table, ImageNames(files), separator, column)
     if kind in (None, "table") and (parts := sorted(root.glob(f"*/{_METADATA}"))):
-        return _split_metadata(root, parts, files, separator)
+        return _split_metadata(root, parts, files, separator, column)
     if kind in (None, "keywords"):
         found = _of_keywords(root, files)
         num_tagged = sum(map(bool, found.tags))
@@ -87,7 +89,11 @@ def _only_table(
 
 
 def _split_metadata(
-    root: Path, parts: Sequence[Path], files: Sequence[str], separator: str | None
+    root: Path,
+    parts: Sequence[Path],
+    files: Sequence[str],
+    separator: str | None,
+    column: str | None,
 ) -> TaggedImages:
     """Joins a table in each of several folders, whose paths begin there."""
     names: list[str] = []
@@ -98,7 +104,7 @@ def _split_metadata(
         prefix = f"{path.parent.name}/"
         own = [file.removeprefix(prefix) for file in files if file.startswith(prefix)]
         require(len(own) > 0, f"{path} has no image beside it.")
-        found = read_tagged(path, ImageNames(own), separator)
+        found = read_tagged(path, ImageNames(own), separator, column)
         names += [prefix + name for name in found.names]
         tags += found.tags
         notes += found.notes

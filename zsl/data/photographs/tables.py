@@ -27,7 +27,16 @@ _SAMPLE = 200
 _SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 _IMAGE_COLUMNS = {"image", "file", "file_name", "filename", "path", "photo", "picture", "img"}
 _TAG_COLUMNS = {"labels", "tags", "keywords", "label", "tag", "keyword", "subject", "categories"}
-_TAG_COLUMNS |= {"category", "classes", "class", "concepts", "hierarchicalsubject"}
+_TAG_COLUMNS |= {
+    "category",
+    "classes",
+    "class",
+    "concepts",
+    "stichworte",
+    "schlagworte",
+    "schlagwörter",
+}
+_TAG_COLUMNS |= {"mots_clés", "étiquettes", "etiquetas", "palabras_clave", "parole_chiave"}
 _SPLIT_COLUMNS = {"split", "set", "subset", "partition", "usage"}
 SPLITS = {
     **dict.fromkeys(("train", "training", "trn"), Split.TRAIN),
@@ -54,7 +63,9 @@ class TaggedImages(NamedTuple):
     """What a user should know of it."""
 
 
-def read_tagged(path: Path, names: ImageNames, separator: str | None) -> TaggedImages:
+def read_tagged(
+    path: Path, names: ImageNames, separator: str | None = None, column: str | None = None
+) -> TaggedImages:
     """Reads a table of images and their tags; says how it was understood.
 
     Args:
@@ -62,6 +73,7 @@ def read_tagged(path: Path, names: ImageNames, separator: str | None) -> TaggedI
             JSON lines, as `metadata.jsonl` of Hugging Face.
         names: By what the column of images is recognised.
         separator: The sign between tags; None finds it.
+        column: The column of tags; None finds it.
 
     Raises:
         InputError: It can't be read, or no column has images, or none tags.
@@ -71,7 +83,7 @@ def read_tagged(path: Path, names: ImageNames, separator: str | None) -> TaggedI
     rest = {name: cells for name, cells in columns.items() if name != image}
     split = next((n for n, cells in rest.items() if _is_split(n, cells)), None)
     splits = [SPLITS[str(c).casefold()] for c in rest.pop(split)] if split is not None else []
-    tags, how, used = _tags(rest, separator, path)
+    tags, how, used = _tags(rest, separator, column, path)
     if passed_over := [name for name in rest if name not in used]:
         notes.append(f"columns that were passed over: {listing(passed_over)}.")
     if any(cell in ("-1", "-1.0") for name in used for cell in rest[name]):
@@ -211,10 +223,14 @@ def _is_split(name: str, cells: list[Cell]) -> bool:
 
 
 def _tags(
-    columns: Mapping[str, list[Cell]], separator: str | None, path: Path
+    columns: Mapping[str, list[Cell]], separator: str | None, column: str | None, path: Path
 ) -> tuple[list[list[str]], str, list[str]]:
     """Returns the tags of each row, how they were found, and the columns that have them."""
-    named = [name for name in columns if _key(name) in _TAG_COLUMNS]
+    require(
+        column is None or column in columns,
+        f"{path} has no column {column!r} besides the images (found: {listing(columns)}).",
+    )
+    named = [column] if column else [name for name in columns if _key(name) in _TAG_COLUMNS]
     flags = [name for name, cells in columns.items() if _is_flag(cells)]
     texts = [name for name, cells in columns.items() if name not in flags and any(cells)]
     if not named and flags:
@@ -224,16 +240,25 @@ def _tags(
             for row in rows
         ]
         return tags, f"{len(flags)} columns of 0 and 1 are tags", flags
-    named = named or (texts if len(texts) == 1 else [])
+    if not named:  # The one of which a cell has several tags, or the only one.
+        several = [name for name in texts if _num_tags(columns[name], separator) > 1.5]
+        named = next((found for found in (several, texts) if len(found) == 1), [])
     require(
         len(named) > 0,
         f"No column of {path} is called tags, labels or keywords, or has only 0 and 1, and besides "
-        f"the images there is not just one (found: {listing(columns)}); rename that of the tags.",
+        f"the images there is not just one (found: {listing(columns)}); name that of the tags with "
+        "--tags_column.",
     )
     chosen = named[0]
     tags, sign = split_cells(columns[chosen], separator)
     how = f"{chosen!r} their tags" + (f", with {sign!r} between them" if sign else "")
     return tags, how, [chosen]
+
+
+def _num_tags(cells: Sequence[Cell], separator: str | None) -> float:
+    """Mean number of tags in a cell that has any."""
+    numbers = [len(tags) for tags in split_cells(cells[:_SAMPLE], separator)[0] if tags]
+    return float(np.mean(numbers)) if numbers else 0.0
 
 
 def _is_flag(cells: list[Cell]) -> bool:
