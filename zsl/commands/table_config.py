@@ -10,10 +10,11 @@ from typing import NamedTuple
 from zsl.labels import Role
 
 _SIZE = 224
-_STEPS = 400
-"""That a training should have at least, if that takes no more than `_MOST_PASSES`."""
-_MOST_PASSES, _LEAST_PASSES = 16, 8
-_BATCH, _SMALL_BATCH = 64, 16
+_LARGEST_BATCH, _LEAST_BATCH = 64, 8
+_LEAST_STEPS = 10
+"""A pass should have, if the batches aren't too small for that."""
+_PASSES, _MOST_IMAGES = 8, 200_000
+"""More passes gain nothing on 700 to 7,000 images; of large sets so many images are enough."""
 
 
 class Schedule(NamedTuple):
@@ -22,14 +23,16 @@ class Schedule(NamedTuple):
     batch_size: int
     passes: int
     num_steps: int
+    """In each pass."""
 
 
 def schedule(num_train: int) -> Schedule:
     """Chooses batch size and passes by the number of training images."""
-    batch_size = _BATCH if num_train >= _BATCH * _STEPS / _MOST_PASSES else _SMALL_BATCH
-    steps = max(1, num_train // batch_size)
-    passes = min(max(_LEAST_PASSES, -(-_STEPS // steps)), _MOST_PASSES)
-    return Schedule(batch_size, passes, passes * steps)
+    batch_size = _LARGEST_BATCH
+    while batch_size > _LEAST_BATCH and num_train < _LEAST_STEPS * batch_size:
+        batch_size //= 2
+    passes = min(_PASSES, max(2, round(_MOST_IMAGES / num_train)))
+    return Schedule(batch_size, passes, max(1, num_train // batch_size))
 
 
 def config_text(
@@ -62,11 +65,10 @@ def config_text(
         if has_held_out
         else "All labels are trained, so nothing else can select the checkpoint."
     )
-    size = f"The images' shorter side is {median_side} px in the median; "
-    size += (
-        "smaller ones are enlarged, since the backbone knows things at about this size."
+    size = (
+        "smaller images are enlarged, since the backbone knows things at this size."
         if median_side < _SIZE
-        else f"the backbone was trained at about {_SIZE}. Small things need more, which is slower."
+        else "small things may need more, at a price in time that grows with its square."
     )
     return f"""\
 data:
@@ -79,9 +81,10 @@ data:
     # Training images that show an unseen label: keep trains on their other labels, drop leaves
     # them out.
     with_unseen: keep
-    # {num_train:,} training images make {num_train // batch_size:,} steps a pass.
+    # {num_train:,} training images make {num_steps:,} steps a pass.
     batch_size: {batch_size}
     images:
+      # The median of the images' shorter sides is {median_side} pixels;
       # {size}
       size: {_SIZE}
 model:
@@ -112,9 +115,9 @@ model:
   optimization:
     learning_rate: 1.0e-3
 trainer:
-  # {num_steps:,} steps in all. Whatever number is set here, the best pass is kept.
+  # {passes * num_steps:,} steps in all; the checkpoint of the best pass is kept.
   max_epochs: {passes}
-  log_every_n_steps: {max(1, min(10, num_train // batch_size))}
+  log_every_n_steps: {max(1, min(10, num_steps // 10))}
   logger:
     - class_path: pytorch_lightning.loggers.CSVLogger
       init_args:

@@ -24,6 +24,7 @@ from zsl.labels import Role
 COLOURS = {Role.SEEN: "#4477AA", Role.HELD_OUT: "#88BBCC", Role.UNSEEN: "#EE7733"}
 CURVES = "curves.png"
 """The name of the chart of a training in the report of its run."""
+_LEAST_SPAN = 0.05
 MAX_BARS = 48
 """Labels named in a column of a chart; of more, the first and the last are shown."""
 
@@ -52,6 +53,10 @@ def curves(metrics: pd.DataFrame, monitor: str, best: float) -> Figure:
     selected = np.flatnonzero(np.isclose(watched[monitor], best))[:1]
     ring = {"color": "black", "markersize": 11, "fillstyle": "none"}
     top.plot(passes.iloc[selected], watched[monitor].iloc[selected], "o", **ring)
+    middle = (watched[monitor].min() + watched[monitor].max()) / 2
+    low, high = top.get_ylim()
+    # Differences that are noise should not fill the chart.
+    top.set_ylim(min(low, middle - _LEAST_SPAN / 2), max(high, middle + _LEAST_SPAN / 2))
     top.set_ylabel(monitor, fontsize=9)
     title = f"{monitor} {best:.3f}"
     if len(selected):

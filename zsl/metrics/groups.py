@@ -27,7 +27,7 @@ class LabelGroup(NamedTuple):
 
 _GROUPS = {
     "zsl": LabelGroup("ZSL", "the unseen labels alone"),
-    "held_out": LabelGroup("held out", "labels that selected the checkpoint: none is unseen"),
+    "held_out": LabelGroup("held-out", "labels that selected the checkpoint: none is unseen"),
     "gzsl": LabelGroup("GZSL", "all labels together"),
     "seen": LabelGroup("seen", "the seen labels alone"),
     FIXED: LabelGroup("all labels", "all of them trained", FIXED_HEADLINE),

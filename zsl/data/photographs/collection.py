@@ -146,6 +146,11 @@ def with_labels(photographs: Photographs, merge: bool, min_images: int) -> Photo
             f"left out, on fewer than {min_images} images: {len(rare):,} of {len(counts):,} tags, "
             f"such as {listing(rare[:8])}; --min_images 1 keeps them."
         )
+    require(
+        len(counts) - len(rare) >= 2,
+        f"{len(counts) - len(rare)} tags are on {min_images} images or more; two are needed, so "
+        f"lower --min_images. {' '.join(notes)}",
+    )
     if common := [tag for tag, count in counts.items() if count == len(tags)]:
         notes.append(f"tags on every image, which tell nothing: {listing(common)}.")
     return replace(photographs, tags=tags, notes=[*photographs.notes, *notes])

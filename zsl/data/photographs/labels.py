@@ -73,7 +73,8 @@ def named_or_drawn(
     number = max(1, round(share * len(labels)))
     require(
         len(candidates) > 0,
-        f"{what} is {wanted}, but no label has enough images to be drawn; name some labels.",
+        f"{what} is {wanted}, but no label has {_ENOUGH} images in each split that "
+        "it is needed in; name some labels, or set it to 0.",
     )
     return random.Random(seed).sample(sorted(candidates), min(number, len(candidates)))
 
