@@ -3,9 +3,6 @@
 import csv
 import json
 import re
-import subprocess
-import sys
-import zipfile
 from inspect import isabstract
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -476,29 +473,3 @@ def test_a_config_in_the_working_directory_comes_first(in_tmp_path: Path) -> Non
     assert find_config("shapes.yaml") == "shapes.yaml"
     with pytest.raises(InputError, match="neither a file nor one of the shipped configs"):
         find_config("nothing.yaml")
-
-
-def test_a_wheel_brings_the_configs(in_tmp_path: Path) -> None:
-    source = Path(__file__).parents[2]
-    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet"]
-    copy = in_tmp_path / "source"
-    tracked = ["zsl", "configs", "setup.cfg", "pyproject.toml", "README.md"]
-    copy.mkdir()
-    for name in tracked:
-        subprocess.run(["cp", "-r", str(source / name), str(copy)], check=True)
-    subprocess.run([*build, "--wheel-dir", str(in_tmp_path), str(copy)], check=True)
-    (wheel,) = in_tmp_path.glob("*.whl")
-    site = in_tmp_path / "site"
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(site)
-    code = "import sys, zsl.fit; zsl.fit.main(['--help']); print('torch' in sys.modules)"
-    command = [sys.executable, "-P", "-c", code]
-    result = subprocess.run(
-        command, env={"PYTHONPATH": str(site)}, capture_output=True, text=True, check=True
-    )
-    for name in shipped_names():
-        assert name in result.stdout
-    assert result.stdout.endswith("False\n")  # The help does not wait for torch.
-    assert (site / "zsl" / "configs" / "loggers" / "wandb.yaml").is_file()
-    assert (site / "zsl" / "py.typed").is_file()
-    assert (site / "zsl" / "evaluation" / "templates" / "report.html").is_file()

@@ -25,6 +25,7 @@ from zsl.errors import InputError, did_you_mean, require
 from zsl.evaluation.callback import Report
 from zsl.labels import LabelEncoder, Vocabulary
 from zsl.models import BackboneConfig
+from zsl.notes import is_quiet
 from zsl.tasks import Task
 from zsl.tasks.batch_norm import SyncBatchNorms
 from zsl.tasks.callbacks import BestCheckpoint, LastCheckpoint
@@ -204,6 +205,8 @@ def _make_trainer(arguments: dict[str, Any]) -> pl.Trainer:
         plugins = arguments["plugins"] or []
         plugins = plugins if isinstance(plugins, list) else [plugins]
         arguments["plugins"] = [*plugins, SyncBatchNorms()]
+    if is_quiet():
+        arguments |= {"enable_progress_bar": False, "enable_model_summary": False}
     try:
         trainer = pl.Trainer(**arguments)
     except (ImportError, MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
