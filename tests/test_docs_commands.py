@@ -48,17 +48,22 @@ def parse_fit(args: list[str]) -> Any:
     """Of what is run before anything is read; help and the like have tests of their own."""
     if {"--help", "--help_all", "--print_config"} & {*args} or "--config" not in args:
         return None
-    if "--ckpt_path" in args:  # Only where there is one.
-        args = args[: args.index("--ckpt_path")]
+    args = without(args, "--ckpt_path")  # It has to be there.
     return fit_parser.parse_config(resolve_configs(args))
+
+
+def without(args: list[str], *flags: str) -> list[str]:
+    """Leaves out some flags and the value after each."""
+    pairs = zip(args, [None, *args], strict=False)
+    return [own for own, before in pairs if not {own, before} & {*flags}]
 
 
 def parse_prepare(args: list[str]) -> Any:
     """Features and shards have the arguments of zsl.fit, and an output."""
+    args = without(args, "--devices", "--nodes")
     kind, *rest = args
     if kind in ("features", "shards"):
-        output = rest.index("--output") if "--output" in rest else len(rest)
-        return parse_fit(rest[:output] + rest[output + 2 :])
+        return parse_fit(without(rest, "--output"))
     # Nothing lies where the page says: the folder is what is refused, not an argument.
     said = io.StringIO()
     with redirect_stderr(said):
@@ -136,7 +141,7 @@ def with_known_words(args: list[str]) -> list[str]:
 
 
 def test_the_commands_of_a_checkpoint_run(in_tmp_path: Path) -> None:
-    """Those of which all files are at hand, on a tiny checkpoint with fakes of the others."""
+    """Those of which all files are at hand, in one process, on a tiny checkpoint."""
     write_calibrated(in_tmp_path / "runs" / "table" / "version_0")
     checkpoint = Path("runs/table/version_0/checkpoints/best.ckpt").resolve()
     photos = Path("runs/table/version_0/photos/images").resolve()
@@ -150,7 +155,7 @@ def test_the_commands_of_a_checkpoint_run(in_tmp_path: Path) -> None:
     Path("words.txt").write_text("pink\nred\n")
     ran = set()
     for page, (name, *args) in FOUND:
-        own = name in RUN and "--checkpoint" in args
+        own = name in RUN and "--checkpoint" in args and not {"--devices", "--nodes"} & {*args}
         if own and Path(args[args.index("--checkpoint") + 1]).exists():
             assert RUN[name](with_known_words(args)) == 0, f"{page.name}: {name} {args}"
             ran.add(name)
