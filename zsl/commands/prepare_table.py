@@ -81,15 +81,17 @@ def _roles(options: Namespace, photographs: Photographs) -> dict[str, Role]:
 
     labels = list(count_tags(photographs.tags))
     if options.classes is None:
-        counts = [count_tags(photographs.in_split(split)) for split in Split]
-        return choose_roles(labels, options.unseen, options.held_out, *counts, options.seed)
+        train, val, test = (count_tags(photographs.in_split(split)) for split in Split)
+        return choose_roles(
+            labels, options.unseen, options.held_out, train, val, test, options.seed
+        )
     vocabulary = Vocabulary.from_table(options.classes)
     role_of = dict(zip(vocabulary.names, vocabulary.roles, strict=True))
     absent = [label for label in labels if label not in role_of]
     require(
         not absent,
-        f"{options.classes} gives {absent[:1]} no role, which {len(photographs.files):,} images "
-        "have among their labels; add it there, or leave --classes out." + others(absent),
+        f"{options.classes} has no role for {absent[:1]}, a label of the images; add it there, or "
+        "leave --classes out." + others(absent),
     )
     return {label: role_of[label] for label in labels}
 

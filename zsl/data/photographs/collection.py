@@ -77,7 +77,9 @@ def match(found: TaggedImages, files: Sequence[str]) -> Photographs:
     """Finds the files of tagged images; notes what is missing, unlisted or unclear."""
     names = ImageNames(files)
     taken: dict[str, int] = {}
-    missing, unclear, guessed = [], [], []
+    missing: list[str] = []
+    unclear: list[str] = []
+    guessed: list[str] = []
     rows: list[int] = []
     for row, name in enumerate(found.names):
         meant = names.find(name)
