@@ -13,7 +13,7 @@ from tests.commands.test_fit import QUICK, TINY_MODEL, UNFROZEN
 from zsl.commands.configs import find_config
 from zsl.commands.fit import main as fit
 from zsl.commands.prepare import main as prepare
-from zsl.commands.table_config import schedule
+from zsl.commands.table_config import config_text, schedule
 from zsl.data import Split, TableDataModule
 from zsl.labels import Role
 
@@ -215,6 +215,15 @@ def test_batches_and_passes_go_by_the_number_of_images(
     num_train: int, expected: tuple[int, int, int]
 ) -> None:
     assert schedule(num_train) == expected
+
+
+@pytest.mark.parametrize(
+    ("side", "labels", "size"), [(40, 9.0, 224), (300, 1.0, 224), (287, 2.0, 224), (288, 2.0, 288)]
+)
+def test_large_images_of_several_things_stay_larger(side: int, labels: float, size: int) -> None:
+    root = Path("/photos")
+    config = yaml.safe_load(config_text(root, root, "|", {Role.SEEN}, 99, side, labels))
+    assert config["data"]["init_args"]["images"]["size"] == size
 
 
 @pytest.mark.draws

@@ -152,7 +152,8 @@ def test_little_data_is_reported(tmp_path: Path, roles: list[str], num_images: i
 
 
 def test_a_training_and_its_held_out_labels_are_in_the_page(tmp_path: Path) -> None:
-    scored = make_scored(["seen", "seen", "held_out"], labels=["a", "b", "c"])
+    groups = {"held_out": [2], "gzsl": [0, 1, 2], "seen": [0, 1]}
+    scored = make_scored(["seen", "seen", "held_out"], labels=["a", "b", "c"], groups=groups)
     path = tmp_path / "run" / "checkpoints" / "best.ckpt"
     assessment = assess(replace(scored, path=path), [Protocol()], None, None)
     assert not write_page(tmp_path, assessment).has("The training")

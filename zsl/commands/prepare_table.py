@@ -123,10 +123,9 @@ def _frequencies(photographs: Photographs) -> str:
     if len(counts) <= 2 * _NUM_EXTREMES:
         return f"Images of each label: {', '.join(counts)}."
     most, least = counts[:_NUM_EXTREMES], counts[-_NUM_EXTREMES:]
-    mean = sum(map(len, photographs.tags)) / len(photographs.tags)
     return (
         f"Images of each label: {', '.join(most)}, ..., {', '.join(least)} (classes.csv has all). "
-        f"An image has {mean:.1f} labels."
+        f"An image has {photographs.labels_per_image:.1f} labels."
     )
 
 
@@ -191,8 +190,9 @@ def _write_all(
     classes = [(name, role.value, counts[name]) for name, role in roles.items()]
     _write(output / "classes.csv", [("name", "role", "images"), *classes])
     num_train = len(photographs.in_split(Split.TRAIN))
+    side, roles_there = photographs.median_side, set(roles.values())
     text = config_text(
-        root, output, free[0], set(roles.values()), num_train, photographs.median_side
+        root, output, free[0], roles_there, num_train, side, photographs.labels_per_image
     )
     write_atomically(output / "zsl.yaml", f"{_MARK}; yours to change.\n{text}".encode())
 
