@@ -70,7 +70,7 @@ def config_text(
         else "All labels are trained, so nothing else can select the checkpoint."
     )
     is_large = median_side >= _LARGE_SIZE and labels_per_image >= _SEVERAL
-    size = _LARGE_SIZE if is_large else _SIZE
+    size, labels = _LARGE_SIZE if is_large else _SIZE, f"{labels_per_image:.1f}"
     return f"""\
 data:
   class_path: zsl.data.TableDataModule
@@ -85,8 +85,8 @@ data:
     # {num_train:,} training images make {num_steps:,} steps a pass.
     batch_size: {batch_size}
     images:
-      # Images have {median_side} pixels on their shorter side (median) and {labels_per_image:.1f} labels: {_LARGE_SIZE} for
-      # large ones of several things, else {_SIZE}, to which smaller ones are enlarged.
+      # {_LARGE_SIZE} for large images of several things, else {_SIZE}; smaller ones are enlarged.
+      # These have {median_side} pixels on their shorter side (median), {labels} labels each.
       size: {size}
 model:
   encoder:
