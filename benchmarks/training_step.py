@@ -19,7 +19,7 @@ import resource
 import statistics
 import time
 import warnings
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -63,7 +63,7 @@ class PartClock(Profiler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self.running = [REST]
         self.since = time.perf_counter()
 
@@ -187,7 +187,7 @@ class Bench:
     def measure_settings(self, names: list[str]) -> None:
         """Prints how much faster each setting is than none, and all of them together."""
         self.keep_batches_in_memory()
-        kinds = {"plain": set()} | {name: {name} for name in names}
+        kinds: dict[str, set[str]] = {"plain": set()} | {name: {name} for name in names}
         if len(names) > 1:
             kinds["all of these"] = set(names)
         windows: dict[str, list[Window]] = {kind: [] for kind in kinds}

@@ -3,9 +3,6 @@
 import csv
 import json
 import re
-import subprocess
-import sys
-import zipfile
 from inspect import isabstract
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -19,6 +16,7 @@ from tests.data.test_table import cut_off_as_tiff
 from zsl.commands.configs import find_config, shipped_configs, shipped_names
 from zsl.commands.evaluate import main as evaluate
 from zsl.commands.fit import main as fit
+from zsl.commands.fit_cli import check_launcher
 from zsl.commands.fit_parser import parse_config
 from zsl.errors import InputError
 from zsl.tasks.zero_shot import ZeroShotTask
@@ -192,13 +190,13 @@ def test_a_run_without_validation_says_that_it_is_not_tested(
     assert "Nothing was validated, so no checkpoint was selected" in capsys.readouterr().out
 
 
-def test_the_photographs_of_the_readme(in_tmp_path: Path) -> None:
+def test_the_photographs_of_the_page_on_tables(in_tmp_path: Path) -> None:
     photos = in_tmp_path / "photos"
     for name in ("a/1.jpg", "a/2.jpg", "b/3.jpg"):
         (photos / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (60, 40), "red").save(photos / name)
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    example = readme.split("photos/labels.csv    ")[1].split("```")[0]
+    page = (Path(__file__).parents[2] / "docs" / "tables.md").read_text()
+    example = page.split("photos/labels.csv    ")[1].split("```")[0]
     tables = [line.split() for line in ("photos/ " + example).splitlines()]
     labels, classes = [tables[0][1]], [tables[0][-1]]
     for line in tables[1:]:
@@ -358,6 +356,27 @@ def test_a_run_that_can_not_be_compiled_leaves_nothing(
     assert not list(in_tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"TORCHELASTIC_RUN_ID": "run", "WORLD_SIZE": "4"},
+        {"SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "4", "SLURM_JOB_NAME": "shapes"},
+    ],
+)
+def test_a_launcher_starts_as_many_processes_as_there_are_devices(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    check_launcher(devices=2, nodes=2)
+    with pytest.raises(InputError, match=r"started 4 processes, but .* is 1 × 1; set"):
+        check_launcher(devices=1, nodes=1)
+    # As in a script of sbatch, or a shell that srun started.
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    monkeypatch.delenv("SLURM_STEP_NUM_TASKS", raising=False)
+    check_launcher(devices=1, nodes=1)
+
+
 def test_none_is_null() -> None:
     arguments = ["--model.backbone.weights", "None", "--model.encoder.init_args.scale=None"]
     config = parse_config(["--config=shapes.yaml", *arguments, "--data.features", "None"])
@@ -454,29 +473,3 @@ def test_a_config_in_the_working_directory_comes_first(in_tmp_path: Path) -> Non
     assert find_config("shapes.yaml") == "shapes.yaml"
     with pytest.raises(InputError, match="neither a file nor one of the shipped configs"):
         find_config("nothing.yaml")
-
-
-def test_a_wheel_brings_the_configs(in_tmp_path: Path) -> None:
-    source = Path(__file__).parents[2]
-    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet"]
-    copy = in_tmp_path / "source"
-    tracked = ["zsl", "configs", "setup.cfg", "pyproject.toml", "README.md"]
-    copy.mkdir()
-    for name in tracked:
-        subprocess.run(["cp", "-r", str(source / name), str(copy)], check=True)
-    subprocess.run([*build, "--wheel-dir", str(in_tmp_path), str(copy)], check=True)
-    (wheel,) = in_tmp_path.glob("*.whl")
-    site = in_tmp_path / "site"
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(site)
-    code = "import sys, zsl.fit; zsl.fit.main(['--help']); print('torch' in sys.modules)"
-    command = [sys.executable, "-P", "-c", code]
-    result = subprocess.run(
-        command, env={"PYTHONPATH": str(site)}, capture_output=True, text=True, check=True
-    )
-    for name in shipped_names():
-        assert name in result.stdout
-    assert result.stdout.endswith("False\n")  # The help does not wait for torch.
-    assert (site / "zsl" / "configs" / "loggers" / "wandb.yaml").is_file()
-    assert (site / "zsl" / "py.typed").is_file()
-    assert (site / "zsl" / "evaluation" / "templates" / "report.html").is_file()

@@ -323,12 +323,3 @@ def test_a_reader_may_close_the_pipe(run: Path, work: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
-
-
-def test_the_help_comes_at_once() -> None:
-    """Neither the command nor the package imports torch for it."""
-    told = "atexit.register(lambda: print('torch:', 'torch' in sys.modules))"  # Help ends it.
-    code = f"import atexit, sys, zsl.predict as command; {told}; command.main(['--help'])"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "--heatmaps" in result.stdout
-    assert result.stdout.splitlines()[-1] == "torch: False"

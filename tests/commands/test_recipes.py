@@ -41,6 +41,7 @@ PUBLISHED: dict[str, Any] = {
             "query_relu": True,
             "seen_span": False,
             "pool_tokens": False,
+            "grad_checkpointing": False,
         },
         "augmentation": asdict(QueryAugmentationConfig()),
         "closed_form": None,

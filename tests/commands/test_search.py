@@ -3,8 +3,6 @@
 import csv
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -193,11 +191,3 @@ def test_the_output_is_not_written_over_the_index(
     assert search([*common, "--labels=pink", output]) == 2
     assert "which is read; name another file for --output" in capsys.readouterr().err
     assert search([*common, "--labels=pink"]) == 0
-
-
-def test_the_help_comes_at_once() -> None:
-    told = "atexit.register(lambda: print('torch:', 'torch' in sys.modules))"  # Help ends it.
-    code = f"import atexit, sys, zsl.search as command; {told}; command.main(['--help'])"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "--index" in result.stdout
-    assert result.stdout.splitlines()[-1] == "torch: False"

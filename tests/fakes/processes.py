@@ -28,7 +28,7 @@ class Signal(pl.Callback):
 def fit_in_processes(number: int, *runs: list[str]) -> list[list[int]]:
     """Runs `zsl.fit` with each of the arguments; returns the exit codes of the processes."""
     command = [sys.executable, "-m", __name__, str(number), json.dumps(runs)]
-    result = subprocess.run(command, check=True, timeout=300, stdout=subprocess.PIPE, text=True)
+    result = subprocess.run(command, check=True, timeout=600, stdout=subprocess.PIPE, text=True)
     codes: list[list[int]] = json.loads(result.stdout.splitlines()[-1])
     return codes
 

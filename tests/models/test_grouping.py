@@ -5,11 +5,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zsl.errors import InputError
-from zsl.models import group_labels
+from zsl.models import group_labels, grouping
 from zsl.models.grouping import GroupedVectors, nearest_group
 
 
-def test_clusters_of_directions_are_found_at_any_length() -> None:
+@pytest.mark.parametrize("most", [40, 20])
+def test_clusters_of_directions_are_found_at_any_length(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grouping, "_MOST_CLUSTERED", most)
+    monkeypatch.setattr(grouping, "_CLUSTERED_PER_GROUP", 1)
     torch.manual_seed(0)
     centres = torch.eye(4, 12)
     owner = torch.arange(40) % 4

@@ -248,7 +248,7 @@ def test_labels_in_parts_give_the_same(training: bool, monkeypatch: pytest.Monke
 def test_recomputed_activations_give_the_same(
     make: Callable[..., MLDecoder], autocast: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zsl.models.decoder._HIDDEN_AT_ONCE_CPU", 3 * 24 * 2)
+    monkeypatch.setattr("zsl.models.decoder._HIDDEN_AT_ONCE", 3 * 24 * 2)
     head = make(dropout=0.0).to(torch.float32 if autocast else torch.float64)
     arguments = [tensor.to(head.embed_tokens.weight) for tensor in inputs(head)]
 
@@ -273,7 +273,7 @@ def test_recomputed_activations_give_the_same(
 def test_recomputed_activations_have_the_same_dropout(
     make: Callable[..., MLDecoder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zsl.models.decoder._HIDDEN_AT_ONCE_CPU", 3 * 24 * 2)
+    monkeypatch.setattr("zsl.models.decoder._HIDDEN_AT_ONCE", 3 * 24 * 2)
     head = make(dropout=0.3)
     head.grad_checkpointing = True
     arguments = inputs(head)
@@ -292,7 +292,7 @@ def test_recomputed_activations_have_the_same_dropout(
 
 
 def test_recomputed_activations_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zsl.models.decoder._HIDDEN_AT_ONCE_CPU", 3 * 24 * 10)
+    monkeypatch.setattr("zsl.models.decoder._HIDDEN_AT_ONCE", 3 * 24 * 10)
     head = make_words()
     head.grad_checkpointing = True
 
@@ -322,10 +322,12 @@ def test_nothing_is_recomputed_in_evaluation(
     make: Callable[[], MLDecoder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
-    monkeypatch.setattr(
-        "zsl.models.decoder.checkpoint",
-        lambda decode, *part, **_: calls.append("called") or decode(*part),
-    )
+
+    def recomputed(decode: Callable[..., Tensor], *part: Tensor, **_: object) -> Tensor:
+        calls.append("called")
+        return decode(*part)
+
+    monkeypatch.setattr("zsl.models.decoder.checkpoint", recomputed)
     head = make()
     head.grad_checkpointing = True
     arguments = inputs(head)
@@ -389,7 +391,7 @@ def test_label_vectors_of_another_width_are_refused(make: Callable[[], MLDecoder
 def test_compiled_head_gives_the_same(
     make: Callable[..., MLDecoder], recompute: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zsl.models.decoder._HIDDEN_AT_ONCE_CPU", 3 * 24 * 20)
+    monkeypatch.setattr("zsl.models.decoder._HIDDEN_AT_ONCE", 3 * 24 * 20)
     head = make(dropout=0.0)
     head.grad_checkpointing = recompute
     arguments = inputs(head, labels=40)

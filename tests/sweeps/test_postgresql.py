@@ -32,7 +32,7 @@ from zsl.sweeps.study import Study
 runner.FIT = {FAKE}
 runner.POLL_SECONDS = 0.1
 liveness.BEAT_SECONDS = 0.5
-liveness.PATIENCE_SECONDS = 2.0
+liveness.PATIENCE_SECONDS = 4.0
 liveness.OWN["host"] = sys.argv[1]
 assert runner.Runner(Study(read_sweep("tiny.yaml"), sys.argv[2]), 1, []).run() == []
 """

@@ -1,7 +1,5 @@
 """The command as users run it, on miniature data."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -166,16 +164,6 @@ def test_a_run_may_have_any_folder(in_tmp_path: Path, folder: str) -> None:
     assert Path(str(cli.trainer.log_dir)) == Path(folder)
     assert "run_folder" not in cli.config
     assert cli.config.trainer.logger[0]["init_args"]["version"] is None
-
-
-def test_help_comes_without_torch() -> None:
-    code = "import sys, zsl.sweep as sweep\n"
-    code += "try: sweep.main(['--help'])\nfinally: print(*sys.modules)"
-    text = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout
-    assert "sweeps/query_augmentation.yaml" in text
-    assert not {"torch", "optuna"} & set(text.split())
 
 
 def test_a_missing_file_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:

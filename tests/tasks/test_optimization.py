@@ -98,7 +98,7 @@ def test_a_fused_optimizer_takes_the_same_steps_and_resumes_either_form(name: st
 
 def test_a_fused_optimizer_is_the_default_on_gpus_unless_scaled_gradients_are_clipped() -> None:
     class OnGPU(nn.Parameter):
-        is_cuda = True  # type: ignore[assignment]
+        is_cuda = True
 
     def is_fused(name: str, parameter: nn.Parameter, clips_scaled: bool = False) -> bool:
         made = OptimizationConfig(name).configure([parameter], 10, clips_scaled=clips_scaled)

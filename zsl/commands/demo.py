@@ -9,14 +9,14 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from zsl.commands.configs import yaml_value
-from zsl.commands.exit_codes import add_trust_code, exit_code
+from zsl.commands.exit_codes import add_trust_code, exit_code, program
 from zsl.errors import require
 
 
 def parse(args: list[str]) -> Namespace:
     """Reads the command line."""
     parser = ArgumentParser(
-        prog="python -m zsl.demo",
+        prog=program("demo"),
         description="Serve a page on this machine that tags images with any words.",
         exit_on_error=False,
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ArgumentParser, Namespace
 
 from zsl.commands.configs import CONFIG_FLAGS, named_values, yaml_value
-from zsl.commands.exit_codes import add_trust_code, exit_code
+from zsl.commands.exit_codes import add_trust_code, exit_code, program
 from zsl.commands.launch import add_devices, launch
 from zsl.errors import require
 
@@ -31,7 +31,7 @@ _OF_FIT = ("config", "c", "task", "data", "model", "trainer")
 def parse(args: list[str]) -> Namespace:
     """Reads the command line."""
     parser = ArgumentParser(
-        prog="python -m zsl.evaluate",
+        prog=program("evaluate"),
         description="Test checkpoints of zsl.fit; compare several, image by image. Or test a "
         "published checkpoint: with --published FILE and the arguments of zsl.fit (--config, "
         "--data..., --model...) in place of --checkpoint.",

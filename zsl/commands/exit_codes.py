@@ -18,6 +18,8 @@ from jsonargparse import ArgumentParser
 from zsl.commands.messages import explain
 from zsl.errors import InputError, printable, shorten
 from zsl.files.atomic import FULL
+from zsl.notes import be_quiet
+from zsl.versions import __version__
 
 _BROKEN_PIPE = 141
 """As of a command that the system ends for it: the work may not be done."""
@@ -31,16 +33,25 @@ _REFUSALS = (
 def exit_code(command: Callable[[list[str]], int | None], args: Sequence[str] | None) -> int:
     """Runs a command; turns an `InputError` into one sentence on stderr and exit code 2.
 
+    `--version` and `--quiet`, which all commands take, end here.
+
     Args:
         command: Takes the arguments that follow the command's name; returns its exit code, or
             None for 0.
         args: These arguments; None takes those of the process.
     """
+    args = list(sys.argv[1:] if args is None else args)
+    if "--version" in args:
+        print(f"zsl {__version__}")
+        return 0
+    if "--quiet" in args:
+        args.remove("--quiet")
+        be_quiet()
     leave_out_chatter()
     try:
         try:
             with _terminable():
-                return command(list(sys.argv[1:] if args is None else args)) or 0
+                return command(args) or 0
         finally:
             # What was printed last fails here, if at all, rather than at the end of Python.
             if sys.stdout is not None:
@@ -50,15 +61,15 @@ def exit_code(command: Callable[[list[str]], int | None], args: Sequence[str] | 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
     except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
+        _tell_stopped()
         return 128 + signal.SIGINT
     except _Terminated:
-        print("Stopped.", file=sys.stderr)
+        _tell_stopped()
         return 128 + signal.SIGTERM
     except SystemExit as error:
         # Lightning's code after Ctrl-C would be 1.
         if isinstance(error.__context__, KeyboardInterrupt):
-            print("Stopped.", file=sys.stderr)
+            _tell_stopped()
             error.code = 128 + signal.SIGINT
         raise
     except Exception as error:
@@ -67,6 +78,11 @@ def exit_code(command: Callable[[list[str]], int | None], args: Sequence[str] | 
             raise
         print(f"error: {printable(message)}", file=sys.stderr)
         return 2
+
+
+def _tell_stopped() -> None:
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # Ctrl-C reaches all processes of a command.
+        print("Stopped.", file=sys.stderr)
 
 
 class _Terminated(SystemExit):
@@ -88,6 +104,12 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, earlier)
+
+
+def program(command: str) -> str:
+    """How the user calls a command: `zsl predict`, or `python -m zsl.predict`."""
+    is_script = os.path.basename(sys.argv[0]) == "zsl"
+    return f"zsl {command}" if is_script else f"python -m zsl.{command}"
 
 
 def add_trust_code(parser: ArgumentParser) -> None:

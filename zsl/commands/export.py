@@ -9,7 +9,7 @@ from typing import Literal
 from jsonargparse import ArgumentParser, Namespace
 
 from zsl.commands.configs import yaml_value
-from zsl.commands.exit_codes import add_trust_code, exit_code
+from zsl.commands.exit_codes import add_trust_code, exit_code, program
 from zsl.errors import require
 from zsl.files.label_lists import read_labels
 
@@ -17,7 +17,7 @@ from zsl.files.label_lists import read_labels
 def parse(args: list[str]) -> Namespace:
     """Reads the command line."""
     parser = ArgumentParser(
-        prog="python -m zsl.export",
+        prog=program("export"),
         description="Write the model of a checkpoint as ONNX, or in torch.export's format.",
         exit_on_error=False,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from argparse import ArgumentError
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from jsonargparse import ArgumentParser, Namespace
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.cli import LightningArgumentParser
 
 from zsl.commands.fit_parser import first_logger, known_names, makes_folder, parse, parse_config
 from zsl.commands.messages import explain
@@ -21,6 +25,7 @@ from zsl.errors import InputError, did_you_mean, require
 from zsl.evaluation.callback import Report
 from zsl.labels import LabelEncoder, Vocabulary
 from zsl.models import BackboneConfig
+from zsl.notes import is_quiet
 from zsl.tasks import Task
 from zsl.tasks.batch_norm import SyncBatchNorms
 from zsl.tasks.callbacks import BestCheckpoint, LastCheckpoint
@@ -49,6 +54,22 @@ def make_run(args: list[str]) -> Run:
     Raises:
         InputError: An argument can't be used, or a part can't be made with it.
     """
+    parser, config, made = _make_parts(args)
+    report = Report()
+    callbacks = made.trainer.callbacks or []
+    callbacks = [*(callbacks if isinstance(callbacks, list) else [callbacks])]
+    callbacks += [made.checkpoint, made.last_checkpoint, report]
+    record = RecordRun(parser, config, save_to_log_dir=False)
+    if not config.trainer.fast_dev_run:
+        callbacks.append(record)
+    _check_monitors(callbacks, made.model.logged_names)
+    trainer = _make_trainer({**vars(made.trainer), "callbacks": callbacks})
+    kept = (made.checkpoint, made.last_checkpoint)
+    return Run(config, made.data, made.model, trainer, *kept, report, record)
+
+
+def _make_parts(args: list[str]) -> tuple[LightningArgumentParser, Namespace, Namespace]:
+    """Returns the parser, the config, and what it makes, with the trainer's arguments."""
     parser, config = parse(args)
     require(
         config.checkpoint.monitor is not None,
@@ -66,17 +87,19 @@ def make_run(args: list[str]) -> Run:
         "model.backbone.frozen is true, but model.backbone.weights is null: a backbone of random "
         "weights would never be trained; set weights (pretrained, or a file), or frozen false.",
     )
-    report = Report()
-    callbacks = made.trainer.callbacks or []
-    callbacks = [*(callbacks if isinstance(callbacks, list) else [callbacks])]
-    callbacks += [made.checkpoint, made.last_checkpoint, report]
-    record = RecordRun(parser, config, save_to_log_dir=False)
-    if not config.trainer.fast_dev_run:
-        callbacks.append(record)
-    _check_monitors(callbacks, made.model.logged_names)
-    trainer = _make_trainer({**vars(made.trainer), "callbacks": callbacks})
-    kept = (made.checkpoint, made.last_checkpoint)
-    return Run(config, made.data, made.model, trainer, *kept, report, record)
+    return parser, config, made
+
+
+def without_trainer(args: list[str]) -> tuple[MultiLabelDataModule, Task, Any]:
+    """Makes the data and the model of these arguments of `zsl.fit`, weights included.
+
+    Returns:
+        The data, the task, and the trainer's `accelerator` and `precision` by name.
+    """
+    _, config, made = _make_parts(args)
+    accelerator = config.trainer.accelerator
+    precision = _precision(accelerator, config.trainer.precision)
+    return made.data, made.model, {"accelerator": accelerator, "precision": precision}
 
 
 def _check_monitors(callbacks: list[Any], logged: list[str]) -> None:
@@ -163,24 +186,32 @@ def _logging_to(folder: str, config: Namespace) -> Namespace:
     return config
 
 
-def _make_trainer(arguments: dict[str, Any]) -> pl.Trainer:
-    """Makes the trainer, in bf16 where a GPU has it and no precision is set."""
-    has_gpu = arguments["accelerator"] in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    if has_gpu and arguments["precision"] is None:
-        if torch.cuda.is_bf16_supported(including_emulation=False):
-            arguments["precision"] = "bf16-mixed"
-    elif not has_gpu and arguments["precision"] == "16-mixed":
+def _precision(accelerator: str, precision: Any) -> Any:
+    """Returns the trainer's precision: bf16 where a GPU has it and none is set."""
+    has_gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    if has_gpu and precision is None and torch.cuda.is_bf16_supported(including_emulation=False):
+        return "bf16-mixed"
+    if not has_gpu and precision == "16-mixed":
         # Lightning would take bf16-mixed, in which zsl.evaluate does not score on a CPU.
         _log.info("Without a GPU there is no precision 16-mixed; 32-true is taken.")
-        arguments["precision"] = "32-true"
+        return "32-true"
+    return precision
+
+
+def _make_trainer(arguments: dict[str, Any]) -> pl.Trainer:
+    """Makes the trainer."""
+    arguments["precision"] = _precision(arguments["accelerator"], arguments["precision"])
     if arguments["sync_batchnorm"]:
         plugins = arguments["plugins"] or []
         plugins = plugins if isinstance(plugins, list) else [plugins]
         arguments["plugins"] = [*plugins, SyncBatchNorms()]
+    if is_quiet():
+        arguments |= {"enable_progress_bar": False, "enable_model_summary": False}
     try:
         trainer = pl.Trainer(**arguments)
-    except (ImportError, MisconfigurationException, TypeError, ValueError) as error:
+    except (ImportError, MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"trainer: {' '.join(str(error).split())}") from error
+    check_launcher(trainer.num_devices, trainer.num_nodes)
     require(
         not arguments["sync_batchnorm"] or trainer.strategy.root_device.type != "cpu",
         "trainer.sync_batchnorm is true, but torch's batch norm over several devices needs GPUs; "
@@ -192,3 +223,25 @@ def _make_trainer(arguments: dict[str, Any]) -> pl.Trainer:
         f"expected {str(trainer.precision).replace('true', 'mixed')}, or 32-true.",
     )
     return trainer
+
+
+def check_launcher(devices: int, nodes: int) -> None:
+    """Refuses other processes than the trainer counts on: each would train alone, or wait.
+
+    Args:
+        devices: Processes of a machine.
+        nodes: Machines.
+
+    Raises:
+        InputError: torchrun or srun started another number.
+    """
+    started = None
+    if TorchElasticEnvironment.detect():
+        started = os.environ["WORLD_SIZE"]
+    elif SLURMEnvironment.detect():
+        started = os.environ.get("SLURM_STEP_NUM_TASKS")  # Set by srun alone.
+    require(
+        started is None or int(started) == devices * nodes,
+        f"The launcher started {started} processes, but trainer.devices × trainer.num_nodes is "
+        f"{devices} × {nodes}; set these to what was started.",
+    )

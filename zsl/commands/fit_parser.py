@@ -21,6 +21,7 @@ from zsl.commands.configs import (
     resolve_configs,
     yaml_value,
 )
+from zsl.commands.exit_codes import program
 from zsl.commands.help import USAGE, all_arguments
 from zsl.commands.images_of_backbone import with_images_of_backbone
 from zsl.commands.messages import explain
@@ -42,7 +43,7 @@ def fit_parser(task: type[Task] = ZeroShotTask) -> LightningArgumentParser:
         task: What `model` is.
     """
     parser = LightningArgumentParser(
-        prog="python -m zsl.fit",
+        prog=program("fit"),
         usage=USAGE,
         description="",
         exit_on_error=False,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from zsl.commands.configs import shipped_configs, shipped_names
+from zsl.commands.exit_codes import program
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
-USAGE = "python -m zsl.fit --config NAME.yaml [--config ...] [--SECTION.ARGUMENT VALUE ...]"
+USAGE = "%(prog)s --config NAME.yaml [--config ...] [--SECTION.ARGUMENT VALUE ...]"
 _PAGE = """usage: {usage}
 
 Trains a tagger, tests its best checkpoint, and writes everything to runs/NAME/VERSION.
@@ -40,7 +41,7 @@ def fit_help() -> str:
     for name in shipped_names():
         first_line = (shipped_configs() / name).read_text(encoding="utf-8").splitlines()[0]
         lines.append(f"  {name:<26}{first_line.lstrip('# ')}")
-    return _PAGE.format(usage=USAGE, configs="\n".join(lines))
+    return _PAGE.format(usage=USAGE % {"prog": program("fit")}, configs="\n".join(lines))
 
 
 def all_arguments(parser: ArgumentParser) -> str:

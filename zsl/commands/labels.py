@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
-from zsl.commands.exit_codes import exit_code
+from zsl.commands.exit_codes import exit_code, program
 from zsl.errors import printable, require, shorten
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from zsl.labels import LabelEncoder, Vocabulary
 
-HELP = """usage: python -m zsl.labels --config NAME.yaml [--SECTION.ARGUMENT V ...] [--output DIR]
+HELP = """usage: {program} --config NAME.yaml [--SECTION.ARGUMENT V ...] [--output DIR]
 
 Prints the labels of a config, what the vector of each is made of, and for each held-out and
 unseen label the nearest seen ones; writes labels.csv and labels.png to DIR (default:
@@ -26,7 +26,7 @@ runs/labels). Configs and arguments are those of zsl.fit."""
 def report(args: list[str]) -> None:
     """Prints and draws the labels of a config."""
     if not args or "-h" in args or "--help" in args:
-        print(HELP)
+        print(HELP.format(program=program("labels")))
         return
     # Imported late: the help should not wait for torch.
     from pathlib import Path

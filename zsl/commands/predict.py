@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Literal
 from jsonargparse import ArgumentParser, Namespace
 
 from zsl.commands.configs import yaml_value
-from zsl.commands.exit_codes import add_trust_code, exit_code
+from zsl.commands.exit_codes import add_trust_code, exit_code, program
 from zsl.commands.launch import add_devices, launch
-from zsl.errors import InputError, listing, printable, require
+from zsl.errors import InputError, listing, require
 from zsl.files.folders import folder_for_results
 from zsl.files.label_lists import read_labels
 from zsl.files.output_text import check_not_read
+from zsl.notes import is_quiet, note
 
 if TYPE_CHECKING:
     from zsl.commands.tagging import Tagging
@@ -34,7 +35,7 @@ _MOST_SHOWN = 20
 def parse(args: list[str]) -> Namespace:
     """Reads the command line."""
     parser = ArgumentParser(
-        prog="python -m zsl.predict", description="Tag images with any labels.", exit_on_error=False
+        prog=program("predict"), description="Tag images with any labels.", exit_on_error=False
     )
     parser.add_argument(
         "paths", nargs="+", help="Images, folders of images, and patterns such as 'photos/*.jpg'."
@@ -200,8 +201,9 @@ def tag_files(paths: list[Path], tagging: Tagging, write: Writer) -> None:
     problems: list[str] = []
     unlike: list[Path] = []
     lines_show_progress = tagging.options.output is None and sys.stdout.isatty()
+    is_hidden = lines_show_progress or is_quiet()
     left = iter(paths)
-    with tqdm(total=len(paths), unit=" images", delay=2, disable=lines_show_progress) as progress:
+    with tqdm(total=len(paths), unit=" images", delay=2, disable=is_hidden) as progress:
         for rows in tagging.rows([paths]):
             progress.update(len(rows))
             for row, path in zip(rows, left, strict=False):
@@ -214,7 +216,7 @@ def tag_files(paths: list[Path], tagging: Tagging, write: Writer) -> None:
     _report_problems(problems, len(paths))
     if unlike:
         text = unlike_images(len(unlike), len(paths) - len(problems))
-        print(f"note: {text} The first is {printable(str(unlike[0]))}.", file=sys.stderr)
+        note(f"{text} The first is {unlike[0]}.")
 
 
 def report_unlike_labels(tagger: Tagger, names: list[str], prepared: PreparedLabels) -> None:
@@ -229,10 +231,9 @@ def report_unlike_labels(tagger: Tagger, names: list[str], prepared: PreparedLab
         for index in unlike[:_MOST_SHOWN]
     )
     more = f" and {len(unlike) - _MOST_SHOWN:,} more" if len(unlike) > _MOST_SHOWN else ""
-    print(
-        f"note: no label that the tagger was trained on is like {shown}{more}; what it says "
-        "about these is less sure than their probabilities tell.",
-        file=sys.stderr,
+    note(
+        f"no label that the tagger was trained on is like {shown}{more}; what it says about these "
+        "is less sure than their probabilities tell."
     )
 
 
@@ -243,10 +244,9 @@ def _report_out_of_reach(names: list[str], prepared: PreparedLabels, goal: str) 
         return
     never = [names[index] for index in (answers.thresholds > 1).nonzero().flatten().tolist()]
     if never:
-        print(
-            f"note: no image gets {listing(never)}: on the validation images no threshold for such "
-            f"labels reached {goal}.",
-            file=sys.stderr,
+        note(
+            f"no image gets {listing(never)}: on the validation images no threshold for such "
+            f"labels reached {goal}."
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -10,11 +9,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from zsl.commands.tagging import Tagging
-from zsl.errors import printable, require
+from zsl.errors import require
 from zsl.files.image_paths import ImageListing
 from zsl.inference.prediction_parts import PredictionParts, open_parts
 from zsl.inference.prediction_rows import absolute_text
 from zsl.inference.scorer import unlike_images
+from zsl.notes import note
 
 
 def write_parts(images: ImageListing, tagging: Tagging) -> None:
@@ -34,7 +34,7 @@ def write_parts(images: ImageListing, tagging: Tagging) -> None:
         are_done = Counter(absolute_text(path) in parts.done for path in images)
         num_done, total = are_done[True], are_done.total()
         if num_done:
-            _note(f"{num_done:,} of {total:,} images are in {folder} already.")
+            note(f"{num_done:,} of {total:,} images are in {folder} already.")
         new = (path for path in images if absolute_text(path) not in parts.done)
         lists = iter(lambda: list(islice(new, size)), [])
         with tqdm(total=total, initial=num_done, unit=" images", delay=2) as progress:
@@ -57,13 +57,9 @@ def _report(folder: Path, parts: PredictionParts) -> None:
         f"None of the {counts.images:,} images in {folder} can be read; the column error says why.",
     )
     if counts.unreadable:
-        _note(
+        note(
             f"{counts.unreadable:,} of {counts.images:,} images in {folder} can't be read; the "
             "column error says why."
         )
     if counts.unlike:
-        _note(unlike_images(counts.unlike, num_read))
-
-
-def _note(text: str) -> None:
-    print(f"note: {printable(text)}", file=sys.stderr)
+        note(unlike_images(counts.unlike, num_read))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
-from zsl.commands.exit_codes import exit_code
+from zsl.commands.exit_codes import exit_code, program
 from zsl.commands.launch import add_devices, launch
 from zsl.errors import did_you_mean, require
 from zsl.files.atomic import atomic_path, write_atomically
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from zsl.data.nuswide.index import NUSWideIndex
 
 
-_USAGE = """usage: python -m zsl.prepare table    --root FOLDER [--tags FILE] ...
-       python -m zsl.prepare nuswide  --root FOLDER ...
-       python -m zsl.prepare features --config NAME.yaml --data.features FOLDER ...
-       python -m zsl.prepare shards   --config NAME.yaml --output FOLDER [--images_per_shard N] ...
+_USAGE = """usage: {prepare} table    --root FOLDER [--tags FILE] ...
+       {prepare} nuswide  --root FOLDER ...
+       {prepare} features --config NAME.yaml --data.features FOLDER ...
+       {prepare} shards   --config NAME.yaml --output FOLDER [--images_per_shard N] ...
 
 table      Makes a table, a split, roles and a config for zsl.fit from your own photographs and
-           whatever tells their tags (python -m zsl.prepare table --help).
+           whatever tells their tags ({prepare} table --help).
 nuswide    Checks a copy of NUS-WIDE, reports on it, writes the index that zsl.fit uses
-           (python -m zsl.prepare nuswide --help).
+           ({prepare} nuswide --help).
 features   Runs the frozen backbone of a config once and keeps its tokens in data.features; takes
            the arguments of zsl.fit, which then trains the head from there.
 shards     Writes the images and labels of a config's data to tar files of N (10,000) images each,
@@ -41,7 +41,7 @@ _SHARED = ("image_folder", "table", "prepared")
 def prepare(args: list[str]) -> None:
     """Runs the subcommand that the first argument names."""
     if not args or args[0] in ("-h", "--help"):
-        print(_USAGE)
+        print(_USAGE.format(prepare=program("prepare")))
         return
     what, *rest = args
     require(
@@ -57,7 +57,7 @@ def prepare(args: list[str]) -> None:
 
         prepare_table(rest)
     elif {"-h", "--help"} & set(rest):
-        print(_USAGE)
+        print(_USAGE.format(prepare=program("prepare")))
     elif what == "features":
         from zsl.commands.prepare_features import prepare_features
 
@@ -71,7 +71,7 @@ def prepare(args: list[str]) -> None:
 def prepare_nuswide(args: list[str]) -> None:
     """Checks a copy of NUS-WIDE, prints what is in it, and writes its index."""
     parser = ArgumentParser(
-        prog="python -m zsl.prepare nuswide",
+        prog=program("prepare") + " nuswide",
         description="Check a copy of NUS-WIDE, report on it, write the index that zsl.fit uses.",
         exit_on_error=False,
     )

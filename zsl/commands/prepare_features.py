@@ -14,12 +14,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from zsl.commands.fit_cli import Run, make_run
+from zsl.commands.fit_cli import without_trainer
 from zsl.commands.launch import add_devices, launch
-from zsl.data import FeatureWriter, Split
+from zsl.data import FeatureWriter, MultiLabelDataModule, Split
 from zsl.data.seeds import ViewSampler
-from zsl.errors import InputError, require
+from zsl.errors import require
 from zsl.process_group import ProcessGroup
+from zsl.tasks import Task
 
 
 def prepare_features(args: list[str]) -> None:
@@ -29,14 +30,18 @@ def prepare_features(args: list[str]) -> None:
     options, fit_args = parser.parse_known_args(args)
     group = launch(options)
     with group.first_goes_ahead():
-        run = _checked_run(fit_args)
+        data, task, settings = without_trainer(fit_args)
+        _check(data, task)
+    if group.size > 1:
+        settings["accelerator"] = group.accelerator
+    tokens_of = _tokens_of(task, Fabric(devices=group.devices, **settings))
     if not group.is_first:
-        _write_splits(run, None, group)
+        _write_splits(data, tokens_of, None, group)
         return
     start = time.perf_counter()
-    folder = Path(run.datamodule.features or "")
-    with FeatureWriter.create(folder, run.model.backbone_recipe, run.datamodule.views) as writer:
-        _write_splits(run, writer, group)
+    folder = Path(data.features or "")
+    with FeatureWriter.create(folder, task.backbone_recipe, data.views) as writer:
+        _write_splits(data, tokens_of, writer, group)
     size = sum(path.stat().st_size for path in folder.iterdir()) / 1e9
     shape = " × ".join(str(side) for side in writer.record["token_shape"])
     print(
@@ -45,25 +50,27 @@ def prepare_features(args: list[str]) -> None:
     )
 
 
-def _checked_run(args: list[str]) -> Run:
-    run = make_run(args)
-    if run.datamodule.features is None:
-        raise InputError(
-            "data.features is not set; add --data.features FOLDER, where the store is written, and "
-            "give the same to zsl.fit."
-        )
+def _check(data: MultiLabelDataModule, task: Task) -> None:
     require(
-        run.model.backbone.frozen,
+        data.features is not None,
+        "data.features is not set; add --data.features FOLDER, where the store is written, and "
+        "give the same to zsl.fit.",
+    )
+    require(
+        task.backbone.frozen,
         "model.backbone.frozen is false; only the tokens of a frozen backbone stay the same: set "
         "it true.",
     )
-    run.datamodule.check_images(list(Split))
-    return run
+    data.check_images(list(Split))
 
 
-def _write_splits(run: Run, writer: FeatureWriter | None, group: ProcessGroup) -> None:
+def _write_splits(
+    data: MultiLabelDataModule,
+    tokens_of: Callable[[DataLoader[Any]], Iterator[Tensor]],
+    writer: FeatureWriter | None,
+    group: ProcessGroup,
+) -> None:
     """Makes all tokens on all processes; the first one, which has the writer, writes them."""
-    data, tokens_of = run.datamodule, _backbone(run, group)
     for split in Split:
         num_views = data.views["views"] if split is Split.TRAIN else 1
         transform = data.training_transform if num_views > 1 else data.evaluation_transform
@@ -88,11 +95,9 @@ def _write_splits(run: Run, writer: FeatureWriter | None, group: ProcessGroup) -
         print(f"{split}: {len(images):,} images{more}", flush=True)
 
 
-def _backbone(run: Run, group: ProcessGroup) -> Callable[[DataLoader[Any]], Iterator[Tensor]]:
+def _tokens_of(task: Task, fabric: Fabric) -> Callable[[DataLoader[Any]], Iterator[Tensor]]:
     """Returns what yields the tokens (B, T, C) of each batch, on the CPU."""
-    alone = run.config.trainer.accelerator if group.size == 1 else group.accelerator
-    fabric = Fabric(accelerator=alone, devices=group.devices, precision=run.trainer.precision)
-    backbone = fabric.setup_module(run.model.network.backbone.eval())
+    backbone = fabric.setup_module(task.network.backbone.eval())
 
     def tokens_of(loader: DataLoader[Any]) -> Iterator[Tensor]:
         for batch in loader:

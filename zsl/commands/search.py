@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import sys
 from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TextIO
@@ -11,11 +10,12 @@ from typing import TYPE_CHECKING, Literal, TextIO
 from jsonargparse import ArgumentParser, Namespace
 
 from zsl.commands.configs import yaml_value
-from zsl.commands.exit_codes import add_trust_code, exit_code
+from zsl.commands.exit_codes import add_trust_code, exit_code, program
 from zsl.commands.predict import report_unlike_labels
 from zsl.errors import printable, require
 from zsl.files.label_lists import read_labels
 from zsl.files.output_text import check_not_read, json_text, path_text
+from zsl.notes import note
 
 if TYPE_CHECKING:
     from zsl.inference.gallery import Gallery, Matches
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def parse(args: list[str]) -> Namespace:
     """Reads the command line."""
     parser = ArgumentParser(
-        prog="python -m zsl.search",
+        prog=program("search"),
         description="Find the images that fit labels best, among those of a folder that keeps what "
         "the backbone made of them: each image is read once, a new word takes the head alone.",
         exit_on_error=False,
@@ -119,7 +119,7 @@ def search(args: list[str]) -> None:
             _WRITERS[options.format](gallery.sources, matches, unlike, file)
             file.flush()
             if unlike:
-                print(f"note: {unlike_images(len(unlike), len(shown))}", file=sys.stderr)
+                note(unlike_images(len(unlike), len(shown)))
 
 
 def _load_tagger(options: Namespace, labels: Sequence[str]) -> Tagger:
@@ -151,8 +151,8 @@ def _write_table(
     for match in matches:
         print(printable(match.label), file=file)
         for index, score in zip(match.indices, match.scores, strict=True):
-            note = "  (unlike the training images)" if index in unlike else ""
-            print(f"  {score:.3f}  {printable(path_text(sources[index]))}{note}", file=file)
+            remark = "  (unlike the training images)" if index in unlike else ""
+            print(f"  {score:.3f}  {printable(path_text(sources[index]))}{remark}", file=file)
 
 
 def _write_csv(

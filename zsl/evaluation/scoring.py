@@ -24,6 +24,7 @@ from zsl.labels import Role, Vocabulary
 from zsl.metrics.evaluation import check_finite
 from zsl.metrics.per_image import check_k
 from zsl.models import Answers, Goal
+from zsl.notes import is_quiet
 from zsl.preprocessing import Resizing
 from zsl.process_group import ALONE, ProcessGroup
 from zsl.tasks import Task
@@ -215,7 +216,7 @@ def score_task(
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
-        enable_progress_bar=group.is_first,
+        enable_progress_bar=group.is_first and not is_quiet(),
         precision=precision,
         accelerator=accelerator,
         devices=devices,

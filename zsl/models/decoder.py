@@ -51,7 +51,10 @@ def join_parts(
     is_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
     if is_graph and not recompute:
         return decode(*queries)
-    at_once = _HIDDEN_AT_ONCE_CPU if queries[0].device.type == "cpu" else _HIDDEN_AT_ONCE
+    # Large blocks are given back by a CPU's allocator, small ones between small results that last
+    # are not: recomputed parts are large.
+    in_caches = queries[0].device.type == "cpu" and not recompute
+    at_once = _HIDDEN_AT_ONCE_CPU if in_caches else _HIDDEN_AT_ONCE
     size = max(1, at_once // max(1, hidden))
     parts = list(zip(*(tensor.split(size) for tensor in queries), strict=True))
     if recompute:

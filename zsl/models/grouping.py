@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,12 +18,16 @@ from torch import Tensor
 from zsl.errors import InputError, require
 
 _BLOCK = 32
+_MOST_CLUSTERED = 20_000
+_CLUSTERED_PER_GROUP = 50
 
 
 def group_labels(vectors: Tensor, num_groups: int, seed: int = 0) -> Tensor:
     """Clusters label vectors by direction (k-means); returns the centres (num_groups, W).
 
-    A centre is the mean of the vectors in its cluster, at their own scale.
+    A centre is the mean of the vectors in its cluster, at their own scale. Of more than 20,000
+    labels, and 50 for each group, a sample of so many is clustered, and the others join the nearest
+    cluster.
 
     Args:
         vectors: (L, W) vectors of the labels that are trained.
@@ -47,8 +52,14 @@ def group_labels(vectors: Tensor, num_groups: int, seed: int = 0) -> Tensor:
     directions = F.normalize(vectors, dim=1).cpu().numpy()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # Too few clusters are refused below.
-        clusters = KMeans(num_groups, n_init=4, random_state=seed).fit(directions)
-    groups = torch.from_numpy(clusters.labels_).long().to(vectors.device)
+        clusters = KMeans(num_groups, n_init=4, random_state=seed)
+        most = max(_MOST_CLUSTERED, _CLUSTERED_PER_GROUP * num_groups)
+        if len(directions) > most:
+            drawn = np.random.default_rng(seed).choice(len(directions), most, replace=False)
+            labels = clusters.fit(directions[drawn]).predict(directions)
+        else:
+            labels = clusters.fit(directions).labels_
+    groups = torch.from_numpy(labels).long().to(vectors.device)
     _check_number(num_groups, len(groups.unique()), "different label vectors")
     return torch.stack([vectors[groups == group].mean(0) for group in range(num_groups)])
 

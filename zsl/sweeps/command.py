@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from zsl.commands.configs import find_config, shipped_names
-from zsl.commands.exit_codes import exit_code
+from zsl.commands.exit_codes import exit_code, program
 from zsl.errors import require
 
 
@@ -39,7 +39,7 @@ def sweep(args: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m zsl.sweep",
+        prog=program("sweep"),
         usage="%(prog)s FILE [options] [arguments of zsl.fit]",
         description="Run a sweep file of Weights & Biases on one's own machines. All other "
         "arguments go to zsl.fit, e.g. --config table.yaml --data.root photos.",

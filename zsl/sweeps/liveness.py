@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import secrets
@@ -55,13 +56,14 @@ class Silence:
     """
 
     def __init__(self) -> None:
-        self._looked = -BEAT_SECONDS
+        self._looked = -math.inf
         self._since: dict[int, tuple[str | None, float]] = {}
 
     def find(self, trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
         """Looks at the running trials of others; returns those to be given up."""
         now = monotonic()
-        earlier = self._since if now - self._looked < BEAT_SECONDS else {}
+        # A short outage leaves the others time enough; one look may take seconds.
+        earlier = self._since if now - self._looked < PATIENCE_SECONDS / 2 else {}
         self._looked, self._since, silent = now, {}, []
         for trial in trials:
             sign = trial.user_attrs.get("beat")
