@@ -1,13 +1,16 @@
-"""Executes explore_unseen.ipynb on the run of `make fit` and renders it to docs/explore_unseen.md.
+"""Executes notebooks and renders each to a page of the same name in docs.
 
-python notebooks/render.py
+python notebooks/render.py [NAME ...]
 
-Progress and widgets are left out; pictures become JPEG where that is smaller.
+explore_unseen shows the run of `make fit`, or the newest of shapes; run the tutorial before it.
+Progress and widgets are left out; images become JPEG where that is smaller.
 """
 
 from __future__ import annotations
 
 import io
+import re
+import sys
 from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import Any
@@ -17,9 +20,9 @@ from nbclient import NotebookClient
 from nbconvert import MarkdownExporter
 from PIL import Image
 
-NOTEBOOK = Path(__file__).with_name("explore_unseen.ipynb")
-DOCS = NOTEBOOK.parents[1] / "docs"
-PICTURES = "explore_unseen"
+NOTEBOOKS = Path(__file__).parent
+DOCS = NOTEBOOKS.parent / "docs"
+RENDERED = ("tutorial", "explore_unseen", "bring_your_own_data")
 
 
 def shrink(data: dict[str, Any]) -> None:
@@ -34,26 +37,50 @@ def shrink(data: dict[str, Any]) -> None:
             del data["image/png"]
 
 
-def main() -> None:
-    """Writes the page and its pictures."""
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    resources: Any = {"metadata": {"path": str(NOTEBOOK.parent)}}
+def page_links(text: str) -> str:
+    """Lets links of a notebook lead to the pages, of other notebooks too.
+
+    >>> page_links("[a](../docs/a.md), [b](b.ipynb)")
+    '[a](a.md), [b](b.md)'
+    """
+    return re.sub(r"\]\((\w+)\.ipynb\)", r"](\1.md)", text.replace("](../docs/", "]("))
+
+
+def readable(text: str) -> str:
+    """Leaves out progress bars and colours, of which a terminal shows the end alone."""
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    return "\n".join(line.rpartition("\r")[2] for line in text.split("\n"))
+
+
+def render(name: str) -> None:
+    """Writes the page of a notebook and its images."""
+    path = NOTEBOOKS / f"{name}.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    resources: Any = {"metadata": {"path": str(path.parent)}}
     NotebookClient(notebook, timeout=None, kernel_name="python3", resources=resources).execute()
     for cell in notebook.cells:
         if {"progress", "widget"} & set(cell.metadata.get("tags", ())):
             cell.outputs = []
-        for output in cell.get("outputs", ()):
+        if cell.cell_type == "markdown":
+            cell.source = page_links(cell.source)
+            continue
+        cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+        for output in cell.outputs:
             shrink(output.get("data", {}))
-    names = {"unique_key": PICTURES, "output_files_dir": PICTURES}
+            if "text" in output:
+                output.text = readable(output.text)
+    names = {"unique_key": name, "output_files_dir": name}
     text, resources = MarkdownExporter().from_notebook_node(notebook, names)
-    folder = DOCS / PICTURES
+    folder = DOCS / name
     folder.mkdir(exist_ok=True)
     for old in folder.iterdir():
         old.unlink()
-    for name, content in resources["outputs"].items():
-        (DOCS / name).write_bytes(content)
-    (DOCS / f"{PICTURES}.md").write_text(text.strip() + "\n", encoding="utf-8")
+    for image, content in resources["outputs"].items():
+        (DOCS / image).write_bytes(content)
+    lines = [line.rstrip() for line in text.strip().splitlines()]
+    (DOCS / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    for name in sys.argv[1:] or RENDERED:
+        render(name)

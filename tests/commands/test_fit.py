@@ -190,13 +190,13 @@ def test_a_run_without_validation_says_that_it_is_not_tested(
     assert "Nothing was validated, so no checkpoint was selected" in capsys.readouterr().out
 
 
-def test_the_photographs_of_the_readme(in_tmp_path: Path) -> None:
+def test_the_photographs_of_the_page_on_tables(in_tmp_path: Path) -> None:
     photos = in_tmp_path / "photos"
     for name in ("a/1.jpg", "a/2.jpg", "b/3.jpg"):
         (photos / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (60, 40), "red").save(photos / name)
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    example = readme.split("photos/labels.csv    ")[1].split("```")[0]
+    page = (Path(__file__).parents[2] / "docs" / "tables.md").read_text()
+    example = page.split("photos/labels.csv    ")[1].split("```")[0]
     tables = [line.split() for line in ("photos/ " + example).splitlines()]
     labels, classes = [tables[0][1]], [tables[0][-1]]
     for line in tables[1:]:

@@ -107,7 +107,7 @@ def test_without_training_images_mean_scores_stand_in() -> None:
     scored = make_scored(ROLES, has_training_images=False)
     assert scored.frequencies.isnan().all()
     (evaluation,) = assess(scored, [Protocol()], None, None).evaluations
-    text = summary([evaluation], 0, "")
+    text = summary([evaluation], scored.task.vocabulary, 0, "")
     assert "those of the highest mean scores, since there are no training images to count." in text
     assert "noise" not in text  # There is no bootstrap.
     constant = scored.mean_scores.float().expand(scored.scores.shape)

@@ -25,6 +25,7 @@ from zsl.models import (
     group_labels,
 )
 from zsl.tasks import OptimizationConfig, Task, ZeroShotTask
+from zsl.tasks.zero_shot import _groups, logged_names
 
 NO_CHECKPOINTS: dict[str, Any] = {"callbacks": [], "enable_checkpointing": False}
 ALL = Role.SEEN, Role.UNSEEN
@@ -352,8 +353,38 @@ def test_batches_of_a_validation_are_counted_over_all_processes(limit: int, expe
     assert counted.fget(SimpleNamespace(trainer=trainer)) == expected
 
 
-@pytest.mark.parametrize("role", [Role.SEEN, Role.UNSEEN])
-def test_labels_of_one_kind_are_refused(role: Role) -> None:
-    other = Role.UNSEEN if role is Role.SEEN else Role.SEEN
-    with pytest.raises(InputError, match=f"None of the 2 labels of the data has the role {role}"):
-        ZeroShotTask(Vocabulary(["dog", "cat"], [other] * 2), 32, SentenceEncoder())
+def test_without_seen_labels_there_is_nothing_to_train() -> None:
+    with pytest.raises(InputError, match="None of the 2 labels of the data has the role seen"):
+        ZeroShotTask(Vocabulary(["dog", "cat"], [Role.UNSEEN] * 2), 32, SentenceEncoder())
+
+
+def test_without_unseen_labels_the_test_is_about_held_out_ones() -> None:
+    names = ["a", "b", "c"]
+
+    def groups(*roles: str) -> list[dict[str, list[int]]]:
+        vocabulary = Vocabulary(names, roles)
+        return [_groups(vocabulary, last) for last in (Role.HELD_OUT, Role.UNSEEN)]
+
+    seen = {"seen": [0], "gzsl": [0, 1]}
+    assert groups("seen", "held_out", "unseen") == [
+        {"zsl": [1], **seen},
+        {"zsl": [2], "seen": [0], "gzsl": [0, 1, 2]},
+    ]
+    seen = {"seen": [0, 1], "gzsl": [0, 1, 2]}
+    assert groups("seen", "seen", "held_out") == [{"zsl": [2], **seen}, {"held_out": [2], **seen}]
+    assert groups("seen", "seen", "seen") == [{"seen": [0, 1, 2]}] * 2
+    logged = logged_names(Vocabulary(names, ["seen"] * 3))
+    assert "val/seen/mAP" in logged
+    assert not any("zsl" in name or "harmonic" in name for name in logged)
+
+
+def test_the_progress_bar_shows_what_selects_the_checkpoint(tmp_path: Path) -> None:
+    data = make_data()
+    watched = ModelCheckpoint(tmp_path, monitor="val/harmonic_mAP", mode="max")
+    trainer = make_trainer(tmp_path, max_epochs=1, callbacks=[watched])
+    trainer.fit(make_task(data), data)
+    shown = trainer.progress_bar_metrics
+    assert {name for name in shown if name.startswith("val/")} == {"val/harmonic_mAP"}
+    assert shown["val/harmonic_mAP"] == pytest.approx(
+        float(watched.best_model_score or 0), abs=1e-3
+    )

@@ -1,4 +1,4 @@
-"""`python -m zsl.prepare nuswide|features|shards ...`: work that is done once, before training."""
+"""`python -m zsl.prepare table|nuswide|features|shards ...`: work done once, before training."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from zsl.data.nuswide.index import NUSWideIndex
 
 
-_USAGE = """usage: {prepare} nuswide  --root FOLDER ...
+_USAGE = """usage: {prepare} table    --root FOLDER [--tags FILE] ...
+       {prepare} nuswide  --root FOLDER ...
        {prepare} features --config NAME.yaml --data.features FOLDER ...
        {prepare} shards   --config NAME.yaml --output FOLDER [--images_per_shard N] ...
 
+table      Makes a table, a split, roles and a config for zsl.fit from your own photographs and
+           whatever tells their tags ({prepare} table --help).
 nuswide    Checks a copy of NUS-WIDE, reports on it, writes the index that zsl.fit uses
            ({prepare} nuswide --help).
 features   Runs the frozen backbone of a config once and keeps its tokens in data.features; takes
@@ -30,7 +33,7 @@ features   Runs the frozen backbone of a config once and keeps its tokens in dat
 shards     Writes the images and labels of a config's data to tar files of N (10,000) images each,
            which zsl.data.ShardsDataModule reads; takes the arguments of zsl.fit too. After a stop
            it goes on where it was."""
-_COMMANDS = ("nuswide", "features", "shards")
+_COMMANDS = ("table", "nuswide", "features", "shards")
 _SHARED = ("image_folder", "table", "prepared")
 """Arguments that `zsl.fit` has too."""
 
@@ -48,10 +51,14 @@ def prepare(args: list[str]) -> None:
     )
     if what == "nuswide":
         prepare_nuswide(rest)
+    elif what == "table":
+        # Imported here, so that the help comes at once.
+        from zsl.commands.prepare_table import prepare_table
+
+        prepare_table(rest)
     elif {"-h", "--help"} & set(rest):
         print(_USAGE.format(prepare=program("prepare")))
     elif what == "features":
-        # Imported here, so that the help comes at once.
         from zsl.commands.prepare_features import prepare_features
 
         prepare_features(rest)

@@ -156,7 +156,7 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
             self.trained_rows = self.rows_to_train(self.train_dataset)
             dropped = len(self.train_dataset) - len(self.trained_rows)
             if dropped:
-                _log.info("Dropped %s training images, which have no seen label.", f"{dropped:,}")
+                _log.info("Dropped %s training images, as the data's settings say.", f"{dropped:,}")
         if stage in ("fit", "validate"):
             self.val_dataset = self.plain_dataset(Split.VAL)
         if stage == "test":

@@ -7,14 +7,14 @@ import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from zsl.data.datamodule import MultiLabelDataModule
-from zsl.data.dataset import ImageFileDataset, Split
+from zsl.data.dataset import ImageFileDataset, MultiLabelDataset, Split
 from zsl.data.lost_images import find_lost
 from zsl.data.transforms import ImageConfig
 from zsl.errors import (
@@ -84,9 +84,13 @@ class TableDataModule(MultiLabelDataModule):
             test).
         classes: CSV or Parquet file with the columns `name` and `role` (seen, held_out or unseen).
             Where it has unseen labels and holds out none, a tenth of the seen ones is drawn.
+            Without unseen ones nothing is drawn: all that is seen is trained.
         separator: The text between the names of a `labels` cell.
         held_out_seed: Seed of the draw of held-out labels.
         images: The square that is made of each image.
+        with_unseen: What to do about training images that show an unseen label: `keep`, as work on
+            multi-label zero-shot learning does, or `drop`, as work on detection does. The label
+            itself is never trained.
         loading: Further arguments of `MultiLabelDataModule`.
 
     Raises:
@@ -101,6 +105,7 @@ class TableDataModule(MultiLabelDataModule):
         separator: str = "|",
         held_out_seed: int = 0,
         images: ImageConfig = ImageConfig(min_crop=0.6, horizontal_flip=True),
+        with_unseen: Literal["keep", "drop"] = "keep",
         **loading: Any,
     ) -> None:
         # A checkpoint must find the data again from any working directory.
@@ -112,6 +117,10 @@ class TableDataModule(MultiLabelDataModule):
                 f"The data folder {root} does not exist; set root to the folder that holds "
                 f"{table} and {classes}."
             )
+        require(
+            with_unseen in ("keep", "drop"),
+            f"with_unseen is {with_unseen!r}; expected keep or drop.",
+        )
         require(bool(separator), "separator is empty; expected the sign between labels.")
         self.table_path = self.root / table
         self.vocabulary = Vocabulary.from_table(self.root / classes)
@@ -129,6 +138,25 @@ class TableDataModule(MultiLabelDataModule):
             self.root / classes,
         )
         self._choose_held_out(held_out_seed)
+        self.with_unseen = with_unseen
+
+    def setup(self, stage: str) -> None:
+        """Makes the datasets; says how many training images show an unseen label."""
+        super().setup(stage)
+        if stage == "fit" and (rows := self._with_unseen()):
+            _log.info(
+                "%s of %s training images show an unseen label. They are trained on without it; "
+                "data.with_unseen drop leaves them out.",
+                f"{len(rows):,}",
+                f"{self.splits.count(Split.TRAIN):,}",
+            )
+
+    def _with_unseen(self) -> list[int]:
+        """Rows of training images that show an unseen label."""
+        unseen = set(self.vocabulary.select(Role.UNSEEN))
+        return [
+            row for row in self._rows(Split.TRAIN) if unseen.intersection(self.label_lists[row])
+        ]
 
     def check_images(self, splits: Sequence[Split]) -> None:
         """Refuses missing files and files that are not images."""
@@ -148,6 +176,20 @@ class TableDataModule(MultiLabelDataModule):
             self.vocabulary,
             transform,
         )
+
+    def rows_to_train(self, dataset: MultiLabelDataset) -> np.ndarray:
+        """Which images of the training split are trained on, by their position: int64."""
+        kept = super().rows_to_train(dataset)
+        if self.with_unseen == "keep":
+            return kept
+        dropped = np.isin(self._rows(Split.TRAIN), self._with_unseen())
+        kept = kept[~dropped[kept]]
+        require(
+            len(kept) > 0,
+            f"All {len(dropped):,} training images show an unseen label, and with_unseen is drop; "
+            "keep them, or name fewer labels unseen.",
+        )
+        return kept
 
     @cached_property
     def fingerprint(self) -> str:

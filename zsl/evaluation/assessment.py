@@ -34,7 +34,7 @@ from zsl.metrics.protocol import Protocol
 
 STACKING = "stacking"
 CALIBRATED = "calibrated"
-_CALIBRATED_GROUPS = {STACKING: ("gzsl",), CALIBRATED: ("zsl", "gzsl")}
+_CALIBRATED_GROUPS = {STACKING: ("gzsl",), CALIBRATED: ("zsl", "held_out", "gzsl")}
 """Where calibration changes figures."""
 
 

@@ -22,6 +22,9 @@ from zsl.files.atomic import write_atomically
 from zsl.labels import Role
 
 COLOURS = {Role.SEEN: "#4477AA", Role.HELD_OUT: "#88BBCC", Role.UNSEEN: "#EE7733"}
+CURVES = "curves.png"
+"""The name of the chart of a training in the report of its run."""
+_LEAST_SPAN = 0.05
 MAX_BARS = 48
 """Labels named in a column of a chart; of more, the first and the last are shown."""
 
@@ -31,6 +34,45 @@ def save_chart(path: Path, draw: Callable[[], Figure]) -> None:
     buffer = BytesIO()
     draw().savefig(buffer, dpi=110)
     write_atomically(path, buffer.getbuffer())
+
+
+def curves(metrics: pd.DataFrame, monitor: str, best: float) -> Figure:
+    """The loss in training, and above it what the checkpoint was selected by.
+
+    Args:
+        metrics: What the run logged: columns `step` and `epoch` (both counted from 0), `train/loss`
+            and the monitor, NaN where a row does not have it.
+        monitor: The name of what the selection watches.
+        best: Its value at the checkpoint.
+    """
+    figure = Figure(figsize=(7, 5.2), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True)
+    watched = metrics.dropna(subset=monitor)
+    passes = watched["epoch"] + 1
+    top.plot(passes, watched[monitor], "o-", color=COLOURS[Role.UNSEEN], markersize=4)
+    selected = np.flatnonzero(np.isclose(watched[monitor], best))[:1]
+    ring = {"color": "black", "markersize": 11, "fillstyle": "none"}
+    top.plot(passes.iloc[selected], watched[monitor].iloc[selected], "o", **ring)
+    middle = (watched[monitor].min() + watched[monitor].max()) / 2
+    low, high = top.get_ylim()
+    # Differences that are noise should not fill the chart.
+    top.set_ylim(min(low, middle - _LEAST_SPAN / 2), max(high, middle + _LEAST_SPAN / 2))
+    top.set_ylabel(monitor, fontsize=9)
+    title = f"{monitor} {best:.3f}"
+    if len(selected):
+        title += f" after pass {passes.iloc[selected[0]]:.0f} of {passes.max():.0f}: the checkpoint"
+    top.set_title(title, fontsize=11)
+    if "train/loss" in metrics:  # A short training may end before it is logged.
+        losses = metrics.dropna(subset="train/loss")
+        steps_a_pass = (watched["step"].iloc[-1] + 1) / passes.iloc[-1]
+        done = (losses["step"] + 1) / steps_a_pass
+        bottom.plot(done, losses["train/loss"], color=COLOURS[Role.SEEN])
+    bottom.set_ylabel("train/loss", fontsize=9)
+    bottom.set_xlabel("passes through the training images", fontsize=9)
+    bottom.xaxis.get_major_locator().set_params(integer=True)
+    for axes in (top, bottom):
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
 
 
 def per_class_ap(labels: pd.DataFrame) -> Figure:

@@ -31,7 +31,8 @@ from zsl.models import Answers
 CHOSEN = "calibrated, label's own threshold"
 _FIGURES = ("precision", "recall", "F1", "macro_F1")
 _ALL, _HELD_OUT = "all labels", "held-out labels"
-_GROUPS = ("zsl", "seen", "all")
+_GROUPS = ("zsl", "held_out", "seen", "all")
+_ROLES = {"zsl": Role.UNSEEN, "held_out": Role.HELD_OUT}
 _TICKS = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99)
 
 
@@ -99,7 +100,7 @@ def reliability_chart(found: dict[str, Reliability]) -> Figure:
     ends = [max(low / 2, 1e-4), 0.99]
     axes.plot(ends, ends, color="black", linewidth=1, linestyle=":")
     for group, own in found.items():
-        role = Role.UNSEEN if group == "zsl" else Role.SEEN
+        role = _ROLES.get(group, Role.SEEN)
         title = f"{label_group(group).title}, ECE {own.error:.3f}"
         shown = own.present.clamp(*ends)
         axes.plot(own.predicted, shown, "o-", color=COLOURS[role], markersize=4, label=title)

@@ -19,11 +19,17 @@ from torch import Tensor
 from zsl.errors import printable
 from zsl.evaluation import svg_charts
 from zsl.evaluation.assessment import Assessment
-from zsl.evaluation.charts import COLOURS
+from zsl.evaluation.charts import COLOURS, CURVES
 from zsl.evaluation.decisions import reliability_chart
 from zsl.evaluation.error_analysis import examples, rank_correlation, shares_above
 from zsl.evaluation.label_table import best_and_worst, labels_in_question
-from zsl.evaluation.results import metric_names, most_frequent_sentences, rows
+from zsl.evaluation.results import (
+    harmonic_title,
+    held_out_sentence,
+    metric_names,
+    most_frequent_sentences,
+    rows,
+)
 from zsl.files.atomic import write_atomically
 from zsl.labels import Role
 from zsl.metrics import Evaluation, label_group
@@ -112,6 +118,8 @@ def _section(assessment: Assessment) -> dict[str, Any]:
         "facts": _facts(assessment),
         "rows": rows(assessment.evaluations),
         "headline": headline,
+        "held_out": held_out_sentence(assessment.scored.task.vocabulary),
+        "curves": _curves(assessment.scored.path),
         "most_frequent": most_frequent_sentences(assessment.evaluations[0]),
         "other_metrics": other_metrics,
         "labels": _records(best_and_worst(labels, "AP", len(labels))),
@@ -147,8 +155,16 @@ def _facts(assessment: Assessment) -> dict[str, str]:
     if first.harmonic_map is not None:
         interval = first.intervals.get("harmonic_mAP")
         range_ = f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
-        facts["harmonic mean of ZSL and seen mAP"] = f"{first.harmonic_map:.3f}{range_}"
+        facts[harmonic_title(first)] = f"{first.harmonic_map:.3f}{range_}"
     return facts
+
+
+def _curves(checkpoint: Path | None) -> str | None:
+    """The chart of the training, if it is there, as the address of an `img`."""
+    path = checkpoint and checkpoint.absolute().parents[1] / "report" / CURVES
+    if path is None or not path.is_file():
+        return None
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def _part_name(part: dict[str, Any]) -> str:

@@ -43,9 +43,12 @@ def label_table(task: Any, average_precision: Tensor, targets: Tensor) -> pd.Dat
 
 
 def labels_in_question(labels: pd.DataFrame) -> pd.Series:
-    """Which labels a report is about, by their `role`: the unseen ones; of fixed classes all."""
-    unseen = labels["role"] == Role.UNSEEN
-    return unseen if unseen.any() else labels["role"] == Role.SEEN
+    """Which labels a report is about, by their `role`.
+
+    The unseen ones; where there are none, those held out; of fixed classes all.
+    """
+    roles = (Role.UNSEEN, Role.HELD_OUT, Role.SEEN)
+    return next(chosen for role in roles if (chosen := labels["role"] == role).any())
 
 
 def best_and_worst(labels: pd.DataFrame, column: str, most: int) -> pd.DataFrame:

@@ -69,7 +69,8 @@ def write_evaluation(assessments: Sequence[Assessment], output: Path) -> None:
             folder = output / scored.name.replace("/", "_").lstrip("_")
             print(f"\n{scored.name}: {scored.path}")
         for _, evaluations in groupby(assessment.evaluations, key=lambda own: own.protocol):
-            print(f"\n{summary(list(evaluations), scored.num_omitted, scored.scoring)}")
+            vocabulary, omitted = scored.task.vocabulary, scored.num_omitted
+            print(f"\n{summary([*evaluations], vocabulary, omitted, scored.scoring)}")
         if not assessment.decisions.empty:
             print(decision_table(assessment.decisions))
         intervals = assessment.evaluations[0].intervals

@@ -7,8 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from zsl.errors import printable
+from zsl.errors import listing, printable
+from zsl.labels import Role, Vocabulary
 from zsl.metrics import Evaluation, MostFrequent, label_group
+from zsl.metrics.groups import untrained_group
 
 
 def rows(evaluations: Sequence[Evaluation]) -> list[tuple[str, Evaluation]]:
@@ -31,11 +33,14 @@ def metric_names(evaluations: Sequence[Evaluation]) -> tuple[list[str], list[str
     return headline, [name for name in names if name not in headline]
 
 
-def summary(evaluations: Sequence[Evaluation], num_omitted: int, scoring: str) -> str:
+def summary(
+    evaluations: Sequence[Evaluation], vocabulary: Vocabulary, num_omitted: int, scoring: str
+) -> str:
     """The headline figures as text, with their protocol and the number of images.
 
     Args:
         evaluations: Under one protocol, that of the raw scores first.
+        vocabulary: The labels that were scored.
         num_omitted: Test images that are listed, but missing or unreadable.
         scoring: How scores were made; empty where they are the head's.
     """
@@ -48,13 +53,35 @@ def summary(evaluations: Sequence[Evaluation], num_omitted: int, scoring: str) -
         "",
         figures_table(evaluations),
     ]
+    if sentence := held_out_sentence(vocabulary):
+        lines += ["", sentence]
     if raw.harmonic_map is not None:
         interval = raw.intervals.get("harmonic_mAP")
         range_ = f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
-        lines += ["", f"Harmonic mean of ZSL and seen mAP: {raw.harmonic_map:.3f}{range_}"]
+        lines += ["", f"{harmonic_title(raw)}: {raw.harmonic_map:.3f}{range_}"]
     if raw.most_frequent is not None:
         lines += ["", *most_frequent_sentences(raw)]
     return "\n".join(lines)
+
+
+def held_out_sentence(vocabulary: Vocabulary) -> str:
+    """Says how the numbers of labels add up, and which are held out; empty where none is."""
+    held_out = vocabulary.select(Role.HELD_OUT)
+    if not held_out:
+        return ""
+    titles = {Role.UNSEEN: "unseen (ZSL)", Role.SEEN: "seen", Role.HELD_OUT: "held out"}
+    counts = {title: len(vocabulary.select(role)) for role, title in titles.items()}
+    terms = " + ".join(f"{count:,} {title}" for title, count in counts.items() if count)
+    return (
+        f"Labels: {terms} = {len(vocabulary):,} (GZSL). Held out, which were not trained but "
+        f"selected the checkpoint: {listing(held_out)}."
+    )
+
+
+def harmonic_title(evaluation: Evaluation) -> str:
+    """Names the harmonic mean of an evaluation that has one."""
+    title = label_group(untrained_group(evaluation.groups) or "").title
+    return f"Harmonic mean of {title} and seen mAP"
 
 
 def most_frequent_sentences(evaluation: Evaluation) -> list[str]:
@@ -163,7 +190,11 @@ def figures_frame(name: str, evaluations: Sequence[Evaluation]) -> pd.DataFrame:
         for metric, value in result.metrics.items()
     ]
     records += [
-        {"group": "zsl and seen", "metric": "harmonic_mAP", "value": evaluation.harmonic_map}
+        {
+            "group": f"{untrained_group(evaluation.groups)} and seen",
+            "metric": "harmonic_mAP",
+            "value": evaluation.harmonic_map,
+        }
         | _circumstances(evaluation, "harmonic_mAP")
         for evaluation in evaluations
         if evaluation.harmonic_map is not None and not evaluation.calibration

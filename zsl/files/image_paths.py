@@ -19,6 +19,8 @@ from zsl.files.images import FORMATS
 
 _log = logging.getLogger(__name__)
 
+_DATA_SUFFIXES = {".csv", ".tsv", ".parquet", ".json", ".jsonl", ".yaml", ".txt", ".xmp"}
+"""Of files that belong beside images."""
 _SUFFIXES = {suffix for suffixes in FORMATS.values() for suffix in suffixes}
 
 
@@ -78,12 +80,14 @@ class ImageListing:
         for path in _walk(str(folder), passed_over):
             is_empty = False
             yield Path(path)
-        counts = ", ".join(f"{count:,} {kind}" for kind, count in passed_over.most_common(20))
+        counts = _counts(passed_over)
         require(
             not is_empty,
             f"The folder {folder} has no images in it ({', '.join(sorted(_SUFFIXES))})"
             + (f", but {counts}." if counts else "."),
         )
+        other = Counter({kind: n for kind, n in passed_over.items() if kind not in _DATA_SUFFIXES})
+        counts = _counts(other)
         if counts and folder not in self._reported:
             self._reported.add(folder)
             _log.warning(
@@ -92,6 +96,10 @@ class ImageListing:
                 folder,
                 shorten(counts, 500),
             )
+
+
+def _counts(kinds: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common(20))
 
 
 def _check_exist(arguments: Sequence[str]) -> None:

@@ -53,7 +53,16 @@ def read_sidecar(image: Path) -> list[str]:
     path = sidecar_path(image)
     if not path.exists():
         return []
-    keywords = _Sidecar(_read(path), path).keywords
+    return read_packet(_read(path), path)
+
+
+def read_packet(content: bytes, path: Path) -> list[str]:
+    """Returns the keywords in XMP data, of a sidecar or of the image file at `path`.
+
+    Raises:
+        InputError: The data can't be read.
+    """
+    keywords = _Sidecar(content, path).keywords
     return keywords[_SUBJECT].items if _SUBJECT in keywords else []
 
 

@@ -24,7 +24,7 @@ from zsl.metrics.evaluation import (
     of_columns,
     possible_ks,
 )
-from zsl.metrics.groups import FIXED
+from zsl.metrics.groups import FIXED, untrained_group
 from zsl.metrics.per_image import (
     Counts,
     counts_at_k,
@@ -93,8 +93,8 @@ class Bootstrap:
             weighted = protocol.average == "weighted"
             positives = _drawn(own[1] == 1, self.counts) if weighted else None
             result[f"{name}/mAP"] = protocol.mean(ap, positives)
-        if {"zsl", "seen"} <= groups.keys():
-            result["harmonic_mAP"] = harmonic_mean(result["zsl/mAP"], result["seen/mAP"])
+        if (untrained := untrained_group(groups)) and "seen" in groups:
+            result["harmonic_mAP"] = harmonic_mean(result[f"{untrained}/mAP"], result["seen/mAP"])
         return result | self.at_k_figures(scores, targets, groups, ks, protocol, single_label)
 
     def at_k_figures(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from zsl.errors import InputError
-from zsl.metrics.groups import FIXED
+from zsl.metrics.groups import FIXED, untrained_group
 from zsl.metrics.per_image import (
     accuracy_at_k,
     at_threshold,
@@ -147,10 +147,11 @@ class Evaluation:
 
     @property
     def harmonic_map(self) -> float | None:
-        """Harmonic mean of the mAP of the groups `zsl` and `seen`; None unless both are there."""
-        if not {"zsl", "seen"} <= self.groups.keys():
+        """Harmonic mean of the mAP of untrained and seen labels; None unless both are there."""
+        untrained = untrained_group(self.groups)
+        if untrained is None or "seen" not in self.groups:
             return None
-        maps = [self.groups[name].metrics["mAP"] for name in ("zsl", "seen")]
+        maps = [self.groups[name].metrics["mAP"] for name in (untrained, "seen")]
         return harmonic_mean(*torch.tensor(maps, dtype=torch.float64)).item()
 
     @property
@@ -182,8 +183,8 @@ def evaluate(
     Args:
         scores: Logits (N, L), finite.
         targets: int8 (N, L).
-        groups: By name, the columns evaluated together. The names are free; of `zsl` and `seen`
-            there is a harmonic mean too, and `all` is the one of fixed classes.
+        groups: By name, the columns evaluated together. The names are free; of `zsl` (or
+            `held_out`) and `seen` there is a harmonic mean too; `all` is that of fixed classes.
         ks: The K of P/R/F1@K, or of the accuracy; one above the number of labels of a group is left
             out. None takes 3 and 5, or 1 and 5.
         protocol: What counts; the default is that of BiAM, but for ties.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 ZERO_SHOT_HEADLINE = ("mAP", "P@", "R@", "F1@")
@@ -26,11 +27,17 @@ class LabelGroup(NamedTuple):
 
 _GROUPS = {
     "zsl": LabelGroup("ZSL", "the unseen labels alone"),
+    "held_out": LabelGroup("held-out", "labels that selected the checkpoint: none is unseen"),
     "gzsl": LabelGroup("GZSL", "all labels together"),
     "seen": LabelGroup("seen", "the seen labels alone"),
     FIXED: LabelGroup("all labels", "all of them trained", FIXED_HEADLINE),
 }
 """The groups of zero-shot learning and of fixed classes, by their names in logs and files."""
+
+
+def untrained_group(groups: Collection[str]) -> str | None:
+    """Returns the group of labels that were not trained, if it is among these."""
+    return next((name for name in ("zsl", "held_out") if name in groups), None)
 
 
 def label_group(name: str) -> LabelGroup:

@@ -91,7 +91,6 @@ class ClassificationTask(Task):
         self.protocol = protocol
         self.scores_are_log_odds = loss.scores_are_log_odds
         self.scores_are_softmax = loss.scores_are_softmax
-        self.headline = "all/Acc@1" if single_label else "all/mAP"
 
     def queries(self, first: Role, last: Role | None = None) -> None:
         """There are none: a head of fixed classes scores all of them."""

@@ -59,8 +59,6 @@ class Task(pl.LightningModule, ABC):
 
     parts: ClassVar[dict[str, Any]]
     """Settings that a checkpoint holds and a resumed run takes over: their types by name."""
-    headline: str
-    """What the progress bar shows of a validation, without `val/`: e.g. `zsl/mAP`."""
 
     encoder: LabelEncoder | None = None
     scores_are_log_odds: bool
@@ -314,9 +312,11 @@ class Task(pl.LightningModule, ABC):
         if self.untrained.is_training:
             self.untrained.keep()
         logged = evaluation.logged("val")
-        headline = f"val/{self.headline}"
+        watched = getattr(self.trainer.checkpoint_callback, "monitor", None)
         # All processes have the same; a mean of them might be rounded.
-        self.log(headline, logged.pop(headline), prog_bar=True, sync_dist=True, reduce_fx="max")
+        if watched in logged:
+            value = logged.pop(watched)
+            self.log(watched, value, prog_bar=True, sync_dist=True, reduce_fx="max")
         self.log_dict(logged, sync_dist=True, reduce_fx="max")
 
     def test_step(self, batch: Batch) -> None:

@@ -43,6 +43,8 @@ _HEAD_WEIGHTS = (0.0, 0.25, 0.5, 1.0)
 class ZeroShotTask(Task):
     """Trains a tagger on the seen labels; selects on held-out ones; tests on unseen ones.
 
+    Without unseen labels it tests on the held-out ones, and without these on the seen ones alone.
+
     Args:
         vocabulary: Label names and roles, from the data.
         image_size: Side of the square images in pixels, from the data.
@@ -58,7 +60,7 @@ class ZeroShotTask(Task):
         optimization: Optimizer, schedule and moving average of the weights.
 
     Raises:
-        InputError: There are no seen or no unseen labels, or the parts don't go together.
+        InputError: There are no seen labels, or the parts don't go together.
     """
 
     parts: ClassVar[dict[str, Any]] = {
@@ -70,7 +72,6 @@ class ZeroShotTask(Task):
         "loss": Loss,
         "optimization": OptimizationConfig,
     }
-    headline = "zsl/mAP"
     encoder: LabelEncoder
 
     def __init__(
@@ -234,6 +235,8 @@ class ZeroShotTask(Task):
 
         Returns:
             `zsl`: the labels of that role alone; `gzsl`: all up to it; `seen`: the trained ones.
+            Where no label is unseen, `held_out` takes the place of `zsl` in a test; where none is
+            held out either, `seen` is all there is.
         """
         return _groups(self.vocabulary, last)
 
@@ -291,7 +294,7 @@ def _sure_gain(base: Evaluation, other: Evaluation, groups: Mapping[str, list[in
         groups: Columns of the labels by name.
     """
     gain = other.average_precision - base.average_precision
-    of_groups = [gain[groups[name]] for name in ("zsl", "seen")]
+    of_groups = [gain[groups[name]] for name in ("zsl", "seen") if name in groups]
     counted = [values[~values.isnan()] for values in of_groups]
     present = [values for values in counted if len(values) > 1]
     if not present:
@@ -303,19 +306,20 @@ def _sure_gain(base: Evaluation, other: Evaluation, groups: Mapping[str, list[in
 
 def _groups(vocabulary: Vocabulary, last: Role) -> dict[str, list[int]]:
     columns = list(range(len(vocabulary)))
-    return {
-        "zsl": columns[vocabulary.columns(last)],
-        "gzsl": columns[vocabulary.columns(Role.SEEN, last)],
-        "seen": columns[vocabulary.columns(Role.SEEN)],
-    }
+    seen = columns[vocabulary.columns(Role.SEEN)]
+    name = "zsl"
+    if last is Role.UNSEEN and not vocabulary.select(last):
+        last, name = Role.HELD_OUT, "held_out"
+    untrained = columns[vocabulary.columns(last)]
+    if not untrained:
+        return {"seen": seen}
+    return {name: untrained, "gzsl": columns[vocabulary.columns(Role.SEEN, last)], "seen": seen}
 
 
 def _check_roles(vocabulary: Vocabulary) -> None:
-    """Refuses labels with which there is nothing to train, or nothing to generalise to."""
-    for role in (Role.SEEN, Role.UNSEEN):
-        require(
-            len(vocabulary.select(role)) > 0,
-            f"None of the {len(vocabulary)} labels of the data has the role {role}; zero-shot "
-            f"learning trains on seen labels and tests on unseen ones, so give some the role "
-            f"{role}.",
-        )
+    """Refuses labels with which there is nothing to train."""
+    require(
+        len(vocabulary.select(Role.SEEN)) > 0,
+        f"None of the {len(vocabulary)} labels of the data has the role seen; zero-shot learning "
+        "trains on seen labels, so give some the role seen.",
+    )

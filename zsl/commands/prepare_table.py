@@ -1,0 +1,266 @@
+"""`python -m zsl.prepare table`: split, roles and config from what people have of photographs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from zsl.errors import listing, others, require
+from zsl.files.atomic import write_atomically
+
+if TYPE_CHECKING:
+    from zsl.data.photographs.collection import Photographs
+    from zsl.labels import Role
+
+_OUTPUTS = ("labels.csv", "classes.csv", "zsl.yaml")
+_MARK = "# Written by python -m zsl.prepare table"
+_SEPARATORS = ("|", ";", "\t", " || ")
+_NUM_EXTREMES = 5
+"""Most and least frequent labels that are named."""
+
+
+def prepare_table(args: list[str]) -> None:
+    """Reads tags in any form; writes a table, the classes and a config for `zsl.fit`."""
+    options = _parse(args)
+    root = Path(options.root).expanduser().resolve()
+    output = Path(options.output).expanduser().resolve() if options.output else root
+    require(root.is_dir(), f"The folder {root} does not exist; name that of your photographs.")
+    earlier = _own_outputs(output)
+    photographs, source = _read(options, root, earlier if output == root else [])
+    print(f"Tags: {source}.", flush=True)
+    given = sorted(set(photographs.splits))
+    photographs = _labelled_and_divided(photographs, options)
+    roles = _roles(options, photographs)
+    for note in photographs.notes:
+        print(f"note: {note}")
+    print(f"\n{_splits_table(photographs, roles)}\n\n{_frequencies(photographs)}\n")
+    for note in _advice(photographs, roles, given):
+        print(f"note: {note}")
+    _write_all(root, output, photographs, roles)
+    print(f"\nWritten to {output}: {', '.join(_OUTPUTS)}.")
+    config = os.path.relpath(output / _OUTPUTS[-1])
+    config = str(output / _OUTPUTS[-1]) if config.startswith("..") else config
+    print(f"Next: python -m zsl.fit --config {config}")
+
+
+def _read(options: Namespace, root: Path, earlier: Sequence[str]) -> tuple[Photographs, str]:
+    """Returns the tagged photographs that can be read, and where their tags come from."""
+    # Imported here, so that the help comes at once.
+    from zsl.data.photographs.collection import match, with_looks, without_untagged
+    from zsl.data.photographs.sources import find_source
+    from zsl.files.image_paths import find_images
+
+    files = [path.relative_to(root).as_posix() for path in find_images([str(root)])]
+    table = Path(options.tags).expanduser() if options.tags else None
+    found = find_source(
+        root, files, table, options.format, options.separator, options.tags_column, earlier
+    )
+    photographs = without_untagged(match(found, files))
+    num_workers = options.num_workers or os.cpu_count() or 1
+    return with_looks(photographs, root, num_workers), found.source
+
+
+def _labelled_and_divided(photographs: Photographs, options: Namespace) -> Photographs:
+    from zsl.data.photographs.collection import with_labels, with_splits
+
+    photographs = with_labels(photographs, options.merge_spellings, options.min_images)
+    return with_splits(photographs, options.val_fraction, options.test_fraction, options.seed)
+
+
+def _roles(options: Namespace, photographs: Photographs) -> dict[str, Role]:
+    """Returns the role of each label: from a class file, or as the options say."""
+    from zsl.data import Split
+    from zsl.data.photographs.labels import choose_roles, count_tags
+    from zsl.labels import Vocabulary
+
+    labels = list(count_tags(photographs.tags))
+    if options.classes is None:
+        train, val, test = (count_tags(photographs.in_split(split)) for split in Split)
+        return choose_roles(
+            labels, options.unseen, options.held_out, train, val, test, options.seed
+        )
+    vocabulary = Vocabulary.from_table(options.classes)
+    role_of = dict(zip(vocabulary.names, vocabulary.roles, strict=True))
+    absent = [label for label in labels if label not in role_of]
+    require(
+        not absent,
+        f"{options.classes} has no role for {absent[:1]}, a label of the images; add it there, or "
+        "leave --classes out." + others(absent),
+    )
+    return {label: role_of[label] for label in labels}
+
+
+def _splits_table(photographs: Photographs, roles: Mapping[str, Role]) -> str:
+    """Images of each split, and how many of them show a label of each role."""
+    from zsl.data import Split
+    from zsl.data.photographs.collection import showing
+    from zsl.evaluation.results import aligned
+    from zsl.labels import Role
+
+    parts = [photographs.in_split(split) for split in Split] + [photographs.tags]
+    cells = [["", "labels", *Split, "all"]]
+    cells.append(["images", "", *(f"{len(part):,}" for part in parts)])
+    for role in Role:
+        labels = [label for label, own in roles.items() if own is role]
+        if labels:
+            title = f"with a {role.replace('_', '-')} label".replace("a unseen", "an unseen")
+            counts = [f"{showing(part, labels):,}" for part in parts]
+            cells.append([title, f"{len(labels):,}", *counts])
+    return aligned(cells, num_left=1)
+
+
+def _frequencies(photographs: Photographs) -> str:
+    """The most and the least frequent labels, with their images."""
+    from zsl.data.photographs.labels import count_tags
+
+    counts = [f"{tag} {count:,}" for tag, count in count_tags(photographs.tags).items()]
+    if len(counts) <= 2 * _NUM_EXTREMES:
+        return f"Images of each label: {', '.join(counts)}."
+    most, least = counts[:_NUM_EXTREMES], counts[-_NUM_EXTREMES:]
+    return (
+        f"Images of each label: {', '.join(most)}, ..., {', '.join(least)} (classes.csv has all). "
+        f"An image has {photographs.labels_per_image:.1f} labels."
+    )
+
+
+def _advice(
+    photographs: Photographs, roles: Mapping[str, Role], given: Sequence[str]
+) -> Iterable[str]:
+    """Yields what a user should know before training."""
+    from zsl.data import Split
+    from zsl.data.photographs.collection import showing
+    from zsl.data.photographs.labels import count_tags
+    from zsl.labels import Role
+
+    train = photographs.in_split(Split.TRAIN)
+    of_role = {role: [name for name, own in roles.items() if own is role] for role in Role}
+    if given:
+        yield f"the splits are kept as they were ({', '.join(given)})" + (
+            "." if len(given) == len(Split) else "; the others were drawn from train."
+        )
+    if straddling := photographs.straddling():
+        yield (
+            f"{len(straddling):,} validation and test images are nearly the same as a training "
+            f"image, the first {photographs.files[straddling[0]]}: figures will be too high; leave "
+            "the split out to have it drawn."
+        )
+    if unseen := of_role[Role.UNSEEN]:
+        yield (
+            f"{showing(train, unseen):,} of {len(train):,} training images show an unseen label "
+            f"({listing(unseen[:5])}). The labels are not trained, the images are, as in most work "
+            "on multi-label zero-shot learning; --data.with_unseen drop leaves them out."
+        )
+    else:
+        yield (
+            "no label is unseen, so the test is about those that were held out; --unseen names "
+            "some, or draws a share."
+            if of_role[Role.HELD_OUT]
+            else "all labels are trained, so no figure will say how well others are found."
+        )
+    if held_out := of_role[Role.HELD_OUT]:
+        yield f"held out to select the checkpoint: {listing(held_out)}; --held_out 0 trains all."
+    in_train = count_tags(train)
+    for split, role in ((Split.VAL, Role.HELD_OUT), (Split.TEST, Role.UNSEEN)):
+        counts = count_tags(photographs.in_split(split))
+        if absent := [name for name in of_role[role] if name not in counts]:
+            yield f"{len(absent):,} {role} labels are on no {split} image: {listing(absent)}."
+    if absent := [name for name in of_role[Role.SEEN] if name not in in_train]:
+        yield f"{len(absent):,} seen labels are on no training image: {listing(absent)}."
+
+
+def _write_all(
+    root: Path, output: Path, photographs: Photographs, roles: Mapping[str, Role]
+) -> None:
+    from zsl.commands.table_config import config_text
+    from zsl.data import Split
+    from zsl.data.photographs.labels import count_tags
+
+    free = [sign for sign in _SEPARATORS if not any(sign in label for label in roles)]
+    require(len(free) > 0, f"Tags hold each of {listing(_SEPARATORS)}; take one of these out.")
+    labels = map(free[0].join, photographs.tags)
+    rows = zip(photographs.files, labels, photographs.splits, strict=True)
+    _write(output / "labels.csv", [("image", "labels", "split"), *rows])
+    counts = count_tags(photographs.tags)
+    classes = [(name, role.value, counts[name]) for name, role in roles.items()]
+    _write(output / "classes.csv", [("name", "role", "images"), *classes])
+    num_train = len(photographs.in_split(Split.TRAIN))
+    side, roles_there = photographs.median_side, set(roles.values())
+    text = config_text(
+        root, output, free[0], roles_there, num_train, side, photographs.labels_per_image
+    )
+    write_atomically(output / "zsl.yaml", f"{_MARK}; yours to change.\n{text}".encode())
+
+
+def _write(path: Path, rows: Iterable[Sequence[Any]]) -> None:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_atomically(path, text.getvalue().encode())
+
+
+def _parse(args: list[str]) -> Namespace:
+    parser = ArgumentParser(
+        prog="python -m zsl.prepare table",
+        description="Make a table, roles and a config from photographs and their tags: a CSV, "
+        "Parquet or JSON lines, a folder for each tag, or keywords inside the photographs.",
+        exit_on_error=False,
+    )
+    parser.add_argument("--root", required=True, help="Folder of the photographs.")
+    parser.add_argument("--tags", type=str, help="Table of tags; by default one in the folder.")
+    parser.add_argument(
+        "--format", type=str, help="table, folders or keywords; by default what there is."
+    )
+    parser.add_argument("--separator", type=str, help="Sign between tags; by default it is found.")
+    parser.add_argument("--tags_column", type=str, help="Column of tags; by default it is found.")
+    parser.add_argument("--classes", type=str, help="CSV with name and role of each label.")
+    parser.add_argument(
+        "--unseen",
+        type=str,
+        default="",
+        help="Labels met in the test only: names with commas, or a share such as 0.2 to draw.",
+    )
+    parser.add_argument(
+        "--held_out",
+        type=str,
+        default="0.1",
+        help="Labels to select the checkpoint on, not trained: names, or a share; 0 trains all.",
+    )
+    parser.add_argument("--val_fraction", type=float, default=0.15, help="Share of images.")
+    parser.add_argument("--test_fraction", type=float, default=0.15, help="Share of images.")
+    parser.add_argument("--min_images", type=int, default=5, help="A label has so many or more.")
+    parser.add_argument(
+        "--merge_spellings",
+        type=bool,
+        default=True,
+        help="Merge tags that differ in case, spaces or hyphens (default: true).",
+    )
+    parser.add_argument("--output", type=str, help="Folder to write to; by default --root.")
+    parser.add_argument("--seed", type=int, default=0, help="Seed of the draws.")
+    parser.add_argument("--num_workers", type=int, help="Threads (default: one per core).")
+    options = parser.parse_args(args)
+    from zsl.data.photographs.sources import FORMATS
+
+    require(
+        options.format in (None, *FORMATS),
+        f"--format is {options.format!r}; expected {', '.join(FORMATS)}.",
+    )
+    return options
+
+
+def _own_outputs(output: Path) -> list[str]:
+    """Names of files of an earlier run in the output; refuses to overwrite anybody else's."""
+    config = output / "zsl.yaml"
+    if config.is_file() and config.read_text(errors="replace").startswith(_MARK):
+        return list(_OUTPUTS)
+    there = [name for name in _OUTPUTS if (output / name).exists()]
+    require(
+        not there,
+        f"{output} has {listing(there)} already, which this would overwrite; name another folder "
+        "with --output.",
+    )
+    return []

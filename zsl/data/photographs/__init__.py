@@ -1,0 +1,1 @@
+"""What people have, a folder of photographs and their tags in some form, made into a table."""
