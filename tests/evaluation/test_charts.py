@@ -50,6 +50,29 @@ def test_a_chart_has_no_panel_without_a_label() -> None:
     assert axes.get_title().startswith("3 labels, mAP 0.333")
 
 
+def test_curves_show_the_pass_that_was_selected() -> None:
+    nan = float("nan")
+    metrics = pd.DataFrame(
+        {
+            "step": [4, 9, 9, 14, 19, 19, 29],
+            "epoch": [0, 0, 0, 1, 1, 1, 2],
+            "train/loss": [9.0, 8.0, nan, 7.0, 6.0, nan, nan],
+            "val/mAP": [nan, nan, 0.3, nan, nan, 0.5, 0.4],
+        }
+    )
+    top, bottom = charts.curves(metrics, "val/mAP", 0.5).axes
+    assert top.get_title() == "val/mAP 0.500 after pass 2 of 3: the checkpoint"
+    curve, ring = top.get_lines()
+    assert curve.get_xydata().tolist() == [[1, 0.3], [2, 0.5], [3, 0.4]]
+    assert ring.get_xydata().tolist() == [[2, 0.5]]
+    (loss,) = bottom.get_lines()
+    assert loss.get_xydata().tolist() == [[0.5, 9], [1, 8], [1.5, 7], [2, 6]]
+    # A resumed run selected a checkpoint of an earlier one; a short one logged no loss.
+    top, bottom = charts.curves(metrics.drop(columns="train/loss"), "val/mAP", 0.7).axes
+    assert (top.get_title(), bottom.get_lines()) == ("val/mAP 0.700", [])
+    assert len(top.get_lines()[1].get_xydata()) == 0
+
+
 @pytest.mark.draws
 def test_odd_label_names_are_drawn(tmp_path: Path) -> None:
     names = [r"a$\foo$ b", "<b>&", "w" * 60, "x_{2}"]

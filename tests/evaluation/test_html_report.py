@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -148,3 +149,19 @@ def test_little_data_is_reported(tmp_path: Path, roles: list[str], num_images: i
     page = write_page(tmp_path, assessment)
     for name in assessment.labels["label"]:
         assert page.has(name)
+
+
+def test_a_training_and_its_held_out_labels_are_in_the_page(tmp_path: Path) -> None:
+    groups = {"held_out": [2], "gzsl": [0, 1, 2], "seen": [0, 1]}
+    scored = make_scored(["seen", "seen", "held_out"], labels=["a", "b", "c"], groups=groups)
+    path = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    assessment = assess(replace(scored, path=path), [Protocol()], None, None)
+    assert not write_page(tmp_path, assessment).has("The training")
+    curves = tmp_path / "run" / "report" / "curves.png"
+    curves.parent.mkdir(parents=True)
+    curves.write_bytes(b"a chart")
+    page = write_page(tmp_path, assessment)
+    assert page.has("The training")
+    assert "data:image/png;base64,YSBjaGFydA==" in page.addresses
+    assert page.has("Labels: 2 seen + 1 held out = 3 (GZSL).")
+    assert page.has("selected the checkpoint: 'c'.")

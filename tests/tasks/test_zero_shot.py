@@ -376,3 +376,15 @@ def test_without_unseen_labels_the_test_is_about_held_out_ones() -> None:
     logged = logged_names(Vocabulary(names, ["seen"] * 3))
     assert "val/seen/mAP" in logged
     assert not any("zsl" in name or "harmonic" in name for name in logged)
+
+
+def test_the_progress_bar_shows_what_selects_the_checkpoint(tmp_path: Path) -> None:
+    data = make_data()
+    watched = ModelCheckpoint(tmp_path, monitor="val/harmonic_mAP", mode="max")
+    trainer = make_trainer(tmp_path, max_epochs=1, callbacks=[watched])
+    trainer.fit(make_task(data), data)
+    shown = trainer.progress_bar_metrics
+    assert {name for name in shown if name.startswith("val/")} == {"val/harmonic_mAP"}
+    assert shown["val/harmonic_mAP"] == pytest.approx(
+        float(watched.best_model_score or 0), abs=1e-3
+    )

@@ -81,15 +81,17 @@ def _roles(options: Namespace, photographs: Photographs) -> dict[str, Role]:
 
     labels = list(count_tags(photographs.tags))
     if options.classes is None:
-        counts = [count_tags(photographs.in_split(split)) for split in Split]
-        return choose_roles(labels, options.unseen, options.held_out, *counts, options.seed)
+        train, val, test = (count_tags(photographs.in_split(split)) for split in Split)
+        return choose_roles(
+            labels, options.unseen, options.held_out, train, val, test, options.seed
+        )
     vocabulary = Vocabulary.from_table(options.classes)
     role_of = dict(zip(vocabulary.names, vocabulary.roles, strict=True))
     absent = [label for label in labels if label not in role_of]
     require(
         not absent,
-        f"{options.classes} gives {absent[:1]} no role, which {len(photographs.files):,} images "
-        "have among their labels; add it there, or leave --classes out." + others(absent),
+        f"{options.classes} has no role for {absent[:1]}, a label of the images; add it there, or "
+        "leave --classes out." + others(absent),
     )
     return {label: role_of[label] for label in labels}
 
@@ -121,10 +123,9 @@ def _frequencies(photographs: Photographs) -> str:
     if len(counts) <= 2 * _NUM_EXTREMES:
         return f"Images of each label: {', '.join(counts)}."
     most, least = counts[:_NUM_EXTREMES], counts[-_NUM_EXTREMES:]
-    mean = sum(map(len, photographs.tags)) / len(photographs.tags)
     return (
         f"Images of each label: {', '.join(most)}, ..., {', '.join(least)} (classes.csv has all). "
-        f"An image has {mean:.1f} labels."
+        f"An image has {photographs.labels_per_image:.1f} labels."
     )
 
 
@@ -189,8 +190,9 @@ def _write_all(
     classes = [(name, role.value, counts[name]) for name, role in roles.items()]
     _write(output / "classes.csv", [("name", "role", "images"), *classes])
     num_train = len(photographs.in_split(Split.TRAIN))
+    side, roles_there = photographs.median_side, set(roles.values())
     text = config_text(
-        root, output, free[0], set(roles.values()), num_train, photographs.median_side
+        root, output, free[0], roles_there, num_train, side, photographs.labels_per_image
     )
     write_atomically(output / "zsl.yaml", f"{_MARK}; yours to change.\n{text}".encode())
 

@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 from zsl.labels import Role
 
-_SIZE = 224
+_SIZE, _LARGE_SIZE = 224, 288
+_SEVERAL = 2.0
+"""Labels an image: then things are small, and a larger image shows more of them."""
 _LARGEST_BATCH, _LEAST_BATCH = 64, 8
 _LEAST_STEPS = 10
 """A pass should have, if the batches aren't too small for that."""
@@ -42,6 +44,7 @@ def config_text(
     roles: Collection[Role],
     num_train: int,
     median_side: int,
+    labels_per_image: float,
 ) -> str:
     """Returns a config as text, with the reason for each value that was chosen.
 
@@ -52,6 +55,7 @@ def config_text(
         roles: Those that labels have.
         num_train: Number of training images.
         median_side: Median of the images' shorter sides, in pixels.
+        labels_per_image: Their mean number.
     """
     batch_size, passes, num_steps = schedule(num_train)
     tables = {
@@ -65,11 +69,8 @@ def config_text(
         if has_held_out
         else "All labels are trained, so nothing else can select the checkpoint."
     )
-    size = (
-        "smaller images are enlarged, since the backbone knows things at this size."
-        if median_side < _SIZE
-        else "small things may need more, at a price in time that grows with its square."
-    )
+    is_large = median_side >= _LARGE_SIZE and labels_per_image >= _SEVERAL
+    size, labels = _LARGE_SIZE if is_large else _SIZE, f"{labels_per_image:.1f}"
     return f"""\
 data:
   class_path: zsl.data.TableDataModule
@@ -84,9 +85,9 @@ data:
     # {num_train:,} training images make {num_steps:,} steps a pass.
     batch_size: {batch_size}
     images:
-      # The median of the images' shorter sides is {median_side} pixels;
-      # {size}
-      size: {_SIZE}
+      # {_LARGE_SIZE} for large images of several things, else {_SIZE}; smaller ones are enlarged.
+      # These have {median_side} pixels on their shorter side (median), {labels} labels each.
+      size: {size}
 model:
   encoder:
     class_path: zsl.labels.SentenceEncoder

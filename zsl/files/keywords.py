@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 from PIL import ExifTags, Image, IptcImagePlugin
+from PIL.ImageFile import ImageFile
 
 from zsl.errors import InputError, reason_of
 from zsl.files.images import open_image
@@ -46,7 +48,7 @@ def _xmp(image: Image.Image, path: Path) -> list[str]:
 
 def _iptc(image: Image.Image) -> list[str]:
     try:
-        records = IptcImagePlugin.getiptcinfo(image) or {}
+        records = IptcImagePlugin.getiptcinfo(cast(ImageFile, image)) or {}
     except Exception:  # Damaged records fail in many ways, and hold no keyword.
         return []
     words = records.get(_IPTC_KEYWORDS, [])

@@ -43,6 +43,11 @@ class Photographs:
         """Refuses an empty collection."""
         require(len(self.files) > 0, f"No photograph is left. {' '.join(self.notes)}")
 
+    @property
+    def labels_per_image(self) -> float:
+        """The mean number of tags."""
+        return sum(map(len, self.tags)) / len(self.tags)
+
     def select(self, rows: Sequence[int], *notes: str) -> Photographs:
         """Returns the photographs at these rows, with further notes."""
         return Photographs(
@@ -77,7 +82,9 @@ def match(found: TaggedImages, files: Sequence[str]) -> Photographs:
     """Finds the files of tagged images; notes what is missing, unlisted or unclear."""
     names = ImageNames(files)
     taken: dict[str, int] = {}
-    missing, unclear, guessed = [], [], []
+    missing: list[str] = []
+    unclear: list[str] = []
+    guessed: list[str] = []
     rows: list[int] = []
     for row, name in enumerate(found.names):
         meant = names.find(name)

@@ -30,11 +30,11 @@ def stratified_parts(
     """
     random = np.random.default_rng(seed)
     num_labels = 1 + max((label for own in labels for label in own), default=-1)
-    _, groups = np.unique(groups, return_inverse=True)
-    counts = np.zeros((groups.max() + 1, num_labels), np.int32)
-    for group, own in zip(groups, labels, strict=True):
+    _, group_of = np.unique(groups, return_inverse=True)
+    counts = np.zeros((group_of.max() + 1, num_labels), np.int32)
+    for group, own in zip(group_of, labels, strict=True):
         counts[group, list(own)] += 1
-    sizes = np.bincount(groups)
+    sizes = np.bincount(group_of)
     shares = np.asarray(fractions, np.float64)[:, None]
     wanted_images, wanted = shares[:, 0] * sizes.sum(), shares * counts.sum(axis=0)
     parts = np.full(len(sizes), -1)
@@ -54,5 +54,5 @@ def stratified_parts(
         for group in own[np.argsort(-counts[own, label], kind="stable")]:
             place(group, wanted[:, label])
     for group in random.permutation(np.flatnonzero(parts < 0)):
-        place(group, wanted_images.copy())
-    return parts[groups]
+        place(group, wanted_images)
+    return parts[group_of]

@@ -82,7 +82,8 @@ def read_tagged(
     image = _image_column(columns, names, path)
     rest = {name: cells for name, cells in columns.items() if name != image}
     split = next((n for n, cells in rest.items() if _is_split(n, cells)), None)
-    splits = [SPLITS[str(c).casefold()] for c in rest.pop(split)] if split is not None else []
+    given = rest.pop(split) if split is not None else []
+    splits = [str(SPLITS[str(cell).casefold()]) for cell in given]
     tags, how, used = _tags(rest, separator, column, path)
     if passed_over := [name for name in rest if name not in used]:
         notes.append(f"columns that were passed over: {listing(passed_over)}.")
@@ -297,7 +298,9 @@ def clean_tag(text: str) -> str:
 def _joined(found: TaggedImages, path: Path) -> TaggedImages:
     """One row for each image: those that a table has for each tag are joined."""
     rows: dict[str, int] = {}
-    names, tags, splits = [], [], []
+    names: list[str] = []
+    tags: list[list[str]] = []
+    splits: list[str] = []
     for row, name in enumerate(found.names):
         if not name:
             continue
