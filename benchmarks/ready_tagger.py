@@ -27,8 +27,9 @@ from zsl.data.transforms import ImageConfig
 from zsl.inference.ready import BACKBONE, READY
 from zsl.inference.tagger import Tagger
 from zsl.metrics import average_precision, precision_recall_f1_at_k
-from zsl.models import OwnClassesConfig, own_classes
+from zsl.models import OwnClassesConfig
 from zsl.models.baselines import cosine
+from zsl.models.own_classes import own_classes
 
 NUM_COMBINED = 10
 STRENGTH = 1.0
