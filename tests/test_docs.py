@@ -1,5 +1,8 @@
 import re
 import shutil
+import subprocess
+import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +150,50 @@ def test_the_example_of_sidecars_runs(in_tmp_path: Path) -> None:
     names: dict[str, Any] = {}
     exec(example, names)
     assert names["read_sidecar"](Path("photo.jpg")) == ["wedding", "beach"]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pages as `mkdocs build --strict` makes them: any warning is an error."""
+    pytest.importorskip("material")
+    pytest.importorskip("mkdocstrings_handlers.python")
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder]
+    built = subprocess.run(command, cwd=DOCS.parent, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    return folder
+
+
+def test_the_site_is_built_without_a_warning(site: Path) -> None:
+    """Links and anchors lead somewhere, every page is in the navigation, docstrings are read."""
+    pages = {path.relative_to(DOCS).with_suffix("") for path in DOCS.rglob("*.md")}
+    assert pages == {
+        path.relative_to(site).with_suffix("")
+        for path in site.rglob("*.html")
+        if path.name != "404.html"
+    }
+    reference = (site / "api" / "inference.html").read_text(encoding="utf-8")
+    assert 'id="zsl.inference.Tagger.from_pretrained"' in reference
+
+
+def test_the_links_of_the_readme_lead_somewhere() -> None:
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", readme) if "://" not in link]
+    assert len(links) > 20
+    for link in links:
+        path, _, anchor = link.partition("#")
+        page = DOCS.parent / path
+        assert page.is_file(), link
+        headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE) if anchor else []
+        anchors = {
+            re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings
+        }
+        assert not anchor or anchor in anchors, link
+
+
+def test_the_reference_has_all_that_the_rooms_hand_out() -> None:
+    for name in ("inference", "labels", "models", "metrics", "data", "tasks"):
+        page = (DOCS / "api" / f"{name}.md").read_text(encoding="utf-8")
+        listed = set(re.findall(rf"^::: zsl\.{name}\.(\w+)$", page, re.MULTILINE))
+        classes = set(import_module(f"zsl.{name}").__all__) - {"KS"}
+        assert classes <= listed, name

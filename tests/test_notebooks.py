@@ -11,7 +11,8 @@ import pytest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
 
-from tests.commands.test_fit import QUICK, TINY_MODEL, read_csv
+from notebooks import render
+from tests.commands.test_fit import QUICK, TINY_MODEL, TINY_SHAPES, read_csv
 from tests.fakes.checkpoints import write_checkpoint
 from tests.fakes.table import write_table_dataset
 from tests.fakes.weights import write_weights
@@ -89,14 +90,31 @@ def test_explore_unseen(run: Path) -> None:
     assert "pink" in text_of(cells["neighbours"])
 
 
-def test_the_page_is_of_this_notebook() -> None:
+@pytest.mark.parametrize("name", render.RENDERED)
+def test_the_page_is_of_this_notebook(name: str) -> None:
     """It has every cell; the numbers are those of the run that it was rendered on."""
-    page = (ROOT / "docs" / "explore_unseen.md").read_text(encoding="utf-8")
-    notebook = nbformat.read(ROOT / "notebooks" / "explore_unseen.ipynb", as_version=4)
-    assert all(cell.source in page for cell in notebook.cells)
-    pictures = re.findall(r"\]\((explore_unseen/.+?)\)", page)
+    page = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    for cell in notebook.cells:
+        code = cell.cell_type == "code"
+        assert (cell.source if code else render.page_links(cell.source)) in page
+    pictures = re.findall(rf"\]\(({name}/.+?)\)", page)
     assert pictures
     assert all((ROOT / "docs" / picture).is_file() for picture in pictures)
+
+
+def test_tutorial(in_tmp_path: Path) -> None:
+    small = [*TINY_SHAPES, *TINY_MODEL, *QUICK]
+    cells = execute("tutorial", in_tmp_path, {"ARGUMENTS": small, "SCENES": "scenes"})
+    assert "unseen: 24 labels" in text_of(cells["roles"])
+    assert "Test on 16 images." in text_of(cells["fit"])
+    assert text_of(cells["tagger"]).count("drawn: ") == 12
+    assert "'cat': " in text_of(cells["new-words"])
+    for name in ("scenes", "heat-maps"):
+        assert num_pictures(cells[name]) == 1, name
+    best = text_of(cells["best"]).splitlines()
+    assert [line.partition(":")[0] for line in best] == ["pink cross", "green triangle"]
+    assert all(line.count("scenes/") == 3 for line in best)
 
 
 def test_augmentation_sweep(swept: Path) -> None:

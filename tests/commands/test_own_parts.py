@@ -1,13 +1,17 @@
 """Parts that are defined outside of zsl, named by class path: trained, evaluated and asked."""
 
 import json
+import math
 import re
 from collections.abc import Callable
+from importlib import import_module
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.fakes.table import write_table_dataset
@@ -16,7 +20,7 @@ from zsl.commands.export import main as export
 from zsl.commands.fit import main as fit
 from zsl.commands.predict import main as predict
 from zsl.errors import InputError
-from zsl.evaluation.scoring import make_datamodule
+from zsl.evaluation.scoring import make_datamodule, score_checkpoint
 from zsl.inference import Tagger
 
 CONFIG = """
@@ -96,12 +100,23 @@ def test_data_of_a_checkpoint_hides_no_class_from_outside(
     assert not Path("executed").exists()
 
 
+def ranking_errors(scores: torch.Tensor, targets: torch.Tensor) -> float:
+    """The page's metric, pair by pair; NaN where there are none."""
+    wrong = [
+        bool(scores[row, present] < scores[row, absent])
+        for row in range(len(scores))
+        for present, absent in product(range(scores.shape[1]), repeat=2)
+        if targets[row, present] == 1 and targets[row, absent] == 0
+    ]
+    return sum(wrong) / len(wrong) if wrong else math.nan
+
+
 def test_the_examples_of_the_page_run(
     in_tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = (Path(__file__).parents[2] / "docs" / "own_parts.md").read_text(encoding="utf-8")
     examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    assert len(examples) == 7
+    assert len(examples) == 10
     Path("my_parts.py").write_text("\n\n".join(examples))
     Path("own.yaml").write_text(re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)[0])
     monkeypatch.syspath_prepend(str(in_tmp_path))
@@ -110,6 +125,23 @@ def test_the_examples_of_the_page_run(
     quick = ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--data.images.size=32"]
     configs = ["--config=shapes.yaml", "--config=own.yaml", "--model.head.bias=true"]
     assert fit([*configs, *parts, *quick]) == 0
+    own_data = ["--data=my_parts.PlainColoursData", "--data.num_images=12", "--data.num_workers=0"]
+    assert fit([*configs, *parts[:2], *own_data, *quick, "--run_folder=runs/colours/0"]) == 0
+    my_parts = import_module("my_parts")
+    best = "runs/colours/0/checkpoints/best.ckpt"
+    scored = score_checkpoint(Path(best), {}, trust_code=True)
+    assert scored.names[-1] == "orange"
+    unseen = ranking_errors(scored.scores[:, -1:], scored.targets[:, -1:])
+    assert math.isnan(unseen)  # One unseen label: there is no pair.
+    assert math.isnan(my_parts.unseen_ranking_errors(best, trust_code=True))
+    metric = my_parts.RankingErrors()
+    for rows in (slice(5), slice(5, None)):
+        positions = torch.arange(12)[rows]
+        metric.update(positions, scored.scores[rows], scored.targets[rows])
+    expected = ranking_errors(scored.scores, scored.targets)
+    assert 0 < expected < 1
+    assert metric.compute() == my_parts.ranking_errors(scored.scores, scored.targets)
+    assert metric.compute().item() == pytest.approx(expected)
     root = write_table_dataset(in_tmp_path / "photos", kind="fixed")
     fixed = ["--config=table_fixed.yaml", parts[0], f"--data.root={root}", "--data.num_workers=0"]
     assert fit([*fixed, *quick, "--model.head=my_parts.BrightestHeadConfig"]) == 0

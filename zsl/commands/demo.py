@@ -22,10 +22,10 @@ def parse(args: list[str]) -> Namespace:
     )
     parser.add_argument(
         "--checkpoint",
-        required=True,
         nargs="+",
+        default=["ready"],
         help="A .ckpt file of zsl.fit, or a folder or hub repository of Tagger.save_pretrained; "
-        "two to compare them.",
+        "two to compare them (default: ready, made from ImageNet's classes without any training).",
     )
     parser.add_argument(
         "--folder",

@@ -42,8 +42,9 @@ def parse(args: list[str]) -> Namespace:
     )
     parser.add_argument(
         "--checkpoint",
-        required=True,
-        help="A .ckpt file of zsl.fit, or a folder or hub repository of Tagger.save_pretrained.",
+        default="ready",
+        help="A .ckpt file of zsl.fit, or a folder or hub repository of Tagger.save_pretrained "
+        "(default: ready, made from ImageNet's classes without any training).",
     )
     parser.add_argument(
         "--labels",

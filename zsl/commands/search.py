@@ -39,8 +39,9 @@ def parse(args: list[str]) -> Namespace:
     )
     parser.add_argument(
         "--checkpoint",
-        required=True,
-        help="A .ckpt file of zsl.fit, or a folder or hub repository of Tagger.save_pretrained.",
+        default="ready",
+        help="A .ckpt file of zsl.fit, or a folder or hub repository of Tagger.save_pretrained "
+        "(default: ready, made from ImageNet's classes without any training).",
     )
     parser.add_argument(
         "--index", required=True, help="Folder of the index; it is made if it is not there."

@@ -18,6 +18,7 @@ from zsl.files.checkpoints import LOAD_ERRORS, of_another_version
 from zsl.inference.explainer import Explainer
 from zsl.inference.loading import checkpoint_values, restore_parts
 from zsl.inference.model_card import model_card
+from zsl.inference.ready import READY, ready_values
 from zsl.labels import LabelEncoder, Vocabulary
 from zsl.models import TaggerNetwork
 from zsl.preprocessing import Resizing
@@ -103,7 +104,7 @@ class Tagger(
 
         Args:
             pretrained_model_name_or_path: A .ckpt file of zsl.fit, a folder that `save_pretrained`
-                wrote, or the name of a repository on the hub.
+                wrote, the name of a repository on the hub, or `ready`: see `zsl.inference.ready`.
             trust_code: Whether classes outside of zsl that it names may be imported, which executes
                 their modules.
             options: For the hub: `revision`, `cache_dir`, `force_download`, `local_files_only` and
@@ -116,6 +117,8 @@ class Tagger(
         name = pretrained_model_name_or_path
         path = Path(name)
         is_folder = os.path.isdir(path)
+        if str(name) == READY and not path.exists():
+            return cls._restore(READY, *ready_values(), trust_code)
         if os.path.isfile(path) or path.suffix == ".ckpt":
             return cls._restore(str(path), *checkpoint_values(path), trust_code)
         for file in (_CONFIG, _WEIGHTS) if is_folder else ():
