@@ -1,6 +1,7 @@
-"""How good the ready tagger is, beside other ways to make one of the classes of ImageNet.
+r"""How good the ready tagger is, beside other ways to make one of the classes of ImageNet.
 
-python benchmarks/ready_tagger.py coco=COCODataModule:FOLDER,year=2017 daquar=TableDataModule:FOLDER ...
+python benchmarks/ready_tagger.py coco=COCODataModule:FOLDER,year=2017 \
+    daquar=TableDataModule:FOLDER ...
 
 Prints for each set, of all its labels on at most `--images` images of the test split: mAP, and
 F1@3 (of images with one label each F1@1), with the classes of ImageNet as they are, and without
@@ -26,8 +27,9 @@ from zsl.data.transforms import ImageConfig
 from zsl.inference.ready import BACKBONE, READY
 from zsl.inference.tagger import Tagger
 from zsl.metrics import average_precision, precision_recall_f1_at_k
-from zsl.models import OwnClassesConfig, own_classes
+from zsl.models import OwnClassesConfig
 from zsl.models.baselines import cosine
+from zsl.models.own_classes import own_classes
 
 NUM_COMBINED = 10
 STRENGTH = 1.0
@@ -70,7 +72,7 @@ WAYS = {"ready": ready, "ConSE": conse, "ridge": ridge}
 def mean_tokens(tagger: Tagger, images: Any) -> tuple[Tensor, Tensor]:
     """Returns mean tokens (N, C) and targets (N, L) of a data set."""
     parts = []
-    for batch in DataLoader(images, batch_size=32):
+    for batch in DataLoader(images, batch_size=32, collate_fn=lambda batch: batch):
         parts.append((tagger.tokens(batch["image"]).mean(dim=1), batch["target"]))
     x, targets = zip(*parts, strict=True)
     return torch.cat(x), torch.cat(targets)

@@ -57,9 +57,12 @@ def test_fit_evaluates_reports_and_records(
     assert fit_shapes() == 0
     run = in_tmp_path / "runs" / "shapes" / "version_0"
     output = capsys.readouterr().out
-    assert "ZSL              all_images      16      24" in output
+    assert f"\nZSL{24:>20}  " in output
     assert "Test on 16 images.\nProtocol all_images: every image counts" in output
     assert "Report: runs/shapes/version_0/report" in output
+    best = "runs/shapes/version_0/checkpoints/best.ckpt"
+    assert f'Next: python -m zsl.predict --checkpoint {best} --labels "dog, beach" IMAGES' in output
+    assert max(map(len, output[output.index("\nZSL  ") :].splitlines()[:10])) <= 80
 
     results = json.loads((run / "results.json").read_text())
     assert results["protocol"]["num_images"] == 16

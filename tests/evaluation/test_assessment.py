@@ -24,7 +24,7 @@ def test_labels_of_a_fixed_set_of_classes_are_reported(
     scored = make_scored(["seen"] * 5, groups={"classes": [0, 1, 2, 3, 4], "rare": [0, 1]})
     write_evaluation([assess(scored, [Protocol()], (3,), Bootstrap(12, 5))], tmp_path)
     text = capsys.readouterr().out
-    assert "classes          all_images      12       5      1" in text
+    assert "classes               5      1" in text
     assert "Harmonic" not in text
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["protocol"]["num_labels"] == {"classes": 5, "rare": 2}
@@ -56,11 +56,9 @@ def test_fixed_classes_are_tabled_and_compared_by_what_is_published_of_them(
     ]
     write_evaluation(assessments, tmp_path)
     lines = capsys.readouterr().out.splitlines()
-    table = next(line for line in lines if line.lstrip().startswith("protocol"))
-    assert table.split() == ["protocol", "images", "labels", "empty", *headline]
-    assert "all labels all_images, two_sided, weighted 60 8 1" in [
-        " ".join(line.split()[:8]) for line in lines
-    ]
+    table = next(line for line in lines if line.lstrip().startswith("labels"))
+    assert table.split() == ["labels", "empty", *headline]
+    assert "all labels 8 1" in [" ".join(line.split()[:4]) for line in lines]
     interval = next(line for line in lines if line.startswith("  95 % interval"))
     assert interval.count("±") == len(headline)
     compared = pd.read_csv(tmp_path / "comparison.csv")["metric"].tolist()

@@ -23,7 +23,7 @@ def three_classes(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.importorskip(package)
     weights = torch.randn(3, 1280)
     classes = OwnClasses(NAMES, DESCRIPTIONS, weights)
-    monkeypatch.setattr(ready, "read_own_classes", lambda *_: classes)
+    monkeypatch.setattr(ready, "own_classes", lambda *_: classes)
 
 
 @pytest.mark.usefixtures("three_classes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from zsl.commands.exit_codes import exit_code, user_message
 from zsl.commands.help import all_arguments, fit_help
 from zsl.errors import InputError, require
 from zsl.files.processes import die_with_parent
+from zsl.notes import is_quiet
 
 if TYPE_CHECKING:
     from zsl.commands.fit_cli import Run
@@ -90,8 +92,19 @@ def test_best(run: Run) -> None:
         run.model.load_state_dict(read_checkpoint(run.best.best_model_path).tensors)
         run.trainer.test(run.model, run.datamodule, verbose=False)
         run.report.show()
+        if run.trainer.is_global_zero and not is_quiet():
+            print(f"Next: {_next_command(run)}")
     elif not run.config.trainer.fast_dev_run:
         print("Nothing was validated, so no checkpoint was selected; the test is left out.")
+
+
+def _next_command(run: Run) -> str:
+    """Returns the command that tags images with the best checkpoint."""
+    from zsl.tasks import ZeroShotTask
+
+    path = shlex.quote(os.path.relpath(run.best.best_model_path))
+    labels = ' --labels "dog, beach"' if isinstance(run.model, ZeroShotTask) else ""
+    return f"python -m zsl.predict --checkpoint {path}{labels} IMAGES"
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -106,26 +106,39 @@ def most_frequent_sentences(evaluation: Evaluation) -> list[str]:
 
 
 def figures_table(evaluations: Sequence[Evaluation]) -> str:
-    """The headline figures as text, with half their interval's width, and what is below them."""
+    """The headline figures as text, with half their interval's width, and what is below them.
+
+    The number of images is left out where all rows have that of `summary`'s first sentence, the
+    number of labels without a positive where there is none: lines are to fit into 80 columns.
+    """
     names, _ = metric_names(evaluations)
-    cells = [["", "protocol", "images", "labels", "empty", *names]]
-    for group, evaluation in rows(evaluations):
-        result = evaluation.groups[group]
+    pairs = rows(evaluations)
+    results = [evaluation.groups[group] for group, evaluation in pairs]
+    counts = {
+        "images": [result.num_images for result in results],
+        "labels": [result.num_labels for result in results],
+        "empty": [result.num_empty for result in results],
+    }
+    if {*counts["images"]} == {evaluations[0].num_images}:
+        del counts["images"]
+    if not any(counts["empty"]):
+        del counts["empty"]
+    cells, blank = [["", *counts, *names]], [""] * len(counts)
+    for row, (group, evaluation) in enumerate(pairs):
         title = label_group(group).title
         title += f", {evaluation.calibration}" if evaluation.calibration else ""
-        counts = (result.num_images, result.num_labels, result.num_empty)
-        figures = [_number(result.metrics.get(name)) for name in names]
-        cells.append([title, str(evaluation.protocol), *(f"{n:,}" for n in counts), *figures])
+        figures = [_number(results[row].metrics.get(name)) for name in names]
+        cells.append([title, *(f"{column[row]:,}" for column in counts.values()), *figures])
         halves = [_half_width(evaluation.intervals.get(f"{group}/{name}")) for name in names]
         if any(halves):
-            cells.append(["  95 % interval", "", "", "", "", *halves])
+            cells.append(["  95 % interval", *blank, *halves])
         if not evaluation.calibration:
-            chance = [_number(result.chance.get(name)) for name in names]
-            cells.append(["  chance", "", "", "", "", *chance])
+            chance = [_number(results[row].chance.get(name)) for name in names]
+            cells.append(["  chance", *blank, *chance])
         if (floor := evaluation.most_frequent) is not None:
             figures = [_number(floor.figures.get(f"{group}/{name}")) for name in names]
-            cells.append(["  most frequent", "", "", "", "", *figures])
-    return aligned(cells, num_left=2)
+            cells.append(["  most frequent", *blank, *figures])
+    return aligned(cells, num_left=1)
 
 
 def comparison_table(comparisons: pd.DataFrame) -> str:

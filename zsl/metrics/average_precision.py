@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
 Ties = Literal["averaged", "sorted"]
 T = TypeVar("T")
@@ -79,8 +80,12 @@ def map_labels(
     of_label: Callable[[NDArray[np.floating], NDArray[np.int8]], T],
     scores: NDArray[np.floating],
     targets: NDArray[np.int8],
+    title: str | None = None,
 ) -> list[T]:
-    """Calls `of_label(scores (N,), targets (N,))` for each label, in order, on all threads."""
+    """Calls `of_label(scores (N,), targets (N,))` for each label, in order, on all threads.
+
+    Of work with a title, progress is shown if it takes long.
+    """
 
     def of_block(start: int) -> list[T]:
         columns = slice(start, start + _LABELS_AT_ONCE)
@@ -88,7 +93,10 @@ def map_labels(
         return [of_label(*label) for label in zip(block_scores, block_targets, strict=True)]
 
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        blocks = threads.map(of_block, range(0, scores.shape[1], _LABELS_AT_ONCE))
+        starts = range(0, scores.shape[1], _LABELS_AT_ONCE)
+        blocks = tqdm(
+            threads.map(of_block, starts), title, len(starts), False, delay=2, disable=title is None
+        )
         return [result for block in blocks for result in block]
 
 

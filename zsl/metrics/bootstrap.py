@@ -131,7 +131,7 @@ class Bootstrap:
             return _ap(scores, targets, counts, protocol)
 
         arrays = as_array(scores[kept]), targets[kept].cpu().numpy()
-        return torch.stack(map_labels(of_label, *arrays))
+        return torch.stack(map_labels(of_label, *arrays, "intervals"))
 
     def at_k(
         self, scores: Tensor, targets: Tensor, k: int, protocol: Protocol

@@ -22,7 +22,7 @@ from zsl.models.heads import HeadConfig, MLDecoderConfig, span_of
 from zsl.models.ml_decoder import FixedMLDecoder, GroupedWordMLDecoder, MLDecoder, WordMLDecoder
 from zsl.models.network import TaggerNetwork
 from zsl.models.open_clip_backbone import OpenCLIPBackbone, OpenCLIPBackboneConfig
-from zsl.models.own_classes import OwnClassesConfig, OwnClassesHead, own_classes
+from zsl.models.own_classes import OwnClassesConfig, OwnClassesHead
 from zsl.models.published import load_published, published_classes, to_published
 from zsl.models.remembered import Remembered
 from zsl.models.scores import NormalisedScores, ScoresConfig
@@ -69,7 +69,6 @@ __all__ = [
     "contributions",
     "group_labels",
     "load_published",
-    "own_classes",
     "published_classes",
     "span_of",
     "to_published",
