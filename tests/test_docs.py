@@ -159,7 +159,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("material")
     pytest.importorskip("mkdocstrings_handlers.python")
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    options = ["--strict", "--site-dir", str(folder)]
+    command = [sys.executable, "-m", "mkdocs", "build", *options]
     built = subprocess.run(command, cwd=DOCS.parent, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
     return folder
