@@ -377,5 +377,5 @@ def test_mistakes_with_shards_are_one_sentence(capsys: pytest.CaptureFixture[str
     assert not Path("a").exists()
     assert prepare(["shards", "--help"]) == 0
     assert prepare(["shard"]) == 2
-    error = capsys.readouterr().err
-    assert "expected table, nuswide, features, shards. Did you mean 'shards'?" in error
+    said = capsys.readouterr().err
+    assert "expected table, nuswide, features, shards. Did you mean 'shards'?" in said
