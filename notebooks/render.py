@@ -47,9 +47,14 @@ def page_links(text: str) -> str:
 
 
 def readable(text: str) -> str:
-    """Leaves out progress bars and colours, of which a terminal shows the end alone."""
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    """Leaves out of progress bars all but the end, as a terminal does."""
     return "\n".join(line.rpartition("\r")[2] for line in text.split("\n"))
+
+
+def is_progress(output: Any) -> bool:
+    """Whether an output is what a training tells on its way: by standard error, or by rich."""
+    text = output.get("data", {}).get("text/plain", "")
+    return output.get("name") == "stderr" or "\x1b[" in text or text == "Output()"
 
 
 def render(name: str) -> None:
@@ -64,7 +69,7 @@ def render(name: str) -> None:
         if cell.cell_type == "markdown":
             cell.source = page_links(cell.source)
             continue
-        cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+        cell.outputs = [output for output in cell.outputs if not is_progress(output)]
         for output in cell.outputs:
             shrink(output.get("data", {}))
             if "text" in output:
@@ -78,7 +83,8 @@ def render(name: str) -> None:
     for image, content in resources["outputs"].items():
         (DOCS / image).write_bytes(content)
     lines = [line.rstrip() for line in text.strip().splitlines()]
-    (DOCS / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    text = re.sub(r"\n{4,}", "\n\n\n", "\n".join(lines))
+    (DOCS / f"{name}.md").write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

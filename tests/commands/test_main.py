@@ -129,5 +129,5 @@ def test_a_shell_completes_commands_arguments_and_configs(
     assert completed("zsl", "predict", "--lab") == ["--labels"]
     assert completed("zsl", "fit", "--model.head.num_g") == ["--model.head.num_groups"]
     assert completed("zsl", "fit", "--config", "shap") == ["shapes.yaml"]
-    assert completed("zsl", "prepare", "") == ["nuswide", "features", "shards"]
+    assert completed("zsl", "prepare", "") == ["table", "nuswide", "features", "shards"]
     assert completed("zsl", "predict", "--checkpoint", "runs/") == []  # Files are the shell's.

@@ -120,12 +120,21 @@ def test_splits_and_roles_are_kept_and_nobodys_table_is_overwritten(
     assert "'labels.csv' already, which this would overwrite" in capsys.readouterr().err
     assert prepare([*arguments, "--output=out"]) == 0
     output = capsys.readouterr().out
-    assert "the splits are kept as they were (test, train); the others were drawn" in output
+    assert "splits are kept as they were (test, train); the others were drawn" in output
+    assert f"roles are kept as they are in {classes}" in output
     assert "1 validation and test images are nearly the same as a training image" in output
     assert roles(Path("out")) == given
     written = {row["image"]: row["split"] for row in read_csv(Path("out/labels.csv"))}
     assert [name for name in names if written[name] == "test"] == names[3::4]
     assert sum(split == "val" for split in written.values()) == pytest.approx(6, abs=2)
+    # Without a word about roles, those of a class file beside the table are kept.
+    classes.rename(in_tmp_path / "photos" / "classes.csv")
+    assert prepare(["table", "--root=photos", "--output=out", "--keep_split=false"]) == 0
+    output = capsys.readouterr().out
+    assert "nearly the same as a training image" not in output
+    assert roles(Path("out")) == given
+    assert prepare(["table", "--root=photos", "--output=out", "--unseen=pink"]) == 0
+    assert (roles(Path("out"))["pink"], roles(Path("out"))["red"]) == ("unseen", "seen")
     assert table.read_text().startswith("image,labels,split\n2019/0.png")
     config = yaml.safe_load(Path("out/zsl.yaml").read_text())["data"]["init_args"]
     data = TableDataModule(config["root"], config["table"], config["classes"])

@@ -32,7 +32,7 @@ _zsl() {{
         words="{configs}"
     elif [[ $COMP_CWORD == 2 && $current != -* ]]; then
         case ${{COMP_WORDS[1]}} in
-            prepare) words="nuswide features shards" ;;
+            prepare) words="table nuswide features shards" ;;
             sweep) words="{sweeps}" ;;
         esac
     elif [[ $current == -* ]]; then
@@ -43,7 +43,10 @@ _zsl() {{
     COMPREPLY=($(compgen -W "$words" -- "$current"))
 }}
 complete -o default -F _zsl zsl"""
-_HELPS = {"fit": [["--help"], ["--help_all"]], "prepare": [["--help"], ["nuswide", "--help"]]}
+_HELPS = {
+    "fit": [["--help"], ["--help_all"]],
+    "prepare": [["--help"], ["table", "--help"], ["nuswide", "--help"]],
+}
 _TAKE_ARGUMENTS_OF_FIT = ("evaluate", "prepare", "sweep", "labels")
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +33,14 @@ def prepare_table(args: list[str]) -> None:
     output = Path(options.output).expanduser().resolve() if options.output else root
     require(root.is_dir(), f"The folder {root} does not exist; name that of your photographs.")
     earlier = _own_outputs(output)
-    photographs, source = _read(options, root, earlier if output == root else [])
+    earlier = earlier if output == root else []
+    photographs, source = _read(options, root, earlier)
     print(f"Tags: {source}.", flush=True)
+    if not options.keep_split:
+        photographs = replace(photographs, splits=[])
     given = sorted(set(photographs.splits))
+    if (own := root / "classes.csv").is_file() and not (options.unseen or earlier):
+        options.classes = options.classes or str(own)
     photographs = _labelled_and_divided(photographs, options)
     roles = _roles(options, photographs)
     for note in photographs.notes:
@@ -85,6 +91,7 @@ def _roles(options: Namespace, photographs: Photographs) -> dict[str, Role]:
         return choose_roles(
             labels, options.unseen, options.held_out, train, val, test, options.seed
         )
+    photographs.notes.append(f"roles are kept as they are in {options.classes}.")
     vocabulary = Vocabulary.from_table(options.classes)
     role_of = dict(zip(vocabulary.names, vocabulary.roles, strict=True))
     absent = [label for label in labels if label not in role_of]
@@ -141,14 +148,14 @@ def _advice(
     train = photographs.in_split(Split.TRAIN)
     of_role = {role: [name for name, own in roles.items() if own is role] for role in Role}
     if given:
-        yield f"the splits are kept as they were ({', '.join(given)})" + (
+        yield f"splits are kept as they were ({', '.join(given)})" + (
             "." if len(given) == len(Split) else "; the others were drawn from train."
         )
     if straddling := photographs.straddling():
         yield (
             f"{len(straddling):,} validation and test images are nearly the same as a training "
-            f"image, the first {photographs.files[straddling[0]]}: figures will be too high; leave "
-            "the split out to have it drawn."
+            f"image, the first {photographs.files[straddling[0]]}: figures will be too high; "
+            "--keep_split false draws the split anew."
         )
     if unseen := of_role[Role.UNSEEN]:
         yield (
@@ -165,6 +172,11 @@ def _advice(
         )
     if held_out := of_role[Role.HELD_OUT]:
         yield f"held out to select the checkpoint: {listing(held_out)}; --held_out 0 trains all."
+    if photographs.labels_per_image == 1 and not of_role[Role.UNSEEN]:
+        yield (
+            "each image has one label: if no other words will be asked, a classifier does better "
+            "(table_fixed.yaml with --model.single_label true)."
+        )
     in_train = count_tags(train)
     for split, role in ((Split.VAL, Role.HELD_OUT), (Split.TEST, Role.UNSEEN)):
         counts = count_tags(photographs.in_split(split))
@@ -229,6 +241,9 @@ def _parse(args: list[str]) -> Namespace:
         type=str,
         default="0.1",
         help="Labels to select the checkpoint on, not trained: names, or a share; 0 trains all.",
+    )
+    parser.add_argument(
+        "--keep_split", type=bool, default=True, help="Keep a split that is there (default: true)."
     )
     parser.add_argument("--val_fraction", type=float, default=0.15, help="Share of images.")
     parser.add_argument("--test_fraction", type=float, default=0.15, help="Share of images.")

@@ -181,7 +181,7 @@ def with_looks(photographs: Photographs, root: Path, num_workers: int) -> Photog
         names = " and ".join(kept.files[row] for row in example)
         kept.notes.append(
             f"{num_alike:,} images are nearly the same as others, {sizes.max():,} of them at most, "
-            f"such as {names}; the draw keeps these in one split."
+            f"such as {names}; a split that is drawn keeps these together."
         )
     side = int(np.median([min(look.size) for look in looks]))
     return replace(kept, groups=groups, median_side=side)

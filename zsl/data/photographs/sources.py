@@ -9,13 +9,15 @@ from pathlib import Path
 from tqdm import tqdm
 
 from zsl.data.photographs.image_names import ImageNames
-from zsl.data.photographs.tables import SPLITS, TaggedImages, clean_tag, read_tagged
+from zsl.data.photographs.tables import TaggedImages, clean_tag, read_tagged, split_called
 from zsl.errors import InputError, listing, require
 from zsl.files.digests import bytes_digest
 from zsl.files.keywords import read_keywords
 
 FORMATS = ("table", "folders", "keywords")
 _TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
+CLASSES = "classes.csv"
+"""Roles of labels, which is no table of tags."""
 _METADATA = "metadata.jsonl"
 _FEW = 0.1
 """Of the images have keywords: fewer are leftovers."""
@@ -72,7 +74,7 @@ def _only_table(
     tables = sorted(
         path
         for path in root.iterdir()
-        if path.suffix.lower() in _TABLES and path.name not in passed_over and path.is_file()
+        if path.suffix.lower() in _TABLES and path.name not in [CLASSES, *passed_over]
     )
     if metadata := [path for path in tables if path.stem == "metadata"]:
         tables = metadata[:1]
@@ -108,7 +110,7 @@ def _split_metadata(
         names += [prefix + name for name in found.names]
         tags += found.tags
         notes += found.notes
-        splits += [SPLITS.get(path.parent.name.casefold(), "")] * len(found.names)
+        splits += [split_called(path.parent.name)] * len(found.names)
     folders = listing([path.parent.name for path in parts])
     source = f"{_METADATA} in the folders {folders}"
     return TaggedImages(names, tags, splits if all(splits) else [], source, notes)
@@ -139,10 +141,14 @@ def _of_folders(root: Path, files: Sequence[str]) -> TaggedImages:
         shared += 1
     folders = [own[shared:] for own in folders]
     splits: list[str] = []
-    if all(own and own[0].casefold() in SPLITS for own in folders):
-        splits = [SPLITS[own[0].casefold()] for own in folders]
+    if all(own and split_called(own[0]) for own in folders):
+        splits = [split_called(own[0]) for own in folders]
         folders = [own[1:] for own in folders]
-    require(any(folders), f"All images in {root} lie in one folder, so folders are not their tags.")
+    require(
+        any(folders),
+        f"All images in {root} lie in one folder (or one each of train, val and test), so folders "
+        "do not tell their tags; name a table with --tags.",
+    )
     names: list[str] = []
     tags: list[list[str]] = []
     kept_splits: list[str] = []

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 
 def stratified_parts(
@@ -31,28 +32,33 @@ def stratified_parts(
     random = np.random.default_rng(seed)
     num_labels = 1 + max((label for own in labels for label in own), default=-1)
     _, group_of = np.unique(groups, return_inverse=True)
-    counts = np.zeros((group_of.max() + 1, num_labels), np.int32)
-    for group, own in zip(group_of, labels, strict=True):
-        counts[group, list(own)] += 1
+    rows = [group for group, own in zip(group_of, labels, strict=True) for _ in own]
+    columns = [label for own in labels for label in own]
     sizes = np.bincount(group_of)
+    shape = (len(sizes), num_labels)
+    counts = csr_array((np.ones(len(rows), np.int64), (rows, columns)), shape=shape)
+    groups_of = counts.tocsc()
     shares = np.asarray(fractions, np.float64)[:, None]
-    wanted_images, wanted = shares[:, 0] * sizes.sum(), shares * counts.sum(axis=0)
+    remaining = counts.sum(axis=0)
+    wanted_images, wanted = shares[:, 0] * sizes.sum(), shares * remaining
     parts = np.full(len(sizes), -1)
 
     def place(group: int, lacks: NDArray[np.float64]) -> None:
         best = np.lexsort((random.random(len(lacks)), wanted_images, lacks))[-1]
+        own = slice(*counts.indptr[group : group + 2])
         parts[group] = best
-        wanted[best] -= counts[group]
+        wanted[best, counts.indices[own]] -= counts.data[own]
         wanted_images[best] -= sizes[group]
-        remaining[:] -= counts[group]
+        remaining[counts.indices[own]] -= counts.data[own]
 
-    remaining = counts.sum(axis=0)
     while remaining.any():
         label = np.where(remaining > 0, remaining, remaining.max() + 1).argmin()
+        having = slice(*groups_of.indptr[label : label + 2])
+        order = np.lexsort((random.random(having.stop - having.start), -groups_of.data[having]))
         # Large groups first, while any part has room for them.
-        own = random.permutation(np.flatnonzero((parts < 0) & (counts[:, label] > 0)))
-        for group in own[np.argsort(-counts[own, label], kind="stable")]:
-            place(group, wanted[:, label])
+        for group in groups_of.indices[having][order]:
+            if parts[group] < 0:
+                place(group, wanted[:, label])
     for group in random.permutation(np.flatnonzero(parts < 0)):
         place(group, wanted_images)
     return parts[group_of]

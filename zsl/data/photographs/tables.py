@@ -44,6 +44,13 @@ SPLITS = {
     **dict.fromkeys(("test", "testing", "tst"), Split.TEST),
 }
 """How splits are called."""
+
+
+def split_called(name: str) -> str:
+    """The split that a folder's name, such as `train2017`, or a cell means; empty if none."""
+    return str(SPLITS.get(re.sub(r"[\W\d_]+$", "", name.casefold()), ""))
+
+
 _YES = {"1", "1.0", "true", "yes", "x"}
 _NO = {"", "0", "0.0", "-1", "-1.0", "false", "no"}
 
@@ -83,7 +90,7 @@ def read_tagged(
     rest = {name: cells for name, cells in columns.items() if name != image}
     split = next((n for n, cells in rest.items() if _is_split(n, cells)), None)
     given = rest.pop(split) if split is not None else []
-    splits = [str(SPLITS[str(cell).casefold()]) for cell in given]
+    splits = [split_called(str(cell)) for cell in given]
     tags, how, used = _tags(rest, separator, column, path)
     if passed_over := [name for name in rest if name not in used]:
         notes.append(f"columns that were passed over: {listing(passed_over)}.")
@@ -220,7 +227,7 @@ def _key(name: str) -> str:
 
 
 def _is_split(name: str, cells: list[Cell]) -> bool:
-    return _key(name) in _SPLIT_COLUMNS and all(str(c).casefold() in SPLITS for c in cells)
+    return _key(name) in _SPLIT_COLUMNS and all(split_called(str(c)) for c in cells)
 
 
 def _tags(
