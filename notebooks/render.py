@@ -52,8 +52,9 @@ def readable(text: str) -> str:
 
 
 def is_progress(output: Any) -> bool:
-    """Whether an output is what a training tells on its way: standard error, or in colours."""
-    return output.get("name") == "stderr" or "\x1b[" in output.get("data", {}).get("text/plain", "")
+    """Whether an output is what a training tells on its way: by standard error, or by rich."""
+    text = output.get("data", {}).get("text/plain", "")
+    return output.get("name") == "stderr" or "\x1b[" in text or text == "Output()"
 
 
 def render(name: str) -> None:
@@ -82,7 +83,8 @@ def render(name: str) -> None:
     for image, content in resources["outputs"].items():
         (DOCS / image).write_bytes(content)
     lines = [line.rstrip() for line in text.strip().splitlines()]
-    (DOCS / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    text = re.sub(r"\n{4,}", "\n\n\n", "\n".join(lines))
+    (DOCS / f"{name}.md").write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ from typing import Any
 
 import nbformat
 import pytest
+import render
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
 
-from notebooks import render
 from tests.commands.test_fit import QUICK, TINY_MODEL, TINY_SHAPES, read_csv
 from tests.fakes.checkpoints import write_checkpoint
 from tests.fakes.table import write_table_dataset

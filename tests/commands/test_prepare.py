@@ -377,4 +377,5 @@ def test_mistakes_with_shards_are_one_sentence(capsys: pytest.CaptureFixture[str
     assert not Path("a").exists()
     assert prepare(["shards", "--help"]) == 0
     assert prepare(["shard"]) == 2
-    assert "expected nuswide, features, shards. Did you mean 'shards'?" in capsys.readouterr().err
+    message = "expected table, nuswide, features, shards. Did you mean 'shards'?"
+    assert message in capsys.readouterr().err
