@@ -64,8 +64,8 @@ def parse_prepare(args: list[str]) -> Any:
     kind, *rest = args
     if kind in ("features", "shards"):
         return parse_fit(without(rest, "--output"))
-    if not rest:  # The page speaks of it, and gives no folder.
-        return None
+    if not rest:
+        return None  # The command is named, not called.
     # Nothing lies where the page says: the folder is what is refused, not an argument.
     said = io.StringIO()
     with redirect_stderr(said):

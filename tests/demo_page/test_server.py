@@ -85,7 +85,6 @@ def test_a_port_in_use_is_told() -> None:
         (["--checkpoint=a", "--folder=nowhere"], "The folder nowhere does not exist"),
         (["--checkpoint=a", "--port=-1"], "--port is -1; expected 0 to 65535"),
         (["--checkpoint=a", "--host=999.1.1.1"], "can't be served at 999.1.1.1"),
-        ([], "checkpoint"),
     ],
 )
 def test_one_sentence_for_each_mistake(

@@ -106,7 +106,7 @@ class SentenceEncoder(LabelEncoder):
             sentences,
             convert_to_tensor=True,
             normalize_embeddings=self.normalize,
-            show_progress_bar=len(sentences) > 2000,
+            show_progress_bar=len(sentences) > 500,
         )
         rows = dict(zip(sentences, vectors.float().cpu(), strict=True))
         means = [[torch.stack([rows[s] for s in p]).mean(dim=0) for p in parts] for parts in labels]
