@@ -46,8 +46,8 @@ def ready_values() -> tuple[dict[str, Any], dict[str, Tensor]]:
     _log.warning(
         "note: this is the ready tagger, EfficientNet-Lite0 by the names of ImageNet's classes: "
         "mAP .54 on photographs of COCO (chance .05), .23 of rooms, .33 of products (.08 each). It "
-        "only ranks; labels that you train (python -m zsl.fit --config table.yaml) are told far "
-        "better, and any words by CLIP (docs/text_aligned.md)."
+        "only ranks; a training on your own labels (python -m zsl.fit --config table.yaml) does "
+        "better, and for any words CLIP (docs/text_aligned.md)."
     )
     classes = own_classes(BACKBONE, IMAGE_SIZE)
     assert classes is not None
