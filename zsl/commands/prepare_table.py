@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
+from zsl.commands.exit_codes import program
 from zsl.errors import listing, others, require
 from zsl.files.atomic import write_atomically
 
@@ -217,7 +218,7 @@ def _write(path: Path, rows: Iterable[Sequence[Any]]) -> None:
 
 def _parse(args: list[str]) -> Namespace:
     parser = ArgumentParser(
-        prog="python -m zsl.prepare table",
+        prog=f"{program('prepare')} table",
         description="Make a table, roles and a config from photographs and their tags: a CSV, "
         "Parquet or JSON lines, a folder for each tag, or keywords inside the photographs.",
         exit_on_error=False,
