@@ -341,7 +341,7 @@ def test_a_run_with_files_goes_on_with_shards(capsys: pytest.CaptureFixture[str]
     assert prepare(["shards", *files, "--output=shards", "--images_per_shard=7"]) == 0
     text = capsys.readouterr().out
     assert f"Written to {Path('shards').resolve()}: 11 shards, 0.00 GB." in text
-    own = next(line for line in text.splitlines() if line.startswith("Next: "))
+    own = next(line for line in text.splitlines() if line.startswith("Next: python -m zsl.fit"))
     own = own.removeprefix("Next: python -m zsl.fit --config shapes.yaml ")
     assert own == f"--data zsl.data.ShardsDataModule --data.root {Path('shards').resolve()} ..."
     shards = ["--config=shapes.yaml", *own.removesuffix(" ...").split(), "--data.batch_size=8"]

@@ -111,7 +111,7 @@ def test_crashed_and_killed_trials_leave_the_others_alone(
     ],
 )
 def test_a_refused_trial_ends_the_sweep(do: str, message: str) -> None:
-    study = study_of(do, "wait", "a")
+    study = study_of(do, "slow", "a")
     with pytest.raises(InputError, match=message):
         Runner(study, 2, []).run()
     assert states(study) == [TrialState.FAIL, TrialState.FAIL, TrialState.WAITING]
