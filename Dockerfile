@@ -1,12 +1,12 @@
 # docker build -t zsl .
 # docker run --rm -v "$PWD:/work" zsl fit --config shapes.yaml
 #
-# For GPUs: docker build --build-arg TORCH_INDEX= -t zsl . (several GB), then
-# docker run --gpus all --shm-size 8g ..., on a host with NVIDIA's container toolkit.
+# On GPUs: docker run --gpus all --shm-size 8g ..., on a host with NVIDIA's container toolkit.
+# For CPUs alone an image is a tenth of the size: --build-arg TORCH_INDEX=INDEX, the index that
+# PyTorch's installation page names for CPUs.
 FROM python:3.12-slim
 
-# PyTorch for CPUs, a tenth of the size of that for GPUs.
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG TORCH_INDEX
 RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url ${TORCH_INDEX}} \
     "torch>=2.7" "torchvision>=0.22"
 
