@@ -1,5 +1,5 @@
 # docker build -t zsl .
-# docker run --rm -v "$PWD:/work" zsl fit --config shapes.yaml
+# docker run --rm -v "$PWD:/data" zsl fit --config shapes.yaml
 #
 # On GPUs: docker run --gpus all --shm-size 8g ..., on a host with NVIDIA's container toolkit.
 # For CPUs alone an image is a tenth of the size: --build-arg TORCH_INDEX=INDEX, the index that
@@ -14,6 +14,6 @@ COPY . /src
 RUN pip install --no-cache-dir '/src[demo,export]' \
     && useradd --create-home --uid 1000 zsl
 USER 1000
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["zsl"]
 CMD ["--help"]
