@@ -173,7 +173,11 @@ class ProcessGroup:
             yield
         except RuntimeError as error:  # Of gloo, with its own source lines as message.
             if self.is_first:
-                print("error: Another process of this command has ended.", file=sys.stderr)
+                print(
+                    "error: Another process of this command has ended. Give the command again: it "
+                    "goes on where parts of its output were kept.",
+                    file=sys.stderr,
+                )
             raise SystemExit(1) from error
 
 

@@ -141,6 +141,28 @@ def test_splits_and_roles_are_kept_and_nobodys_table_is_overwritten(
     assert len(data.image_paths) == 40
 
 
+@pytest.mark.parametrize("name", ["labels.csv", "classes.csv", "zsl.yaml"])
+def test_what_was_changed_since_is_not_overwritten(
+    name: str, in_tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = in_tmp_path / "photos"
+    table = write_table(photos, write_photographs(photos))
+    arguments = ["table", "--root=photos"]
+    assert prepare(arguments) == 0
+    assert prepare(arguments) == 0
+    own = photos / name
+    written = own.read_text()
+    own.write_text(written + " ")
+    assert prepare(arguments) == 2
+    assert f"photos has '{name}', changed since zsl.prepare wrote it" in capsys.readouterr().err
+    assert own.read_text() == written + " "
+    assert prepare([*arguments, "--overwrite=true"]) == 0
+    assert own.read_text() == written
+    table.rename(photos / "other.csv")
+    assert prepare(arguments) == 2
+    assert f"zsl.yaml came from {table.name}; say" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", ["folders", "keywords", "metadata"])
 def test_other_sources(kind: str, in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = in_tmp_path / "photos"

@@ -44,7 +44,7 @@ def add_devices(parser: ArgumentParser) -> None:
 
 def _count(value: int | str) -> int:
     if not str(value).isdecimal() or int(value) < 1:
-        raise ArgumentTypeError(f"{value!r} is not a number above 0")
+        raise ArgumentTypeError(f"{value!r} is not a number above 0 (or auto, for devices)")
     return int(value)
 
 
@@ -103,6 +103,8 @@ def _join(accelerator: str, devices: int | str, nodes: int) -> ProcessGroup:
 
     if "LOCAL_RANK" in os.environ:  # It would wait for the first.
         die_with_parent()
+    if nodes == 1:  # Of several machines it tells that one is waited for.
+        logging.getLogger("lightning_fabric.utilities").setLevel(logging.WARNING)
     try:
         # What is sent are results, from memory: GPUs need no connection of their own.
         strategy = DDPStrategy(

@@ -16,7 +16,10 @@ COMMANDS = {
     "search": ("zsl.commands.search", "Find the images of folders that any words fit."),
     "demo": ("zsl.commands.demo", "Serve a page that tags images with any words."),
     "export": ("zsl.commands.export", "Write a model as ONNX, or in torch.export's format."),
-    "prepare": ("zsl.commands.prepare", "Do once what each training would: indices, shards."),
+    "prepare": (
+        "zsl.commands.prepare",
+        "Make a data set of photographs; do once what trainings share.",
+    ),
     "sweep": ("zsl.sweeps.command", "Train with many settings, and compare them."),
     "labels": ("zsl.commands.labels", "Show how labels are embedded, and what is near to them."),
     "completion": ("zsl.commands.completion", "Print a script that completes all of these."),
@@ -33,6 +36,8 @@ leaves out progress and notes: results and errors remain."""
 def main(args: Sequence[str] | None = None) -> int:
     """Runs the command that the first argument names; returns its exit code."""
     name, *rest = (sys.argv[1:] if args is None else args) or ["--help"]
+    if name == "--quiet" and rest:
+        name, rest = rest[0], [*rest[1:], name]
     if name in COMMANDS:
         module, _ = COMMANDS[name]
         return int(import_module(module).main(rest))

@@ -15,6 +15,7 @@ from jsonargparse import ArgumentParser, Namespace
 from zsl.commands.exit_codes import program
 from zsl.errors import listing, others, require
 from zsl.files.atomic import write_atomically
+from zsl.files.digests import text_digest
 
 if TYPE_CHECKING:
     from zsl.data.photographs.collection import Photographs
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _OUTPUTS = ("labels.csv", "classes.csv", "zsl.yaml")
 _MARK = "# Written by python -m zsl.prepare table"
+_SOURCE, _DIGESTS = "# Tags: ", "# As written: "
 _SEPARATORS = ("|", ";", "\t", " || ")
 _NUM_EXTREMES = 5
 """Most and least frequent labels that are named."""
@@ -33,14 +35,21 @@ def prepare_table(args: list[str]) -> None:
     root = Path(options.root).expanduser().resolve()
     output = Path(options.output).expanduser().resolve() if options.output else root
     require(root.is_dir(), f"The folder {root} does not exist; name that of your photographs.")
-    earlier = _own_outputs(output)
-    earlier = earlier if output == root else []
-    photographs, source = _read(options, root, earlier)
+    require(not output.exists() or output.is_dir(), f"--output {output} is a file; name a folder.")
+    earlier = _own_outputs(output, options.overwrite)
+    own_table = _OUTPUTS if earlier and output == root else ()
+    photographs, source = _read(options, root, own_table)
+    name = source.partition(",")[0]
+    require(
+        earlier in (None, name) or options.overwrite or bool(options.tags or options.format),
+        f"The tags would come from {name}, those of {output / _OUTPUTS[-1]} came from {earlier}; "
+        "say which by --tags or --format, or add --overwrite true.",
+    )
     print(f"Tags: {source}.", flush=True)
     if not options.keep_split:
         photographs = replace(photographs, splits=[])
     given = sorted(set(photographs.splits))
-    if (own := root / "classes.csv").is_file() and not (options.unseen or earlier):
+    if (own := root / "classes.csv").is_file() and not (options.unseen or own_table):
         options.classes = options.classes or str(own)
     photographs = _labelled_and_divided(photographs, options)
     roles = _roles(options, photographs)
@@ -49,7 +58,7 @@ def prepare_table(args: list[str]) -> None:
     print(f"\n{_splits_table(photographs, roles)}\n\n{_frequencies(photographs)}\n")
     for note in _advice(photographs, roles, given):
         print(f"note: {note}")
-    _write_all(root, output, photographs, roles)
+    _write_all(root, output, photographs, roles, name)
     print(f"\nWritten to {output}: {', '.join(_OUTPUTS)}.")
     config = os.path.relpath(output / _OUTPUTS[-1])
     config = str(output / _OUTPUTS[-1]) if config.startswith("..") else config
@@ -188,7 +197,7 @@ def _advice(
 
 
 def _write_all(
-    root: Path, output: Path, photographs: Photographs, roles: Mapping[str, Role]
+    root: Path, output: Path, photographs: Photographs, roles: Mapping[str, Role], source: str
 ) -> None:
     from zsl.commands.table_config import config_text
     from zsl.data import Split
@@ -207,7 +216,14 @@ def _write_all(
     text = config_text(
         root, output, free[0], roles_there, num_train, side, photographs.labels_per_image
     )
-    write_atomically(output / "zsl.yaml", f"{_MARK}; yours to change.\n{text}".encode())
+    tables = (_digest((output / name).read_text(encoding="utf-8")) for name in _OUTPUTS[:2])
+    digests = " ".join((*tables, _digest(text)))
+    header = f"{_MARK}; yours to change.\n{_SOURCE}{source}\n{_DIGESTS}{digests}\n"
+    write_atomically(output / _OUTPUTS[-1], f"{header}{text}".encode())
+
+
+def _digest(text: str) -> str:
+    return text_digest([text])[:16]
 
 
 def _write(path: Path, rows: Iterable[Sequence[Any]]) -> None:
@@ -240,8 +256,8 @@ def _parse(args: list[str]) -> Namespace:
     parser.add_argument(
         "--held_out",
         type=str,
-        default="0.1",
-        help="Labels to select the checkpoint on, not trained: names, or a share; 0 trains all.",
+        help="Labels to select the checkpoint on, not trained: names, or a share; 0 trains all "
+        "(default: a tenth, where labels have enough images).",
     )
     parser.add_argument(
         "--keep_split", type=bool, default=True, help="Keep a split that is there (default: true)."
@@ -256,6 +272,12 @@ def _parse(args: list[str]) -> Namespace:
         help="Merge tags that differ in case, spaces or hyphens (default: true).",
     )
     parser.add_argument("--output", type=str, help="Folder to write to; by default --root.")
+    parser.add_argument(
+        "--overwrite",
+        type=bool,
+        default=False,
+        help="Write over what was changed since an earlier run (default: false).",
+    )
     parser.add_argument("--seed", type=int, default=0, help="Seed of the draws.")
     parser.add_argument("--num_workers", type=int, help="Threads (default: one per core).")
     options = parser.parse_args(args)
@@ -268,15 +290,28 @@ def _parse(args: list[str]) -> Namespace:
     return options
 
 
-def _own_outputs(output: Path) -> list[str]:
-    """Names of files of an earlier run in the output; refuses to overwrite anybody else's."""
-    config = output / "zsl.yaml"
-    if config.is_file() and config.read_text(errors="replace").startswith(_MARK):
-        return list(_OUTPUTS)
+def _own_outputs(output: Path, overwrite: bool) -> str | None:
+    """Returns what an earlier run in the output read the tags from; None where there was none.
+
+    Refuses to overwrite anybody else's files, and what was changed since.
+    """
     there = [name for name in _OUTPUTS if (output / name).exists()]
+    texts = [(output / name).read_text("utf-8", errors="replace") for name in there]
+    header = texts[-1].split("\n", 3) if texts else []
+    if there[-1:] != [_OUTPUTS[-1]] or len(header) < 4 or not header[0].startswith(_MARK):
+        require(
+            not there,
+            f"{output} has {listing(there)} already, which this would overwrite; name another "
+            "folder with --output.",
+        )
+        return None
+    written = dict(zip(_OUTPUTS, header[2].removeprefix(_DIGESTS).split(), strict=False))
+    now = dict(zip(there, map(_digest, (*texts[:-1], header[3])), strict=True))
+    changed = [name for name in there if now[name] != written.get(name)]
     require(
-        not there,
-        f"{output} has {listing(there)} already, which this would overwrite; name another folder "
-        "with --output.",
+        overwrite or not changed,
+        f"{output} has {listing(changed)}, changed since zsl.prepare wrote it, which this would "
+        "overwrite; name another folder with --output, or add --overwrite true (roles are kept by "
+        "--classes FILE).",
     )
-    return []
+    return header[1].removeprefix(_SOURCE)

@@ -154,6 +154,11 @@ def with_labels(photographs: Photographs, merge: bool, min_images: int) -> Photo
             f"such as {listing(rare[:8])}; --min_images 1 keeps them."
         )
     require(
+        len(counts) >= 2,
+        f"There is one tag, {listing(counts)}; two are needed, such as one for the images that "
+        "lack it.",
+    )
+    require(
         len(counts) - len(rare) >= 2,
         f"{len(counts) - len(rare)} tags are on {min_images} images or more; two are needed, so "
         f"lower --min_images. {' '.join(notes)}",

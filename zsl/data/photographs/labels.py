@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import random
 import re
 import unicodedata
@@ -11,6 +12,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from zsl.errors import InputError, did_you_mean, others, require
 from zsl.labels import Role
 
+HELD_OUT = "0.1"
+"""Share of the labels that is held out, if nothing is said."""
 _ENOUGH = 2
 """Test images that a drawn unseen label needs, and validation images that a held-out one needs."""
 
@@ -47,7 +50,8 @@ def named_or_drawn(
     """Returns labels that a user names, or a share of all that is drawn.
 
     Args:
-        wanted: Names with commas between them, or a share from 0 (none) to below 1.
+        wanted: Names with commas between them (in quotes where they have one), or a share from 0
+            (none) to below 1.
         what: The option, for messages.
         candidates: Labels that may be drawn.
         labels: All labels that may be named.
@@ -56,10 +60,13 @@ def named_or_drawn(
     Raises:
         InputError: A name is not a label, the share is out of range, or none can be drawn.
     """
+    if wanted.strip() in labels:  # It may be a number, or have a comma.
+        return [wanted.strip()]
     try:
         share = float(wanted)
     except ValueError:
-        names = [name.strip() for name in wanted.split(",") if name.strip()]
+        (cells,) = csv.reader([wanted], skipinitialspace=True)
+        names = [name.strip() for name in cells if name.strip()]
         if unknown := [name for name in names if name not in labels]:
             raise InputError(
                 f"{what}: {unknown[0]!r} is not one of the {len(labels):,} labels."
@@ -73,8 +80,8 @@ def named_or_drawn(
     number = max(1, round(share * len(labels)))
     require(
         len(candidates) > 0,
-        f"{what} is {wanted}, but no label has {_ENOUGH} images in each split that "
-        "it is needed in; name some labels, or set it to 0.",
+        f"{what} is {wanted}, but no label is on {_ENOUGH} images of each split that it is "
+        "measured on; name some labels, or set it to 0.",
     )
     return random.Random(seed).sample(sorted(candidates), min(number, len(candidates)))
 
@@ -82,7 +89,7 @@ def named_or_drawn(
 def choose_roles(
     labels: Sequence[str],
     unseen: str,
-    held_out: str,
+    held_out: str | None,
     in_train: Mapping[str, int],
     in_val: Mapping[str, int],
     in_test: Mapping[str, int],
@@ -93,7 +100,7 @@ def choose_roles(
     Args:
         labels: The labels, one or more.
         unseen: Names or a share of them, as `named_or_drawn` has it; empty for none.
-        held_out: The same, of those that are left.
+        held_out: The same, of those that are left; None draws a tenth, if any can be drawn.
         in_train: Training images of labels.
         in_val: Validation images of labels, on which held-out ones are measured.
         in_test: Test images of labels, on which unseen ones are measured.
@@ -107,11 +114,18 @@ def choose_roles(
     chosen = named_or_drawn(unseen or "0", "--unseen", candidates, labels, seed)
     roles |= dict.fromkeys(chosen, Role.UNSEEN)
     left = [label for label in labels if roles[label] is Role.SEEN]
+    require(
+        len(left) >= 2,
+        f"Of {len(labels):,} labels {len(left)} are left to train; two or more are needed, so name "
+        "fewer of them unseen.",
+    )
     candidates = [
         label
         for label in left
         if in_val.get(label, 0) >= _ENOUGH and (chosen or in_test.get(label, 0) >= _ENOUGH)
     ]
+    if held_out is None:
+        held_out = HELD_OUT if candidates else "0"
     roles |= dict.fromkeys(
         named_or_drawn(held_out, "--held_out", candidates, left, seed + 1), Role.HELD_OUT
     )
