@@ -198,7 +198,7 @@ def test_the_checkpoint_is_not_written_over(
         (["empty"], "The folder empty has no images in it"),
         (["album", "--labels=red, red"], "--labels, label 2: 'red' is there twice"),
         (["album", "--labels=blurple"], "has no vector for the label 'blurple'"),
-        (["album", "--labels=none.txt"], "none.txt can't be read"),
+        (["album", "--labels=none.txt"], "none.txt does not exist"),
         (
             ["album", "--texts=own.yaml"],
             "--texts gives texts to new labels, but --labels names none",

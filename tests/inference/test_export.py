@@ -326,7 +326,7 @@ def file_as_output(checkpoint: str) -> list[str]:
         (lambda c: ["--checkpoint", c, "--labels=red, blue, red"], "'red' is there twice"),
         (lambda c: ["--checkpoint", c, "--labels=red,,blue"], "label 2 is empty"),
         (lambda c: ["--checkpoint", c, "--labels="], "label 1 is empty"),
-        (lambda c: ["--checkpoint", c, "--labels=no.txt"], "no.txt can't be read"),
+        (lambda c: ["--checkpoint", c, "--labels=no.txt"], "no.txt does not exist"),
         (lambda c: ["--checkpoint", c, "--texts=coco"], "but --labels names none"),
         (lambda c: ["--checkpoint", c, "--labels=checkpoint", "--texts=coco"], "names none"),
         (fill_output, "holds 'model.onnx', which is not of an earlier export"),

@@ -116,7 +116,7 @@ def test_mistakes_are_one_sentence(tmp_path: Path, lists: list[str]) -> None:
     fails(message, str(path), [str(names), lists[1]])
     names.write_text("nature\n\nwater\ndog\n")
     fails(r"names\.txt, line 2: the name is empty", str(path), [str(names), lists[1]])
-    fails(r"none\.txt can't be read", str(path), [str(tmp_path / "none.txt")] * 2)
+    fails(r"none\.txt does not exist", str(path), [str(tmp_path / "none.txt")] * 2)
     for suffix in ("npz", "safetensors", "pth", "pkl"):
         broken = tmp_path / f"broken.{suffix}"
         for content in (b"PK broken", b"", b"text", b"]K\x01K\x02s."):
