@@ -40,7 +40,7 @@ def read_text(path: Path, expected: str, fallback: str = "") -> str:
             "iconv -f cp1252 -t utf-8"
         )
     except FileNotFoundError as error:
-        raise InputError(f"The file {path} does not exist; expected {expected}.") from error
+        raise InputError(f"{path} does not exist; expected {expected}.") from error
     except (OSError, EOFError, zlib.error) as error:
         data, problem = b"", reason_of(error)
     if problem:
