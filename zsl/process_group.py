@@ -22,6 +22,9 @@ class _Kind(Enum):
     END = "end"
 
 
+_END: Any = object()
+
+
 @dataclass(frozen=True)
 class ProcessGroup:
     """The processes of a command; `zsl.commands.launch` starts them.
@@ -72,7 +75,7 @@ class ProcessGroup:
     def of_first(self, value: T) -> T:
         """Returns the first process's value."""
         if not self.is_first:
-            return self._receive(0, None)
+            return self._receive(0)
         for rank in range(1, self.size):
             self._send(rank, _Kind.RESULT, value)
         return value
@@ -83,19 +86,18 @@ class ProcessGroup:
         Args:
             own: What this process makes: of N processes every N-th result.
         """
-        results = iter(own)
+        results: Iterator[Any] = iter(own)
         if not self.is_first:
             self._send_all(results)
             return
-        end = object()
         for rank in cycle(range(self.size)):
-            result = next(results, end) if rank == 0 else self._receive(rank, end)
-            if result is end:
+            result = next(results, _END) if rank == 0 else self._receive(rank)
+            if result is _END:
                 break
-            yield result  # type: ignore[misc]
+            yield result
         for other in range(1, self.size):
             if other != rank:
-                self._receive(other, end)
+                self._receive(other)
 
     def flat_map(self, function: Callable[[T], Iterable[R]], items: Iterable[T]) -> Iterator[R]:
         """Yields on the first process what a function makes of each item, in the items' order.
@@ -107,20 +109,18 @@ class ProcessGroup:
         if not self.is_first:
             self._work(function)
             return
-        end = object()
         items = iter(items)
         while turn := list(islice(items, self.size)):
             for rank, item in enumerate(turn[1:], 1):
                 self._send(rank, _Kind.RESULT, item)
             yield from function(turn[0])
             for rank in range(1, len(turn)):
-                yield from self._receive(rank, end)
+                yield from self._receive(rank)
         for rank in range(1, self.size):
             self._send(rank, _Kind.END, None)
 
     def _work(self, function: Callable[[T], Iterable[R]]) -> None:
-        end = object()
-        while (item := self._receive(0, end)) is not end:
+        while (item := self._receive(0)) is not _END:
             try:
                 results = list(function(item))
             except InputError as error:
@@ -145,11 +145,12 @@ class ProcessGroup:
         with self._ending_together():
             distributed.send_object_list([kind, content], rank, self.group)
 
-    def _receive(self, rank: int, end: Any) -> Any:
+    def _receive(self, rank: int) -> Any:
+        """Returns what the process sent, or `_END`."""
         kind, content = self._message(rank)
         if kind is _Kind.ERROR:
             raise InputError(content)
-        return end if kind is _Kind.END else content
+        return _END if kind is _Kind.END else content
 
     def _message(self, rank: int) -> list[Any]:
         from torch import distributed

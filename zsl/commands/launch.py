@@ -65,13 +65,18 @@ def launch(options: Any) -> ProcessGroup:
     if "LOCAL_WORLD_SIZE" in os.environ:  # torchrun
         devices = devices or int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = nodes or int(os.environ.get("GROUP_WORLD_SIZE", 1))
-    elif int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1:  # srun
+    elif (tasks := _srun_tasks()) > 1:
         nodes = nodes or int(os.environ["SLURM_STEP_NUM_NODES"])
-        devices = devices or int(os.environ["SLURM_STEP_NUM_TASKS"]) // nodes
+        devices = devices or tasks // nodes
     devices, nodes = devices or 1, nodes or 1
     if (devices, nodes) == (1, 1):
         return ProcessGroup(device="cpu") if options.accelerator == "cpu" else ALONE
     return _join(options.accelerator, devices, nodes)
+
+
+def _srun_tasks() -> int:
+    """How many processes srun started; it alone sets this."""
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
 
 
 def _environment(nodes: int) -> ClusterEnvironment:
@@ -82,7 +87,7 @@ def _environment(nodes: int) -> ClusterEnvironment:
 
     if TorchElasticEnvironment.detect():
         return TorchElasticEnvironment()
-    if "SLURM_STEP_NUM_TASKS" in os.environ:
+    if _srun_tasks() > 1:  # A single one starts the others itself, as without srun.
         return SLURMEnvironment()
     lacking = [
         name for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK") if name not in os.environ
