@@ -161,8 +161,10 @@ def _facts(assessment: Assessment) -> dict[str, str]:
 
 def _curves(checkpoint: Path | None) -> str | None:
     """The chart of the training, if it is there, as the address of an `img`."""
-    path = checkpoint and checkpoint.absolute().parents[1] / "report" / CURVES
-    if path is None or not path.is_file():
+    if checkpoint is None:
+        return None
+    path = checkpoint.absolute().parent.parent / "report" / CURVES
+    if not path.is_file():
         return None
     return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
