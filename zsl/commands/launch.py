@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -20,17 +21,34 @@ _LONGEST_TURN = timedelta(days=1)
 """A process waits for another so long: the first also computes figures in between."""
 
 
+@dataclass(frozen=True)
+class _Count:
+    """Reads a number above 0, or another word; the help shows what it is printed as."""
+
+    word: str | None = None
+
+    def __call__(self, value: int | str) -> int | str:
+        if value == self.word:
+            return value
+        if not str(value).isdecimal() or int(value) < 1:
+            raise ArgumentTypeError(f"{value!r} is not a {self}")
+        return int(value)
+
+    def __repr__(self) -> str:
+        return "number above 0" + (f" or {self.word}" if self.word else "")
+
+
 def add_devices(parser: ArgumentParser) -> None:
     """Adds the arguments that `launch` takes."""
     parser.add_argument(
         "--devices",
-        type=_devices,
+        type=_Count("auto"),
         help="GPUs of this machine that share the work, a process each, or processes without a "
         "GPU; auto takes all GPUs (default: 1; under torchrun and srun as many as they start).",
     )
     parser.add_argument(
         "--nodes",
-        type=_count,
+        type=_Count(),
         help="Machines that share the work: the same command is started on each, by torchrun, by "
         "srun, or with MASTER_ADDR, MASTER_PORT and NODE_RANK set (default: 1, or theirs).",
     )
@@ -42,16 +60,6 @@ def add_devices(parser: ArgumentParser) -> None:
     )
 
 
-def _count(value: int | str) -> int:
-    if not str(value).isdecimal() or int(value) < 1:
-        raise ArgumentTypeError(f"{value!r} is not a number above 0 (or auto, for devices)")
-    return int(value)
-
-
-def _devices(value: int | str) -> int | str:
-    return value if value == "auto" else _count(value)
-
-
 def launch(options: Any) -> ProcessGroup:
     """Starts the other processes of this machine, which run the same command; joins them.
 
@@ -59,16 +67,24 @@ def launch(options: Any) -> ProcessGroup:
         options: What was parsed of `add_devices`.
 
     Raises:
-        InputError: There are not as many devices.
+        InputError: There are not as many devices, torchrun or srun started another number of
+            processes, or nothing tells the machines of each other.
     """
-    devices, nodes = options.devices, options.nodes
+    devices, nodes, started = options.devices, options.nodes, None
     if "LOCAL_WORLD_SIZE" in os.environ:  # torchrun
+        started = int(os.environ["WORLD_SIZE"])
         devices = devices or int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = nodes or int(os.environ.get("GROUP_WORLD_SIZE", 1))
     elif (tasks := _srun_tasks()) > 1:
+        started = tasks
         nodes = nodes or int(os.environ["SLURM_STEP_NUM_NODES"])
         devices = devices or tasks // nodes
     devices, nodes = devices or 1, nodes or 1
+    require(
+        started is None or devices == "auto" or devices * nodes == started,
+        f"The launcher started {started} processes, but --devices × --nodes is {devices} × "
+        f"{nodes}; leave both out.",
+    )
     if (devices, nodes) == (1, 1):
         return ProcessGroup(device="cpu") if options.accelerator == "cpu" else ALONE
     return _join(options.accelerator, devices, nodes)
