@@ -2,7 +2,7 @@
 # docker run --rm -v "$PWD:/data" zsl fit --config shapes.yaml
 #
 # On GPUs: docker run --gpus all --shm-size 8g ..., on a host with NVIDIA's container toolkit.
-# For CPUs alone an image is a tenth of the size: --build-arg TORCH_INDEX=INDEX, the index that
+# For CPUs alone the image is smaller: --build-arg TORCH_INDEX=INDEX, the index that
 # PyTorch's installation page names for CPUs.
 FROM python:3.12-slim
 
