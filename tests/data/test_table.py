@@ -89,7 +89,9 @@ def test_training_images_that_show_an_unseen_label_are_told_and_may_be_dropped(
     assert "2 of 20 training images show an unseen label." in caplog.text
     assert len(kept.trained_rows) == 20
     data = TableDataModule(str(table_root), num_workers=0, with_unseen="drop")
+    caplog.clear()
     data.setup("fit")
+    assert "trained on without it" not in caplog.text
     assert data.trained_rows.tolist() == [row for row in range(20) if row not in (2, 5)]
     assert len(data.train_dataset) == 20
     table.loc[train, "labels"] = "red|white"

@@ -181,7 +181,8 @@ def _advice(
             else "all labels are trained, so no figure will say how well others are found."
         )
     if held_out := of_role[Role.HELD_OUT]:
-        yield f"held out to select the checkpoint: {listing(held_out)}; --held_out 0 trains all."
+        more = "" if of_role[Role.UNSEEN] else "; --held_out 0 trains all"
+        yield f"held out to select the checkpoint: {listing(held_out)}{more}."
     if photographs.labels_per_image == 1 and not of_role[Role.UNSEEN]:
         yield (
             "each image has one label: if no other words will be asked, a classifier does better "
@@ -256,7 +257,8 @@ def _parse(args: list[str]) -> Namespace:
     parser.add_argument(
         "--held_out",
         type=str,
-        help="Labels to select the checkpoint on, not trained: names, or a share; 0 trains all "
+        help="Labels to select the checkpoint on, not trained: names, or a share; 0 trains "
+        "all, where none is unseen "
         "(default: a tenth, where labels have enough images).",
     )
     parser.add_argument(

@@ -143,7 +143,8 @@ class TableDataModule(MultiLabelDataModule):
     def setup(self, stage: str) -> None:
         """Makes the datasets; says how many training images show an unseen label."""
         super().setup(stage)
-        if stage == "fit" and (rows := self._with_unseen()):
+        is_kept = stage == "fit" and self.with_unseen == "keep"
+        if is_kept and (rows := self._with_unseen()):
             _log.info(
                 "%s of %s training images show an unseen label. They are trained on without it; "
                 "data.with_unseen drop leaves them out.",

@@ -134,7 +134,7 @@ class BatchPredictor:
         start = 0
         for batch in self.batches(images, batch_size):
             count = len(batch.indices) + len(batch.problems)
-            unreadable = [i for i in range(start, start + count) if i not in set(batch.indices)]
+            unreadable = sorted({*range(start, start + count)} - {*batch.indices})
             rows = {
                 index: Row(paths[index], [], [], False, str(problem))
                 for index, problem in zip(unreadable, batch.problems, strict=True)

@@ -1,4 +1,4 @@
-"""A tagger before any training: made in seconds of a backbone's own classes and a text encoder."""
+"""A tagger before any training: made of a backbone's own classes and a text encoder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def ready_values() -> tuple[dict[str, Any], dict[str, Tensor]]:
     The weights of a label are mixed from those of ImageNet's classes (`OwnClassesHead`), by the
     packaged EfficientNet-Lite0 and MiniLM. The vector of a class is made of its name, and of all
     its names with their definition by WordNet; that of another label of its name alone. The
-    vectors are cached, so it takes a second from the second time on.
+    vectors are cached, so it takes some seconds from the second time on, at first a minute or
+    two on a CPU.
 
     Raises:
         InputError: A package is missing.

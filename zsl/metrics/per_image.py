@@ -63,7 +63,7 @@ def count_true(mask: Tensor, dim: int) -> Tensor:
 
 
 class KnownPart(NamedTuple):
-    """Some thousand images: all L labels, or of each image only the M that are known at most."""
+    """A part of the images: all L labels, or of each image only the M that are known at most."""
 
     scores: Tensor
     """(B, L) or (B, M)."""
@@ -81,7 +81,7 @@ class KnownPart(NamedTuple):
 
 
 def known_parts(scores: Tensor, targets: Tensor, at_least: int = 1) -> Iterator[KnownPart]:
-    """Yields images some thousand at a time, without unknown labels where few are known.
+    """Yields images a part at a time, without unknown labels where few are known.
 
     With 14 known labels of 9,605, as in OpenImages, nearly all work would be for nothing.
 

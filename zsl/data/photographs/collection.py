@@ -229,4 +229,5 @@ def with_splits(
 
 def showing(tags: Sequence[Collection[str]], labels: Collection[str]) -> int:
     """Counts the images that show any of the labels."""
-    return sum(not set(labels).isdisjoint(own) for own in tags)
+    wanted = set(labels)
+    return sum(not wanted.isdisjoint(own) for own in tags)

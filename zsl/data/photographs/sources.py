@@ -11,7 +11,7 @@ from tqdm import tqdm
 from zsl.data.photographs.image_names import ImageNames
 from zsl.data.photographs.tables import TaggedImages, clean_tag, read_tagged, split_called
 from zsl.errors import InputError, listing, require
-from zsl.files.digests import bytes_digest
+from zsl.files.digests import file_digest
 from zsl.files.keywords import read_keywords
 
 FORMATS = ("table", "folders", "keywords")
@@ -177,4 +177,4 @@ def _copies(root: Path, files: Sequence[str]) -> dict[str, str]:
         path = root / file
         by_size[path.stat().st_size if path.is_file() else -1].append(file)
     alike = [file for size, own in by_size.items() if size > 0 and len(own) > 1 for file in own]
-    return {file: bytes_digest([(root / file).read_bytes()]) for file in alike}
+    return {file: file_digest(root / file) for file in alike}
