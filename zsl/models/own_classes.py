@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
@@ -28,6 +29,14 @@ class OwnClasses(NamedTuple):
     """All names and the definition of each, by WordNet."""
     weights: Tensor
     """float32 (K, C)."""
+
+    def vectors(self, encode: Callable[[list[str]], Tensor]) -> Tensor:
+        """Returns vectors (K, W) of length 1, of name and description in equal parts.
+
+        Args:
+            encode: Returns the vectors (K, W) of K texts, of length 1.
+        """
+        return F.normalize(encode(self.names) + encode(self.descriptions), dim=1)
 
 
 def own_classes(config: BackboneConfig, image_size: int) -> OwnClasses | None:
