@@ -39,6 +39,7 @@ runner.Runner(Study(read_sweep("tiny.yaml"), "study.log"), 1, []).run()
 def _fake_fit(in_tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "FIT", FAKE)
     monkeypatch.setattr(runner, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(runner, "WAIT_SECONDS", 0.05)
 
 
 def study_of(*todo: str) -> Study:
