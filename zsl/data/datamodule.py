@@ -75,9 +75,7 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         require((num_workers or 0) >= 0, f"num_workers is {num_workers}; expected 0 or more.")
         require(views >= 1, f"views is {views}; expected 1 or more.")
         require(repeats >= 1, f"repeats is {repeats}; expected 1 or more.")
-        require(
-            unlabelled in ("keep", "drop"), f"unlabelled is {unlabelled!r}; expected keep or drop."
-        )
+        check_keep_or_drop("unlabelled", unlabelled)
         # A checkpoint must find it again from any working directory.
         features = None if features is None else str(Path(features).expanduser().resolve())
         if features is not None:
@@ -285,6 +283,11 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
             generator=torch.Generator().manual_seed(run_seed()),
             **options,
         )
+
+
+def check_keep_or_drop(name: str, value: str) -> None:
+    """Refuses another word for what to do about images."""
+    require(value in ("keep", "drop"), f"{name} is {value!r}; expected keep or drop.")
 
 
 def _begin_worker(_: int) -> None:
