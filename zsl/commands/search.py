@@ -109,19 +109,21 @@ def search(args: list[str]) -> None:
     check_not_read(options.output, (*read, *Path(options.index).glob("*")))
     with open_output(Path(options.output) if options.output else None) as file:
         tagger = _load_tagger(options, labels or [])
-        if labels is not None:
-            # What has no vector is refused before the first image is read.
-            names, queries = tagger.embed(labels)
-            report_unlike_labels(tagger, names, tagger.prepare(queries))
+        if labels is None:
+            _open_gallery(tagger, paths, options)
+            return
+        # What has no vector is refused before the first image is read.
+        names, queries = tagger.embed(labels)
+        prepared = tagger.prepare(queries)
+        report_unlike_labels(tagger, names, prepared)
         gallery = _open_gallery(tagger, paths, options)
-        if labels is not None:
-            matches = gallery.best(labels, options.top_k)
-            shown = {index for match in matches for index in match.indices}
-            unlike = {index for index in shown if gallery.is_unlike(index)}
-            _WRITERS[options.format](gallery.sources, matches, unlike, file)
-            file.flush()
-            if unlike:
-                note(unlike_images(len(unlike), len(shown)))
+        matches = gallery.best(names, options.top_k, prepared)
+        shown = {index for match in matches for index in match.indices}
+        unlike = {index for index in shown if gallery.is_unlike(index)}
+        _WRITERS[options.format](gallery.sources, matches, unlike, file)
+        file.flush()
+        if unlike:
+            note(unlike_images(len(unlike), len(shown)))
 
 
 def _load_tagger(options: Namespace, labels: Sequence[str]) -> Tagger:
