@@ -12,8 +12,8 @@ import render
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
 
-from tests.commands.test_fit import QUICK, TINY_MODEL, TINY_SHAPES, read_csv
 from tests.fakes.checkpoints import write_checkpoint
+from tests.fakes.runs import QUICK, TINY_MODEL, TINY_SHAPES, read_csv
 from tests.fakes.table import write_table_dataset
 from tests.fakes.weights import write_weights
 

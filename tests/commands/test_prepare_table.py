@@ -9,7 +9,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.commands.test_fit import QUICK, TINY_MODEL, UNFROZEN
+from tests.fakes.runs import QUICK, TINY_MODEL, UNFROZEN
 from zsl.commands.configs import find_config
 from zsl.commands.fit import main as fit
 from zsl.commands.prepare import main as prepare

@@ -13,7 +13,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from tests.commands.test_fit import read_csv
+from tests.fakes.runs import read_csv
 from tests.sweeps.fakes import run, write
 from zsl.errors import InputError
 from zsl.sweeps import runner
