@@ -41,6 +41,16 @@ from zsl.data.transforms import training_transform
 from zsl.metrics import Protocol, evaluate
 from zsl.models import FixedMLDecoderConfig, MLDecoderConfig, TaggerNetwork, TimmBackboneConfig
 
+BACKBONES = ("tresnet_m", "tresnet_v2_l", "resnet50")
+HEADS: dict[str, tuple[Any, int, int]] = {
+    "925 words, full": (MLDecoderConfig(), 49, 925),
+    "925 words, 200 groups": (MLDecoderConfig(num_groups=200), 49, 925),
+    "80 classes, full": (FixedMLDecoderConfig(num_groups=None), 196, 80),
+    "9,605 classes, full": (FixedMLDecoderConfig(num_groups=None), 49, 9605),
+    "9,605 classes, 200 groups": (FixedMLDecoderConfig(num_groups=200), 49, 9605),
+}
+"""Configs, tokens of an image, and labels."""
+
 
 def processor_seconds(work: Callable[[], Any], rounds: int = 3) -> float:
     """Seconds of the processor: the fastest round."""
@@ -177,7 +187,7 @@ def networks(recipe: Recipe) -> dict[str, float]:
 def backbones() -> dict[str, dict[str, float]]:
     """Backbones by themselves."""
     found: dict[str, dict[str, float]] = {}
-    for name in ("tresnet_m", "tresnet_v2_l", "resnet50"):
+    for name in BACKBONES:
         for size in (224, 448):
             network = TimmBackboneConfig(name, weights=None).make(size)
             of_image = per_image(network, True, (3, size, size))
@@ -193,19 +203,10 @@ def backbones() -> dict[str, dict[str, float]]:
 def heads() -> dict[str, dict[str, float]]:
     """Heads by themselves, on the 49 tokens of TResNet-L at 224 px; 80 classes on those at 448."""
     found = {}
-    kinds: dict[str, tuple[nn.Module, int, int]] = {
-        "925 words, full": (MLDecoderConfig().make(2048, torch.randn(925, 300)), 49, 925),
-        "925 words, 200 groups": (
-            MLDecoderConfig(num_groups=200).make(2048, torch.randn(925, 300)),
-            49,
-            925,
-        ),
-        "80 classes, full": (FixedMLDecoderConfig(num_groups=None).make(2048, 80), 196, 0),
-        "9,605 classes, full": (FixedMLDecoderConfig(num_groups=None).make(2048, 9605), 49, 0),
-        "9,605 classes, 200 groups": (FixedMLDecoderConfig(num_groups=200).make(2048, 9605), 49, 0),
-    }
-    for name, (head, tokens, queries) in kinds.items():
-        more = (torch.randn(queries, 300),) if queries else ()
+    for name, (config, tokens, labels) in HEADS.items():
+        words = isinstance(config, MLDecoderConfig)
+        head = config.make(2048, torch.randn(labels, 300) if words else labels)
+        more = (torch.randn(labels, 300),) if words else ()
         of_image = per_image(head, True, (tokens, 2048), *more)
         batch = torch.randn(4, tokens, 2048)
 

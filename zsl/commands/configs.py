@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,9 +71,11 @@ def named_values(args: Sequence[str], *flags: str) -> list[tuple[str, str]]:
 
     >>> named_values(["-c", "a.yaml", "--task=my.Task", "--data.root", "b"], "-c", "--task")
     [('-c', 'a.yaml'), ('--task', 'my.Task')]
+    >>> named_values([], "-c")
+    []
     """
     pairs = []
-    for argument, following in zip(args, [*args[1:], None], strict=True):
+    for argument, following in zip_longest(args, args[1:]):
         flag, equals, text = argument.partition("=")
         value = text if equals else following
         if flag in flags and value is not None:  # The parser will say what the last one lacks.
