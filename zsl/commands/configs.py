@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,9 +42,10 @@ def find_config(name: str, kind: Kind = "config") -> str:
     shipped = shipped_configs() / name
     if shipped.is_file():
         return str(shipped)
+    shipped_ones = shipped_names(kind)
+    advice = did_you_mean(name, shipped_ones) or f" These are {', '.join(shipped_ones)}."
     raise InputError(
-        f"The {kind} {name!r} is neither a file nor one of the shipped {kind}s "
-        f"({', '.join(shipped_names(kind))})." + did_you_mean(name, shipped_names(kind))
+        f"The {kind} {name!r} is neither a file nor one of the shipped {kind}s.{advice}"
     )
 
 
@@ -72,7 +74,7 @@ def named_values(args: Sequence[str], *flags: str) -> list[tuple[str, str]]:
     [('-c', 'a.yaml'), ('--task', 'my.Task')]
     """
     pairs = []
-    for argument, following in zip(args, [*args[1:], None], strict=True):
+    for argument, following in zip_longest(args, args[1:]):
         flag, equals, text = argument.partition("=")
         value = text if equals else following
         if flag in flags and value is not None:  # The parser will say what the last one lacks.

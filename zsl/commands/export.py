@@ -8,9 +8,9 @@ from typing import Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
-from zsl.commands.configs import yaml_value
-from zsl.commands.exit_codes import add_trust_code, exit_code, program
-from zsl.errors import require
+from zsl.commands.exit_codes import add_trust_code, exit_code, loading
+from zsl.commands.messages import parse_args
+from zsl.errors import program, require
 from zsl.files.label_lists import read_labels
 
 
@@ -45,7 +45,7 @@ def parse(args: list[str]) -> Namespace:
         help="Folder, new, empty or of an earlier export (default: CHECKPOINT_export beside it).",
     )
     add_trust_code(parser)
-    return parser.parse_args([yaml_value(argument) for argument in args])
+    return parse_args(parser, args, "checkpoint")
 
 
 def export(args: list[str]) -> None:
@@ -55,11 +55,11 @@ def export(args: list[str]) -> None:
         options.texts is None or options.labels not in (None, "checkpoint"),
         "--texts gives texts to new labels, but --labels names none; add it, or leave --texts out.",
     )
-    # Imported here, so that the help comes at once.
-    from zsl.inference.export_folder import check_output, write_export
-    from zsl.inference.export_formats import check_packages
-    from zsl.inference.tagger import Tagger
-    from zsl.labels.encoders.texts import read_texts_of
+    with loading():  # Here, so that the help comes at once.
+        from zsl.inference.export_folder import check_output, write_export
+        from zsl.inference.export_formats import check_packages
+        from zsl.inference.tagger import Tagger
+        from zsl.labels.encoders.texts import read_texts_of
 
     if options.format == "onnx":
         check_packages()

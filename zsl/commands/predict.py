@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
-from zsl.commands.configs import yaml_value
-from zsl.commands.exit_codes import add_trust_code, exit_code, program
+from zsl.commands.exit_codes import add_trust_code, exit_code, loading
 from zsl.commands.launch import add_devices, launch
-from zsl.errors import InputError, listing, require
+from zsl.commands.messages import parse_args
+from zsl.errors import InputError, listing, program, require
 from zsl.files.folders import folder_for_results
 from zsl.files.label_lists import read_labels
 from zsl.files.output_text import check_not_read
@@ -103,7 +103,7 @@ def parse(args: list[str]) -> Namespace:
     )
     add_devices(parser)
     add_trust_code(parser)
-    return parser.parse_args([yaml_value(argument) for argument in args])
+    return parse_args(parser, args)
 
 
 def predict(args: list[str]) -> None:
@@ -119,12 +119,12 @@ def predict(args: list[str]) -> None:
         "--texts gives texts to new labels, but --labels names none; add it, or leave --texts out.",
     )
     group = launch(options)
-    # Imported here, so that the help comes at once.
-    from zsl.commands.predict_parts import write_parts
-    from zsl.commands.tagging import Tagging
-    from zsl.files.image_paths import ImageListing, find_images
-    from zsl.inference.heat_maps import common_folder
-    from zsl.inference.output_formats import make_writer, open_output
+    with loading():  # Here, so that the help comes at once.
+        from zsl.commands.predict_parts import write_parts
+        from zsl.commands.tagging import Tagging
+        from zsl.files.image_paths import ImageListing, find_images
+        from zsl.inference.heat_maps import common_folder
+        from zsl.inference.output_formats import make_writer, open_output
 
     if not group.is_first:
         tagging = Tagging(_predictor(options, labels, group), options, group)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
-from zsl.commands.exit_codes import exit_code, program
+from zsl.commands.exit_codes import exit_code, loading
 from zsl.commands.launch import add_devices, launch
-from zsl.errors import did_you_mean, require
+from zsl.commands.messages import parse_args
+from zsl.errors import did_you_mean, program, require
 from zsl.files.atomic import atomic_path, write_atomically
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def prepare(args: list[str]) -> None:
     what, *rest = args
     require(
         what in _COMMANDS,
-        f"zsl.prepare knows no {what!r}; expected {', '.join(_COMMANDS)}."
+        f"{program('prepare')} knows no {what!r}; expected {', '.join(_COMMANDS)}."
         + did_you_mean(what, _COMMANDS),
     )
     if what == "nuswide":
@@ -59,11 +60,13 @@ def prepare(args: list[str]) -> None:
     elif {"-h", "--help"} & set(rest):
         print(_USAGE.format(prepare=program("prepare")))
     elif what == "features":
-        from zsl.commands.prepare_features import prepare_features
+        with loading():
+            from zsl.commands.prepare_features import prepare_features
 
         prepare_features(rest)
     else:
-        from zsl.commands.prepare_shards import prepare_shards
+        with loading():
+            from zsl.commands.prepare_shards import prepare_shards
 
         prepare_shards(rest)
 
@@ -71,7 +74,7 @@ def prepare(args: list[str]) -> None:
 def prepare_nuswide(args: list[str]) -> None:
     """Checks a copy of NUS-WIDE, prints what is in it, and writes its index."""
     parser = ArgumentParser(
-        prog=program("prepare") + " nuswide",
+        prog=program("prepare nuswide"),
         description="Check a copy of NUS-WIDE, report on it, write the index that zsl.fit uses.",
         exit_on_error=False,
     )
@@ -87,17 +90,17 @@ def prepare_nuswide(args: list[str]) -> None:
         "--num_workers", type=int, help="Processes that each of --devices starts (default: cores)."
     )
     add_devices(parser)
-    options = parser.parse_args(args)
+    options = parse_args(parser, args, "root")
     require(
         options.resize is None or options.resize >= 1,
         f"--resize is {options.resize}; expected 1 or more.",
     )
-    # Imported here, so that the help comes at once.
-    from zsl.data.nuswide import summary
-    from zsl.data.nuswide.build_index import lost_path, open_index
-    from zsl.data.nuswide.check_images import check_images, check_shrunken
-    from zsl.data.nuswide.find_layout import find_layout
-    from zsl.data.nuswide.folders import Folders
+    with loading():  # Here, so that the help comes at once.
+        from zsl.data.nuswide import summary
+        from zsl.data.nuswide.build_index import lost_path, open_index
+        from zsl.data.nuswide.check_images import check_images, check_shrunken
+        from zsl.data.nuswide.find_layout import find_layout
+        from zsl.data.nuswide.folders import Folders
 
     group = launch(options)
     root = Path(options.root).expanduser().resolve()
@@ -163,7 +166,7 @@ def _print_advice(
         arguments.append(f"--data.resized {options.resize}")
     size = index.path.stat().st_size / 1e6
     print(f"\nWritten to {folders.prepared}: the index ({size:.1f} MB), classes.csv, {lost.name}.")
-    command = f"python -m zsl.fit --config nuswide.yaml --data.root {folders.root}"
+    command = f"{program('fit')} --config nuswide.yaml --data.root {folders.root}"
     print(" ".join(["Next:", command, *arguments]))
 
 

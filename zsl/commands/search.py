@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Literal, TextIO
 
 from jsonargparse import ArgumentParser, Namespace
 
-from zsl.commands.configs import yaml_value
-from zsl.commands.exit_codes import add_trust_code, exit_code, program
+from zsl.commands.exit_codes import add_trust_code, exit_code, loading
+from zsl.commands.messages import parse_args
 from zsl.commands.predict import report_unlike_labels
-from zsl.errors import printable, require
+from zsl.errors import printable, program, require
 from zsl.files.label_lists import read_labels
 from zsl.files.output_text import check_not_read, json_text, path_text
 from zsl.notes import note
@@ -79,7 +79,7 @@ def parse(args: list[str]) -> Namespace:
     )
     parser.add_argument("--batch_size", type=int, default=32, help="Images read per batch.")
     add_trust_code(parser)
-    return parser.parse_args([yaml_value(argument) for argument in args])
+    return parse_args(parser, args)
 
 
 def search(args: list[str]) -> None:
@@ -98,10 +98,10 @@ def search(args: list[str]) -> None:
             f"--{name} is of the labels that are searched for, but --labels names none; add it, or "
             f"leave --{name} out.",
         )
-    # Imported here, so that the help comes at once.
-    from zsl.files.image_paths import find_images
-    from zsl.inference.output_formats import open_output
-    from zsl.inference.scorer import unlike_images
+    with loading():  # Here, so that the help comes at once.
+        from zsl.files.image_paths import find_images
+        from zsl.inference.output_formats import open_output
+        from zsl.inference.scorer import unlike_images
 
     paths = find_images(options.paths)
     read = (options.checkpoint, options.labels, options.texts, *paths)

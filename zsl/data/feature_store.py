@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from zsl.data.dataset import Batch, MultiLabelDataset, Split
+from zsl.data.dataset import Batch, MultiLabelDataset
 from zsl.data.seeds import Draw, split_draws
+from zsl.data.split import Split
 from zsl.errors import InputError, require
 from zsl.files.tokens import differences
 from zsl.preprocessing import Resizing

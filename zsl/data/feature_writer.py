@@ -16,8 +16,9 @@ import numpy as np
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from zsl.data.dataset import MultiLabelDataset, Split
+from zsl.data.dataset import MultiLabelDataset
 from zsl.data.feature_store import RECORD
+from zsl.data.split import Split
 from zsl.errors import InputError
 from zsl.files.atomic import atomic_folder, sync_to_disk, write_atomically
 from zsl.files.tokens import as_float16

@@ -21,8 +21,9 @@ from PIL import Image
 from torch import Tensor
 
 from zsl.data.datamodule import MultiLabelDataModule
-from zsl.data.dataset import MultiLabelDataset, Split
+from zsl.data.dataset import MultiLabelDataset
 from zsl.data.sparse_targets import SparseTargets
+from zsl.data.split import Split
 from zsl.data.transforms import ImageConfig
 from zsl.errors import InputError, others, require
 from zsl.files.arrays import map_array

@@ -28,6 +28,7 @@ from zsl.notes import is_quiet
 from zsl.preprocessing import Resizing
 from zsl.process_group import ALONE, ProcessGroup
 from zsl.tasks import Task
+from zsl.tasks.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -211,12 +212,14 @@ def score_task(
         InputError: A score is not finite, or no label has a positive.
     """
     accelerator, devices = group.accelerator, group.devices
+    is_shown, progress = group.is_first and not is_quiet(), Progress("test images")
     precision: Any = trained_in if accelerator != "cpu" and torch.cuda.is_available() else "32-true"
     trainer: Any = pl.Trainer(
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
-        enable_progress_bar=group.is_first and not is_quiet(),
+        callbacks=[progress] if is_shown else [],
+        enable_progress_bar=is_shown,
         precision=precision,
         accelerator=accelerator,
         devices=devices,
@@ -235,6 +238,7 @@ def score_task(
     validation = None
     if with_validation and task.vocabulary.select(Role.HELD_OUT):
         data.setup("validate")
+        progress.scored = "validation images"
         validation = _scores(trainer, task, data, data.val_dataset, group)
         known = task.vocabulary.columns(Role.SEEN, Role.HELD_OUT)
         if not task.is_calibrated and group.is_first:

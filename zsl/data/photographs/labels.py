@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from zsl.errors import InputError, did_you_mean, others, require
-from zsl.labels import Role
+from zsl.labels.vocabulary import Role
 
 HELD_OUT = "0.1"
 """Share of the labels that is held out, if nothing is said."""

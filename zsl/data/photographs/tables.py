@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from zsl.data.dataset import Split
 from zsl.data.photographs.image_names import ImageNames
+from zsl.data.split import Split
 from zsl.errors import InputError, listing, reason_of, require
 from zsl.files.images import FORMATS
 from zsl.files.text_files import read_text
