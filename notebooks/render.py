@@ -22,6 +22,7 @@ from PIL import Image
 
 NOTEBOOKS = Path(__file__).parent
 DOCS = NOTEBOOKS.parent / "docs"
+_WIDGET = "application/vnd.jupyter.widget-view+json"
 RENDERED = ("tutorial", "explore_unseen", "bring_your_own_data")
 
 
@@ -52,9 +53,8 @@ def readable(text: str) -> str:
 
 
 def is_progress(output: Any) -> bool:
-    """Whether an output is what a training tells on its way: by standard error, or by rich."""
-    text = output.get("data", {}).get("text/plain", "")
-    return output.get("name") == "stderr" or "\x1b[" in text or text == "Output()"
+    """Whether an output is what a training tells on its way: by standard error, or by a widget."""
+    return output.get("name") == "stderr" or _WIDGET in output.get("data", {})
 
 
 def render(name: str) -> None:

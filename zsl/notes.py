@@ -33,6 +33,12 @@ def note(text: str) -> None:
         write_line(f"note: {printable(text)}")
 
 
+def remark(text: str) -> None:
+    """Says something among the results, on stdout, unless notes are left out."""
+    if not is_quiet():
+        print(f"note: {printable(text)}", flush=True)
+
+
 def write_line(text: str) -> None:
     """Writes a line to stderr: above the progress bars, if there are any."""
     if "tqdm" in sys.modules:

@@ -66,7 +66,7 @@ def test_two_processes(in_tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> 
         run("whole", FILES),
     )
     stops = [[0, 0], [1, -signal.SIGKILL], [128 + signal.SIGTERM, 0], [0, 0]]
-    assert codes == [*stops, [2, 2], [2, 1]]
+    assert codes == [*stops, [2, 2], [2, 2]]
     folder = "runs/shapes/killed/checkpoints"
     errors = capfd.readouterr().err.splitlines()
     # Each is told by one of the processes.
@@ -76,6 +76,7 @@ def test_two_processes(in_tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> 
         "error: There is no argument trainer.max_epoch. Did you mean 'trainer.max_epochs'?",
         "error: runs/shapes/whole/config.yaml is of an earlier run; name another --run_folder.",
     ]
+    assert Path("runs/shapes/whole/metrics.csv").is_file()
 
     # A stop changes no digit, nor do shards.
     steps = [

@@ -154,7 +154,7 @@ def evaluate(args: list[str]) -> None:
         require(value >= 0, f"--{name} is {value}; expected 0 or more.")
     require(
         bool(options.checkpoint) != bool(options.published),
-        "Expected either --checkpoint FILE of zsl.fit, or --published FILE with --config.",
+        "Expected either --checkpoint FILE of a training, or --published FILE with --config.",
     )
     require(
         not options.published or len(named_values(fit_args, *CONFIG_FLAGS)) > 0,

@@ -66,6 +66,7 @@ def make_run(args: list[str]) -> Run:
         callbacks.append(record)
     _check_monitors(callbacks, made.model.logged_names)
     trainer = _make_trainer({**vars(made.trainer), "callbacks": callbacks})
+    record.check_folder(trainer)
     kept = (made.checkpoint, made.last_checkpoint)
     return Run(config, made.data, made.model, trainer, *kept, report, record)
 

@@ -197,7 +197,7 @@ def _checkpoint_to_resume(config: Namespace) -> Path:
         "trainer.max_epochs is 0, which keeps the model as it was made, so no run can be resumed; "
         f"leave --ckpt_path out, or test the checkpoint with {program('evaluate')}.",
     )
-    require(config.ckpt_path != "", "--ckpt_path is empty; name a .ckpt file of zsl.fit, or last.")
+    require(config.ckpt_path != "", "--ckpt_path is empty; name a training's .ckpt file, or last.")
     path = Path(config.ckpt_path)
     if config.ckpt_path != "last" or path.is_file():
         return path

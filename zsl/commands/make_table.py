@@ -31,6 +31,7 @@ from zsl.files.digests import text_digest
 from zsl.files.image_paths import find_images
 from zsl.files.output_text import aligned
 from zsl.labels.vocabulary import Role, Vocabulary
+from zsl.notes import remark
 
 _OUTPUTS = ("labels.csv", "classes.csv", "zsl.yaml")
 _MARK = "# Written by python -m zsl.prepare table"
@@ -71,10 +72,10 @@ def make_table(options: Namespace) -> None:
     photographs = _labelled_and_divided(photographs, options)
     roles = _roles(options, photographs)
     for note in photographs.notes:
-        print(f"note: {note}")
+        remark(note)
     print(f"\n{_splits_table(photographs, roles)}\n\n{_frequencies(photographs)}\n")
     for note in _advice(photographs, roles, given):
-        print(f"note: {note}")
+        remark(note)
     _write_all(root, output, photographs, roles, name)
     print(f"\nWritten to {output}: {', '.join(_OUTPUTS)}.")
     config = os.path.relpath(output / _OUTPUTS[-1])
@@ -243,7 +244,7 @@ def _own_outputs(output: Path, overwrite: bool) -> str | None:
     changed = [name for name in there if now[name] != written.get(name)]
     require(
         overwrite or not changed,
-        f"{output} has {listing(changed)}, changed since zsl.prepare wrote it, which this would "
+        f"{output} has {listing(changed)}, changed since it was written, which this would "
         "overwrite; name another folder with --output, or add --overwrite true (roles are kept by "
         "--classes FILE).",
     )

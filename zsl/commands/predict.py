@@ -118,6 +118,11 @@ def predict(args: list[str]) -> None:
         options.texts is None or labels is not None,
         "--texts gives texts to new labels, but --labels names none; add it, or leave --texts out.",
     )
+    require(
+        options.decide is None or options.checkpoint != "ready",
+        "The ready tagger only ranks, so it has no thresholds for --decide; name the --checkpoint "
+        "of a training, or leave --decide out.",
+    )
     group = launch(options)
     with loading():  # Here, so that the help comes at once.
         from zsl.commands.predict_parts import write_parts

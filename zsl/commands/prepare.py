@@ -14,6 +14,7 @@ from zsl.commands.launch import add_devices, launch
 from zsl.commands.messages import parse_args
 from zsl.errors import did_you_mean, program, require
 from zsl.files.atomic import atomic_path, write_atomically
+from zsl.notes import remark
 
 if TYPE_CHECKING:
     from zsl.data.nuswide.folders import Folders
@@ -129,7 +130,7 @@ def prepare_nuswide(args: list[str]) -> None:
     print(f"\nImages in {folders.images}\n\n{summary.images_table(index, suspicious)}")
     print(f"\n{summary.labels_table(index, counts)}\n\n{summary.extremes(counts)}\n")
     for note in index.info["notes"]:
-        print(f"note: {note}")
+        remark(note)
     _print_advice(options, folders, index, lost_path(index.path), suspicious)
 
 
@@ -141,24 +142,24 @@ def _print_advice(
         f"--data.{name} {getattr(options, name)}" for name in _SHARED if getattr(options, name)
     ]
     if absent := index.info["unseen_without_column"]:
-        print(
-            f"note: {len(absent)} published unseen labels are not labels of the table, the first "
+        remark(
+            f"{len(absent)} published unseen labels are not labels of the table, the first "
             f"is {absent[0]}; correct their names there, or set data.unseen."
         )
     elif not index.unseen:
-        print("note: nothing tells which labels are unseen; set data.unseen.")
+        remark("nothing tells which labels are unseen; set data.unseen.")
     if index.info["num_unlisted_files"]:
-        print(f"note: {index.info['num_unlisted_files']:,} image files are in no list.")
+        remark(f"{index.info['num_unlisted_files']:,} image files are in no list.")
     if index.state.any():
-        print(
-            f"note: {int((index.state != 0).sum()):,} listed images are missing or unreadable "
+        remark(
+            f"{int((index.state != 0).sum()):,} listed images are missing or unreadable "
             f"({lost} names them); complete the copy, or leave them out with data.missing "
             "skip."
         )
         arguments.append("--data.missing skip")
     if suspicious:
-        print(
-            f"note: {len(suspicious):,} images are of one colour or the same as many others "
+        remark(
+            f"{len(suspicious):,} images are of one colour or the same as many others "
             f"({folders.prepared / 'suspicious.txt'} names them), as Flickr's placeholders are; "
             "delete those that are placeholders and run this again."
         )

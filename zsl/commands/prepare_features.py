@@ -56,7 +56,7 @@ def _check(data: MultiLabelDataModule, task: Task) -> None:
     require(
         data.features is not None,
         "data.features is not set; add --data.features FOLDER, where the store is written, and "
-        "give the same to zsl.fit.",
+        "give the same to the training.",
     )
     require(
         task.backbone.frozen,

@@ -24,7 +24,7 @@ from zsl.labels import Role, Vocabulary
 from zsl.metrics.evaluation import check_finite
 from zsl.metrics.per_image import check_k
 from zsl.models import Answers, Goal
-from zsl.notes import is_quiet
+from zsl.notes import is_quiet, remark
 from zsl.preprocessing import Resizing
 from zsl.process_group import ALONE, ProcessGroup
 from zsl.tasks import Task
@@ -152,8 +152,8 @@ def score_checkpoint(
     is_calibrated = task.is_calibrated
     scored = score_task(task, data, precision, with_validation, group)
     if scored.answers is not None and not is_calibrated and not head_alone:
-        print(
-            f"note: {path} holds no calibration; one was fitted on the validation images for these "
+        remark(
+            f"{path} holds no calibration; one was fitted on the validation images for these "
             "tables alone, so zsl.predict decides by none."
         )
     return replace(scored, name=name, path=path)
@@ -187,7 +187,7 @@ def _load(
         "images.interpolation and images.center_crop as they were.",
     )
     if data.fingerprint != contents.data_fingerprint:
-        print(f"note: the data's labels or splits have changed since the training of {path}.")
+        remark(f"the data's labels or splits have changed since the training of {path}.")
     return task, data, contents.precision
 
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zsl.errors import require
+from zsl.errors import program, require
 from zsl.files.class_paths import describe_part
 from zsl.labels import LabelEncoder, Role, SentenceEncoder
 from zsl.models import OwnClassesConfig, OwnClassesHead, TaggerNetwork, TimmBackboneConfig
@@ -47,8 +47,9 @@ def ready_values() -> tuple[dict[str, Any], dict[str, Tensor]]:
     _log.warning(
         "note: this is the ready tagger, EfficientNet-Lite0 by the names of ImageNet's classes: "
         "mAP .54 on photographs of COCO (chance .05), .23 of rooms, .33 of products (.08 each). It "
-        "only ranks; a training on your own labels (python -m zsl.fit --config table.yaml) does "
-        "better, and for any words CLIP (docs/text_aligned.md)."
+        "only ranks; a training on your own labels (%s) does better, and for any words CLIP "
+        "(docs/text_aligned.md).",
+        program("prepare table"),
     )
     classes = own_classes(BACKBONE, IMAGE_SIZE)
     assert classes is not None
