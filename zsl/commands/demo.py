@@ -77,10 +77,11 @@ def demo(args: list[str]) -> None:
 
     with open_socket(options.host, options.port) as at:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        taggers = {
-            name: Tagger.from_pretrained(path, options.trust_code).to(device)
-            for name, path in named(options.checkpoint).items()
-        }
+        with loading("the tagger"):
+            taggers = {
+                name: Tagger.from_pretrained(path, options.trust_code).to(device)
+                for name, path in named(options.checkpoint).items()
+            }
         if not is_loopback(options.host):
             print(f"Whoever reaches {options.host} may use the page and see its folders.")
         serve(taggers, roots, options.host, at, index)

@@ -85,13 +85,13 @@ def exit_code(command: Callable[[list[str]], int | None], args: Sequence[str] | 
 
 
 @contextmanager
-def loading() -> Iterator[None]:
-    """Imports what takes seconds, such as torch; says so on a terminal.
+def loading(what: str = "libraries") -> Iterator[None]:
+    """Says on a terminal what takes seconds to load, and spares some of them.
 
     Searching all that is imported for garbage, again and again and once more at the end of Python,
     would take two seconds in five.
     """
-    with waiting("loading libraries"):
+    with waiting(f"loading {what}"):
         gc.disable()
         try:
             yield

@@ -12,6 +12,7 @@ from zsl.commands.exit_codes import add_trust_code, exit_code, loading
 from zsl.commands.messages import parse_args
 from zsl.errors import program, require
 from zsl.files.label_lists import read_labels
+from zsl.notes import waiting
 
 
 def parse(args: list[str]) -> Namespace:
@@ -64,7 +65,8 @@ def export(args: list[str]) -> None:
     if options.format == "onnx":
         check_packages()
     path = Path(options.checkpoint)
-    tagger = Tagger.from_pretrained(path, options.trust_code)
+    with loading("the tagger"):
+        tagger = Tagger.from_pretrained(path, options.trust_code)
     output = Path(options.output or f"{path.with_suffix('')}_export")
     check_output(output)
     names: list[str] | None = None
@@ -73,7 +75,8 @@ def export(args: list[str]) -> None:
         names = tagger.vocabulary.names if is_own else read_labels(options.labels)
     if options.texts is not None:
         tagger.add_texts(read_texts_of(names or (), options.texts))
-    difference = write_export(tagger, options.format, names, output)
+    with waiting("exporting and comparing with PyTorch"):
+        difference = write_export(tagger, options.format, names, output)
     print(
         f"{path} as {options.format}: logits differ from PyTorch's by at most "
         f"{difference.largest:.1e}.\nExport: {output}"

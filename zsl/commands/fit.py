@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from zsl.commands.configs import resolve_configs
 from zsl.commands.exit_codes import exit_code, loading, user_message
 from zsl.commands.help import all_arguments, fit_help
 from zsl.errors import InputError, program, require
@@ -23,6 +24,7 @@ def fit(args: list[str]) -> None:
     if not args or "-h" in args or "--help" in args:
         print(fit_help())
         return
+    resolve_configs(args)  # Refuses a mistyped name before the seconds that follow.
     with loading():  # Here, so that the help comes at once.
         from lightning_fabric.utilities.exceptions import MisconfigurationException
 

@@ -123,11 +123,14 @@ def predict(args: list[str]) -> None:
         "The ready tagger only ranks, so it has no thresholds for --decide; name the --checkpoint "
         "of a training, or leave --decide out.",
     )
+    # Imported here, so that the help comes at once.
+    from zsl.files.image_paths import ImageListing, find_images
+
+    paths = [] if in_parts else find_images(options.paths)
     group = launch(options)
-    with loading():  # Here, so that the help comes at once.
+    with loading():
         from zsl.commands.predict_parts import write_parts
         from zsl.commands.tagging import Tagging
-        from zsl.files.image_paths import ImageListing, find_images
         from zsl.inference.heat_maps import common_folder
         from zsl.inference.output_formats import make_writer, open_output
 
@@ -140,7 +143,6 @@ def predict(args: list[str]) -> None:
         next(iter(images))  # Refuses a folder without images before the tagger is loaded.
         write_parts(images, Tagging(_predictor(options, labels, group), options, group))
         return
-    paths = find_images(options.paths)
     check_not_read(options.output, (options.checkpoint, options.labels, options.texts, *paths))
     output, root = Path(options.output) if options.output else None, common_folder(paths)
     with _heat_map_folder(options.heatmaps, root), open_output(output) as file:
@@ -176,7 +178,7 @@ def _predictor(options: Namespace, labels: list[str] | None, group: ProcessGroup
 
     limits = (options.top_k, options.threshold, options.decide)
     rest = (options.raw, options.trust_code, group.device)
-    with group.first_goes_ahead():
+    with loading("the tagger"), group.first_goes_ahead():
         predictor = BatchPredictor(options.checkpoint, labels, options.texts, *limits, *rest)
         if options.heatmaps is not None:
             predictor.tagger.check_heat_maps()

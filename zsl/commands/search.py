@@ -98,20 +98,23 @@ def search(args: list[str]) -> None:
             f"--{name} is of the labels that are searched for, but --labels names none; add it, or "
             f"leave --{name} out.",
         )
-    with loading():  # Here, so that the help comes at once.
-        from zsl.files.image_paths import find_images
+    # Imported here, so that the help comes at once.
+    from zsl.files.image_paths import find_images
+
+    paths = find_images(options.paths)
+    with loading():
         from zsl.inference.output_formats import open_output
         from zsl.inference.scorer import unlike_images
 
-    paths = find_images(options.paths)
     read = (options.checkpoint, options.labels, options.texts, *paths)
     check_not_read(options.output, (*read, *Path(options.index).glob("*")))
     with open_output(Path(options.output) if options.output else None) as file:
-        tagger = _load_tagger(options, labels or [])
-        if labels is not None:
-            # What has no vector is refused before the first image is read.
-            names, queries = tagger.embed(labels)
-            report_unlike_labels(tagger, names, tagger.prepare(queries))
+        with loading("the tagger"):
+            tagger = _load_tagger(options, labels or [])
+            if labels is not None:
+                # What has no vector is refused before the first image is read.
+                names, queries = tagger.embed(labels)
+                report_unlike_labels(tagger, names, tagger.prepare(queries))
         gallery = _open_gallery(tagger, paths, options)
         if labels is not None:
             matches = gallery.best(labels, options.top_k)

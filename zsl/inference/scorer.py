@@ -321,8 +321,8 @@ def unlike_images(number: int, of: int) -> str:
     """Says how many images are unlike those of the training."""
     are, them = ("is", "it") if number == 1 else ("are", "them")
     return (
-        f"{number:,} of {of:,} images {are} unlike those the tagger was trained on (as 1 in 100 of "
-        f"images like those); what it says about {them} means little."
+        f"{number:,} of {of:,} images {are} unlike those the tagger was trained on (of images like "
+        f"those, about 1 in 100 is); what it says about {them} means little."
     )
 
 

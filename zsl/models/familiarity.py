@@ -15,8 +15,8 @@ from zsl.models.tokens import ToTokens
 KEPT = 256
 """Most images that are kept."""
 _SHARE = 0.01
-_ENOUGH = 99
-"""Kept images of which a hundredth can be told by counting."""
+_ENOUGH = 50
+"""Kept images that are counted: the farthest of them is passed by 2 % of images like these."""
 _LEAST = 5
 _LEAST_DISTANCE = 1e-6  # Of images that are kept twice.
 
@@ -95,9 +95,9 @@ class FamiliarImages(nn.Module):
     def is_unlike(self, features: Tensor) -> Tensor:
         """Returns bool (B,): whether images are farther than 99 of 100 like the kept ones are.
 
-        Of 99 kept images or more that is counted. Fewer can't show it: the farthest of nine would
-        be passed by one image in ten. Then a Student's t distribution of the logarithms of their
-        distances tells the limit.
+        Where many are kept, that is counted, or is the farthest of them. Of few, the farthest tells
+        too little: of nine it is passed by one image in ten. Then a Student's t distribution of the
+        logarithms of their distances tells the limit.
 
         Args:
             features: What the backbone makes of B images.
@@ -106,7 +106,7 @@ class FamiliarImages(nn.Module):
         if number < _LEAST:
             return torch.zeros(len(features), dtype=torch.bool, device=features.device)
         if number >= _ENOUGH:
-            return self(features) <= _SHARE
+            return self(features) <= max(_SHARE, 1 / (1 + number))
         logarithms = self.distances[:number].clamp(min=_LEAST_DISTANCE).log()
         spread = stdtrit(number - 1, 1 - _SHARE) * math.sqrt(1 + 1 / number)
         return self._nearest(features).log() > logarithms.mean() + spread * logarithms.std()
