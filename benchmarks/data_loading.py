@@ -23,7 +23,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from zsl.data.datamodule import MultiLabelDataModule
-from zsl.data.dataset import ImageFileDataset, Split
+from zsl.data.dataset import ImageFileDataset
+from zsl.data.split import Split
 from zsl.data.transforms import ImageConfig
 from zsl.files.images import check_image
 from zsl.preprocessing import ImageTransform

@@ -16,8 +16,8 @@ from pathlib import Path
 import pandas as pd
 
 from zsl.evaluation.assessment import assess
-from zsl.evaluation.results import aligned
 from zsl.evaluation.scoring import score_checkpoint
+from zsl.files.output_text import aligned
 from zsl.metrics import Protocol
 from zsl.metrics.bootstrap import Bootstrap
 from zsl.metrics.decisions import decision_figures
@@ -70,7 +70,7 @@ def _rows(path: Path, replicates: int) -> pd.DataFrame:
 
 
 def _table(rows: pd.DataFrame) -> str:
-    cells = [["labels", "yes if", *_FIGURES, "interval"]]
+    cells = [["labels", "yes above", *_FIGURES, "interval"]]
     for (group, rule), own in rows.groupby(["group", "rule"], sort=False):
         figures = [
             "" if own[name].isna().all() else f"{own[name].mean():.3f} ± {own[name].std():.3f}"

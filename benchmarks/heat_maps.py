@@ -27,8 +27,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zsl.data import ShapesDataModule
-from zsl.data.dataset import Split
 from zsl.data.shapes import SIZE
+from zsl.data.split import Split
 from zsl.inference.image_batches import image_batches
 from zsl.inference.scorer import PreparedLabels
 from zsl.inference.tagger import Tagger

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 import zsl.data
-from zsl.data.dataset import Split
+from zsl.data.split import Split
 from zsl.data.transforms import ImageConfig
 from zsl.inference.ready import BACKBONE, READY
 from zsl.inference.tagger import Tagger

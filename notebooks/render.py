@@ -22,6 +22,7 @@ from PIL import Image
 
 NOTEBOOKS = Path(__file__).parent
 DOCS = NOTEBOOKS.parent / "docs"
+_WIDGET = "application/vnd.jupyter.widget-view+json"
 RENDERED = ("tutorial", "explore_unseen", "bring_your_own_data")
 
 
@@ -54,7 +55,7 @@ def readable(text: str) -> str:
 def is_passing(output: Any) -> bool:
     """Whether an output is a widget, or what a command tells on its way."""
     data = output.get("data", {})
-    if "application/vnd.jupyter.widget-view+json" in data:
+    if _WIDGET in data:
         return True
     return output.get("name") == "stderr" or "\x1b[" in data.get("text/plain", "")
 

@@ -1,5 +1,7 @@
 """The one exception for input that can't be used, and what its messages are made with."""
 
+import os
+import sys
 import unicodedata
 from collections.abc import Callable, Collection, Iterable
 from difflib import get_close_matches
@@ -15,6 +17,12 @@ class InputError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(shorten(message, 1500)))
+
+
+def program(command: str) -> str:
+    """How the user calls a command such as `prepare table`: by `zsl`, or by `python -m zsl.`."""
+    is_script = os.path.basename(sys.argv[0]) == "zsl"
+    return f"zsl {command}" if is_script else f"python -m zsl.{command}"
 
 
 def printable(text: str) -> str:

@@ -1,9 +1,12 @@
 """What is said beside results and errors; `--quiet` leaves it out."""
 
+from __future__ import annotations
+
 import logging
 import os
 import sys
 import warnings
+from typing import Any
 
 from zsl.errors import printable
 
@@ -27,4 +30,31 @@ def be_quiet() -> None:
 def note(text: str) -> None:
     """Says something on stderr, unless notes are left out."""
     if not is_quiet():
-        print(f"note: {printable(text)}", file=sys.stderr)
+        write_line(f"note: {printable(text)}")
+
+
+def remark(text: str) -> None:
+    """Says something among the results, on stdout, unless notes are left out."""
+    if not is_quiet():
+        print(f"note: {printable(text)}", flush=True)
+
+
+def write_line(text: str) -> None:
+    """Writes a line to stderr: above the progress bars, if there are any."""
+    if "tqdm" in sys.modules:
+        sys.modules["tqdm"].tqdm.write(text, file=sys.stderr)
+    else:
+        print(text, file=sys.stderr)
+
+
+def is_first() -> bool:
+    """Whether this process is alone, or the first that a launcher started on this machine."""
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "SLURM_LOCALID"))
+
+
+def waiting(for_what: str) -> Any:
+    """Shows on a terminal what takes a while, for as long as the `with` block runs."""
+    from tqdm import tqdm  # Imported here, so that helps come at once.
+
+    is_hidden = is_quiet() or not is_first() or None  # None shows it on terminals alone.
+    return tqdm(desc=for_what, bar_format="{desc} ...", leave=False, disable=is_hidden)

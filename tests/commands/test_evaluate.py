@@ -136,8 +136,9 @@ def test_normalised_scores_are_told_and_compared_with_those_of_the_head_alone(
     arguments = ["--checkpoint", str(path), "--head_alone=true", "--calibrate=false", *QUICK]
     assert evaluate([*arguments, "--output=out"]) == 0
     told = (
-        "closed form of the best tokens and of all, and 1 times the head, each label standardised "
-        "by 12 training images, then"
+        "by the solved map (closed form) of the best parts of an image and of all of it, and by "
+        "the trained head, which counts as much; each label is standardised by its scores on 12 "
+        "training images, then"
     )
     assert capsys.readouterr().out.count(f"Scores: {told}") == 1
     found = [json.loads(file.read_text()) for file in sorted(Path("out").rglob("results.json"))]

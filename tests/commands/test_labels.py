@@ -25,7 +25,7 @@ def test_the_labels_of_a_config_are_listed_and_drawn(
     assert labels(["--config=nuswide.yaml", *data, *encoder, "--output", "out"]) == 0
     text = capsys.readouterr().out
     assert "7 seen labels\n" in text
-    assert "4 unseen labels, nearest seen\n" in text
+    assert "4 unseen labels, each above its nearest seen ones\n" in text
     assert "Vocabulary(13 labels: 7 seen, 2 held_out, 4 unseen), vectors of 300 numbers" in text
     with (in_tmp_path / "out" / "labels.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -39,10 +39,10 @@ def test_texts_are_cut_to_the_terminal_and_whole_in_the_file(
 ) -> None:
     text = "a small round thing of one colour, without any corner, seen from above"
     Path("texts.yaml").write_text(f"red circle: {text}\n")
-    monkeypatch.setenv("COLUMNS", "130")
+    monkeypatch.setenv("COLUMNS", "80")
     assert labels(["--config=shapes.yaml", "--model.encoder.texts=texts.yaml"]) == 0
     *lines, _, _, _, _ = capsys.readouterr().out.splitlines()
-    assert max(map(len, lines)) <= 130
+    assert max(map(len, lines)) <= 80
     (line,) = (line for line in lines if "'red circle' | 'a small" in line)
     assert " … " in line
     with Path("runs/labels/labels.csv").open() as file:

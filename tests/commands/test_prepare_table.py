@@ -154,7 +154,7 @@ def test_what_was_changed_since_is_not_overwritten(
     written = own.read_text()
     own.write_text(written + " ")
     assert prepare(arguments) == 2
-    assert f"photos has '{name}', changed since zsl.prepare wrote it" in capsys.readouterr().err
+    assert f"photos has '{name}', changed since it was written" in capsys.readouterr().err
     assert own.read_text() == written + " "
     assert prepare([*arguments, "--overwrite=true"]) == 0
     assert own.read_text() == written

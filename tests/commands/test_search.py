@@ -90,7 +90,7 @@ def test_images_and_labels_unlike_those_of_the_training_are_told(
     marked = [line for line in captured.out.splitlines() if "(unlike the training" in line]
     assert len(marked) == 2
     assert all("other.png" in line for line in marked)
-    assert "1 of 13 images are unlike those the tagger was trained on" in captured.err
+    assert "1 of 13 images is unlike those the tagger was trained on" in captured.err
     assert "no label that the tagger was trained on is like 'pink' (most" in captured.err
     assert search([*asked, "--top_k=13", "--format=jsonl"]) == 0
     for line in capsys.readouterr().out.splitlines():

@@ -62,14 +62,21 @@ def test_two_processes(in_tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> 
         run("killed", FILES, *stopped(signal.SIGKILL, 5)),
         run("ended", SHARDS, resumed("killed"), *stopped(signal.SIGTERM, 9)),
         run("resumed", FILES, resumed("ended")),
+        run("mistyped", FILES, "--trainer.max_epoch=2"),
+        run("whole", FILES),
     )
-    assert codes == [[0, 0], [1, -signal.SIGKILL], [128 + signal.SIGTERM, 0], [0, 0]]
+    stops = [[0, 0], [1, -signal.SIGKILL], [128 + signal.SIGTERM, 0], [0, 0]]
+    assert codes == [*stops, [2, 2], [2, 2]]
     folder = "runs/shapes/killed/checkpoints"
     errors = capfd.readouterr().err.splitlines()
+    # Each is told by one of the processes.
     assert [line for line in errors if line.startswith("error: ")] == [
         "error: Another process of this run has ended. Resume from step 2 with --ckpt_path "
-        f"{folder}/last.ckpt"
+        f"{folder}/last.ckpt",
+        "error: There is no argument trainer.max_epoch. Did you mean 'trainer.max_epochs'?",
+        "error: runs/shapes/whole/config.yaml is of an earlier run; name another --run_folder.",
     ]
+    assert Path("runs/shapes/whole/metrics.csv").is_file()
 
     # A stop changes no digit, nor do shards.
     steps = [

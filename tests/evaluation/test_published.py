@@ -73,7 +73,7 @@ def test_the_order_of_the_classes_is_that_of_their_names(
         ({f"{HEAD}duplicate_pooling": torch.ones(4, 768, 2)}, [], "with the widths, classes and"),
         ({"body.layer9.0.conv1.0.weight": torch.ones(1)}, [], "has, and the network lacks, 1 tens"),
         ({"idx_to_class": dict(enumerate("abcdefgh"))}, [], "8 of the data's 8 classes are not am"),
-        ({}, ["--checkpoint=best.ckpt"], "either --checkpoint FILE of zsl.fit, or --published"),
+        ({}, ["--checkpoint=best.ckpt"], "either --checkpoint FILE of a training, or --published"),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(

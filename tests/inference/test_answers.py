@@ -90,7 +90,7 @@ def test_decisions_need_a_calibration_and_no_other_threshold(
     with pytest.raises(InputError, match="raw scores are asked for, but the thresholds of decide="):
         tagger.predict(images, LABELS, decide="f1", raw=True)
     plain = zsl.Tagger.from_pretrained(write_checkpoint(tmp_path))
-    with pytest.raises(InputError, match="no thresholds to decide by: it has no calibration"):
+    with pytest.raises(InputError, match="no thresholds for 'f1', since no calibration was fitted"):
         plain.predict(images, LABELS, decide="f1")
 
 
@@ -116,7 +116,7 @@ def test_images_unlike_those_of_the_training_are_told(
     tagger = zsl.Tagger.from_pretrained(tmp_path / "other.ckpt")
     *_, last = tagger.predict(named, LABELS, decide="f1")
     assert last == ([], [])
-    assert "1 of 3 images are unlike those the tagger was trained on" in caplog.text
+    assert "1 of 3 images is unlike those the tagger was trained on" in caplog.text
     arguments = [f"--checkpoint={tmp_path / 'other.ckpt'}", "--labels=red, pink"]
     assert predict([*map(str, named), *arguments, "--format=jsonl"]) == 0
     printed = capsys.readouterr()

@@ -131,7 +131,7 @@ def test_a_damaged_folder_is_refused(tagger: zsl.Tagger, tmp_path: Path) -> None
     (tmp_path / "config.json").write_text(json.dumps(config))
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
-    with pytest.raises(InputError, match=r"can't be read .*expected a .ckpt file of zsl.fit"):
+    with pytest.raises(InputError, match=r"can't be read .*expected the .ckpt file of a training"):
         zsl.Tagger.from_pretrained(tmp_path)
     weights.unlink()
     with pytest.raises(InputError, match=r"has no model.safetensors"):

@@ -268,7 +268,7 @@ def test_images_that_are_dropped_have_no_part(table_root: Path) -> None:
     for unlabelled, size in (("keep", 20), ("drop", 15)):
         data = make_data(table_root, unlabelled=unlabelled)
         images = TrainingImages(data, make_task(data).tokens)
-        rows = [int(row) for batch, _ in images.batches(images.rows) for row in batch["index"]]
+        rows = [int(row) for batch, _ in images.batches(images.rows, "") for row in batch["index"]]
         assert len(set(rows)) == len(rows) == size
         assert sorted(images.drawn()) == sorted(rows)
         has_label = [bool((images.dataset.target(row)[:4] == 1).any()) for row in rows]

@@ -42,9 +42,10 @@ def find_config(name: str, kind: Kind = "config") -> str:
     shipped = shipped_configs() / name
     if shipped.is_file():
         return str(shipped)
+    shipped_ones = shipped_names(kind)
+    advice = did_you_mean(name, shipped_ones) or f" These are {', '.join(shipped_ones)}."
     raise InputError(
-        f"The {kind} {name!r} is neither a file nor one of the shipped {kind}s "
-        f"({', '.join(shipped_names(kind))})." + did_you_mean(name, shipped_names(kind))
+        f"The {kind} {name!r} is neither a file nor one of the shipped {kind}s.{advice}"
     )
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from zsl.commands.configs import yaml_value
-from zsl.commands.exit_codes import add_trust_code, exit_code, program
-from zsl.errors import require
+from zsl.commands.exit_codes import add_trust_code, exit_code, loading
+from zsl.commands.messages import parse_args
+from zsl.errors import program, require
 
 
 def parse(args: list[str]) -> Namespace:
@@ -48,7 +48,7 @@ def parse(args: list[str]) -> Namespace:
     )
     parser.add_argument("--port", type=int, default=7860, help="Port; 0 takes a free one.")
     add_trust_code(parser)
-    return parser.parse_args([yaml_value(argument) for argument in args])
+    return parse_args(parser, args, "folder")
 
 
 def demo(args: list[str]) -> None:
@@ -69,18 +69,19 @@ def demo(args: list[str]) -> None:
         index is None or index.is_dir() or not index.exists(),
         f"--index {index} is a file; name a folder.",
     )
-    # Imported here, so that the help comes at once.
-    import torch
+    with loading():  # Here, so that the help comes at once.
+        import torch
 
-    from zsl.demo_page.server import is_loopback, open_socket, serve
-    from zsl.inference.tagger import Tagger
+        from zsl.demo_page.server import is_loopback, open_socket, serve
+        from zsl.inference.tagger import Tagger
 
     with open_socket(options.host, options.port) as at:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        taggers = {
-            name: Tagger.from_pretrained(path, options.trust_code).to(device)
-            for name, path in named(options.checkpoint).items()
-        }
+        with loading("the tagger"):
+            taggers = {
+                name: Tagger.from_pretrained(path, options.trust_code).to(device)
+                for name, path in named(options.checkpoint).items()
+            }
         if not is_loopback(options.host):
             print(f"Whoever reaches {options.host} may use the page and see its folders.")
         serve(taggers, roots, options.host, at, index)

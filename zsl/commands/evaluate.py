@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from zsl.commands.configs import CONFIG_FLAGS, named_values, yaml_value
-from zsl.commands.exit_codes import add_trust_code, exit_code, program
+from zsl.commands.configs import CONFIG_FLAGS, named_values
+from zsl.commands.exit_codes import add_trust_code, exit_code, loading
 from zsl.commands.launch import add_devices, launch
-from zsl.errors import require
+from zsl.commands.messages import parse_args
+from zsl.errors import program, require
 
 if TYPE_CHECKING:
     from zsl.evaluation.assessment import Assessment
@@ -110,7 +111,7 @@ def parse(args: list[str]) -> Namespace:
     )
     add_devices(parser)
     add_trust_code(parser)
-    return parser.parse_args([yaml_value(argument) for argument in args])
+    return parse_args(parser, args, "checkpoint")
 
 
 def split_arguments(args: list[str]) -> tuple[list[str], list[str]]:
@@ -135,16 +136,16 @@ def evaluate(args: list[str]) -> None:
     """Tests checkpoints on the data they were trained with; prints, compares and reports."""
     own, fit_args = split_arguments(args)
     options = parse(own)
-    # Imported late: the help should not wait for torch.
-    from zsl.commands.fit_cli import data_and_task
-    from zsl.evaluation.assessment import assess
-    from zsl.evaluation.published import score_published
-    from zsl.evaluation.report import write_evaluation
-    from zsl.evaluation.scoring import score_checkpoint
-    from zsl.files.checkpoints import check_are_checkpoints
-    from zsl.files.folders import folder_for_results
-    from zsl.metrics import Protocol
-    from zsl.metrics.bootstrap import Bootstrap
+    with loading():  # Here, so that the help comes at once.
+        from zsl.commands.fit_cli import data_and_task
+        from zsl.evaluation.assessment import assess
+        from zsl.evaluation.published import score_published
+        from zsl.evaluation.report import write_evaluation
+        from zsl.evaluation.scoring import score_checkpoint
+        from zsl.files.checkpoints import check_are_checkpoints
+        from zsl.files.folders import folder_for_results
+        from zsl.metrics import Protocol
+        from zsl.metrics.bootstrap import Bootstrap
 
     chosen_protocols(options, Protocol())  # Refused before the images are scored.
     ks = list(dict.fromkeys(options.k))
@@ -153,7 +154,7 @@ def evaluate(args: list[str]) -> None:
         require(value >= 0, f"--{name} is {value}; expected 0 or more.")
     require(
         bool(options.checkpoint) != bool(options.published),
-        "Expected either --checkpoint FILE of zsl.fit, or --published FILE with --config.",
+        "Expected either --checkpoint FILE of a training, or --published FILE with --config.",
     )
     require(
         not options.published or len(named_values(fit_args, *CONFIG_FLAGS)) > 0,

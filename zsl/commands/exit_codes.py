@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import os
 import signal
@@ -18,7 +19,7 @@ from jsonargparse import ArgumentParser
 from zsl.commands.messages import explain
 from zsl.errors import InputError, printable, shorten
 from zsl.files.atomic import FULL
-from zsl.notes import be_quiet
+from zsl.notes import be_quiet, is_first, waiting, write_line
 from zsl.versions import __version__
 
 _BROKEN_PIPE = 141
@@ -47,6 +48,8 @@ def exit_code(command: Callable[[list[str]], int | None], args: Sequence[str] | 
     if "--quiet" in args:
         args.remove("--quiet")
         be_quiet()
+    if not is_first():
+        os.environ["TQDM_DISABLE"] = "1"  # Before tqdm is imported.
     leave_out_chatter()
     try:
         try:
@@ -76,12 +79,45 @@ def exit_code(command: Callable[[list[str]], int | None], args: Sequence[str] | 
         message = user_message(error)
         if message is None:
             raise
-        print(f"error: {printable(message)}", file=sys.stderr)
+        if _is_the_one_to_tell():
+            print(f"error: {printable(message)}", file=sys.stderr)
         return 2
 
 
+@contextmanager
+def loading(what: str = "libraries") -> Iterator[None]:
+    """Says on a terminal what takes seconds to load, and spares some of them.
+
+    Searching all that is imported for garbage, again and again and once more at the end of Python,
+    would take two seconds in five.
+    """
+    with waiting(f"loading {what}"):
+        gc.disable()
+        try:
+            yield
+        finally:
+            if not gc.get_freeze_count():  # Once: what is frozen is kept, used or not.
+                gc.freeze()
+            gc.enable()
+
+
+def _is_the_one_to_tell() -> bool:
+    """Whether this process tells a mistake that several processes of a run may meet.
+
+    Before they know of each other, the first of a machine does; then whichever meets it first.
+    """
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is None or not distributed.is_initialized():
+        return is_first()
+    try:
+        store = distributed.distributed_c10d._get_default_store()
+        return bool(store.add("zsl/mistakes", 1) == 1)
+    except RuntimeError:  # The process that keeps it has met the mistake, and is gone.
+        return False
+
+
 def _tell_stopped() -> None:
-    if os.environ.get("LOCAL_RANK", "0") == "0":  # Ctrl-C reaches all processes of a command.
+    if is_first():  # Ctrl-C reaches all processes of a command.
         print("Stopped.", file=sys.stderr)
 
 
@@ -104,12 +140,6 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, earlier)
-
-
-def program(command: str) -> str:
-    """How the user calls a command: `zsl predict`, or `python -m zsl.predict`."""
-    is_script = os.path.basename(sys.argv[0]) == "zsl"
-    return f"zsl {command}" if is_script else f"python -m zsl.{command}"
 
 
 def add_trust_code(parser: ArgumentParser) -> None:
@@ -165,18 +195,22 @@ def leave_out_chatter() -> None:
         ".*Using `DistributedSampler` with the dataloaders",
         ".*`srun` command is available",
         "predict returned None",
+        # Of a log that is there before: a folder of an earlier run is refused.
+        ".*Experiment logs directory",
         # The sampler resumes.
         ".*your dataloader is not resumable",
     ):
         warnings.filterwarnings("ignore", message)
     # Of images that it reads nevertheless.
     warnings.filterwarnings("ignore", module="PIL")
-    logging.basicConfig(format="%(message)s")
+    logging.basicConfig(format="%(message)s", handlers=[_AboveBars()])
     for handler in logging.getLogger().handlers:
         handler.addFilter(_escape_arguments)
     logging.getLogger("zsl").setLevel(logging.INFO)
-    for name in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(f"{name}.utilities.rank_zero").addFilter(_is_of_use)
+    for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero"):
+        logging.getLogger(name).addFilter(_is_of_use)
+    for name in ("seed", "distributed"):
+        logging.getLogger(f"lightning_fabric.utilities.{name}").setLevel(logging.WARNING)
     # It logs each of its attempts.
     logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)
     # It logs a traceback before it raises what is explained to the user.
@@ -184,6 +218,14 @@ def leave_out_chatter() -> None:
     # About arguments that Lightning passes.
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+class _AboveBars(logging.Handler):
+    """Writes to stderr, as it is at the time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes a record as a line above the progress bars."""
+        write_line(self.format(record))
 
 
 def _escape_arguments(record: logging.LogRecord) -> bool:
@@ -197,5 +239,8 @@ def _escape_arguments(record: logging.LogRecord) -> bool:
 
 
 def _is_of_use(record: logging.LogRecord) -> bool:
-    chatter = ("Tip:", "Loading `train_dataloader`", "TPU available", "configure_callbacks")
+    chatter = (
+        *("Tip:", "Loading `train_dataloader`", "PU available", "configure_callbacks"),
+        *("`max_epochs=", "Restoring states", "Detected KeyboardInterrupt"),
+    )
     return not any(phrase in record.getMessage() for phrase in chatter)

@@ -8,10 +8,11 @@ from typing import Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
-from zsl.commands.configs import yaml_value
-from zsl.commands.exit_codes import add_trust_code, exit_code, program
-from zsl.errors import require
+from zsl.commands.exit_codes import add_trust_code, exit_code, loading
+from zsl.commands.messages import parse_args
+from zsl.errors import program, require
 from zsl.files.label_lists import read_labels
+from zsl.notes import waiting
 
 
 def parse(args: list[str]) -> Namespace:
@@ -45,7 +46,7 @@ def parse(args: list[str]) -> Namespace:
         help="Folder, new, empty or of an earlier export (default: CHECKPOINT_export beside it).",
     )
     add_trust_code(parser)
-    return parser.parse_args([yaml_value(argument) for argument in args])
+    return parse_args(parser, args, "checkpoint")
 
 
 def export(args: list[str]) -> None:
@@ -55,16 +56,17 @@ def export(args: list[str]) -> None:
         options.texts is None or options.labels not in (None, "checkpoint"),
         "--texts gives texts to new labels, but --labels names none; add it, or leave --texts out.",
     )
-    # Imported here, so that the help comes at once.
-    from zsl.inference.export_folder import check_output, write_export
-    from zsl.inference.export_formats import check_packages
-    from zsl.inference.tagger import Tagger
-    from zsl.labels.encoders.texts import read_texts_of
+    with loading():  # Here, so that the help comes at once.
+        from zsl.inference.export_folder import check_output, write_export
+        from zsl.inference.export_formats import check_packages
+        from zsl.inference.tagger import Tagger
+        from zsl.labels.encoders.texts import read_texts_of
 
     if options.format == "onnx":
         check_packages()
     path = Path(options.checkpoint)
-    tagger = Tagger.from_pretrained(path, options.trust_code)
+    with loading("the tagger"):
+        tagger = Tagger.from_pretrained(path, options.trust_code)
     output = Path(options.output or f"{path.with_suffix('')}_export")
     check_output(output)
     names: list[str] | None = None
@@ -73,7 +75,8 @@ def export(args: list[str]) -> None:
         names = tagger.vocabulary.names if is_own else read_labels(options.labels)
     if options.texts is not None:
         tagger.add_texts(read_texts_of(names or (), options.texts))
-    difference = write_export(tagger, options.format, names, output)
+    with waiting("exporting and comparing with PyTorch"):
+        difference = write_export(tagger, options.format, names, output)
     print(
         f"{path} as {options.format}: logits differ from PyTorch's by at most "
         f"{difference.largest:.1e}.\nExport: {output}"

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from zsl.commands.exit_codes import exit_code, user_message
+from zsl.commands.configs import resolve_configs
+from zsl.commands.exit_codes import exit_code, loading, user_message
 from zsl.commands.help import all_arguments, fit_help
-from zsl.errors import InputError, require
+from zsl.errors import InputError, program, require
 from zsl.files.processes import die_with_parent
-from zsl.notes import is_quiet
+from zsl.notes import is_first, is_quiet
 
 if TYPE_CHECKING:
     from zsl.commands.fit_cli import Run
@@ -23,11 +24,12 @@ def fit(args: list[str]) -> None:
     if not args or "-h" in args or "--help" in args:
         print(fit_help())
         return
-    # Imported late: the help should not wait for torch.
-    from lightning_fabric.utilities.exceptions import MisconfigurationException
+    resolve_configs(args)  # Refuses a mistyped name before the seconds that follow.
+    with loading():  # Here, so that the help comes at once.
+        from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-    from zsl.commands.fit_cli import make_run
-    from zsl.commands.fit_parser import fit_parser, named_task
+        from zsl.commands.fit_cli import make_run
+        from zsl.commands.fit_parser import fit_parser, named_task
 
     if "--help_all" in args:
         print(all_arguments(fit_parser(named_task(args))))
@@ -43,7 +45,9 @@ def fit(args: list[str]) -> None:
     except RuntimeError as error:
         if "/gloo/" not in str(error):
             raise
-        print(f"error: Another process of this run has ended.{run.last.advice}", file=sys.stderr)
+        if is_first():
+            advice = run.last.advice
+            print(f"error: Another process of this run has ended.{advice}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -104,7 +108,7 @@ def _next_command(run: Run) -> str:
 
     path = shlex.quote(os.path.relpath(run.best.best_model_path))
     labels = ' --labels "dog, beach"' if isinstance(run.model, ZeroShotTask) else ""
-    return f"python -m zsl.predict --checkpoint {path}{labels} IMAGES"
+    return f"{program('predict')} --checkpoint {path}{labels} IMAGES"
 
 
 def main(args: Sequence[str] | None = None) -> int:

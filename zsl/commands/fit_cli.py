@@ -15,6 +15,7 @@ from jsonargparse import ArgumentParser, Namespace
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser
 
 from zsl.commands.fit_parser import first_logger, known_names, makes_folder, parse, parse_config
@@ -30,6 +31,7 @@ from zsl.tasks import Task
 from zsl.tasks.batch_norm import SyncBatchNorms
 from zsl.tasks.callbacks import BestCheckpoint, LastCheckpoint
 from zsl.tasks.pairing import pair_towers
+from zsl.tasks.progress import Progress
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +66,7 @@ def make_run(args: list[str]) -> Run:
         callbacks.append(record)
     _check_monitors(callbacks, made.model.logged_names)
     trainer = _make_trainer({**vars(made.trainer), "callbacks": callbacks})
+    record.check_folder(trainer)
     kept = (made.checkpoint, made.last_checkpoint)
     return Run(config, made.data, made.model, trainer, *kept, report, record)
 
@@ -206,7 +209,12 @@ def _make_trainer(arguments: dict[str, Any]) -> pl.Trainer:
         plugins = plugins if isinstance(plugins, list) else [plugins]
         arguments["plugins"] = [*plugins, SyncBatchNorms()]
     if is_quiet():
-        arguments |= {"enable_progress_bar": False, "enable_model_summary": False}
+        arguments["enable_progress_bar"] = False
+    is_shown = arguments["enable_progress_bar"] is not False
+    if is_shown and not any(isinstance(part, ProgressBar) for part in arguments["callbacks"]):
+        arguments["callbacks"] = [Progress(), *arguments["callbacks"]]
+    # Lightning's is a table of our modules.
+    arguments["enable_model_summary"] = arguments["enable_model_summary"] or False
     try:
         trainer = pl.Trainer(**arguments)
     except (ImportError, MisconfigurationException, RuntimeError, TypeError, ValueError) as error:

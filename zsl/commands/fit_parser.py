@@ -21,12 +21,11 @@ from zsl.commands.configs import (
     resolve_configs,
     yaml_value,
 )
-from zsl.commands.exit_codes import program
 from zsl.commands.help import USAGE, all_arguments
 from zsl.commands.images_of_backbone import with_images_of_backbone
 from zsl.commands.messages import explain
 from zsl.data import MultiLabelDataModule
-from zsl.errors import InputError, did_you_mean, require
+from zsl.errors import InputError, did_you_mean, program, require
 from zsl.files.checkpoints import read_checkpoint
 from zsl.files.class_paths import check_all_are_trusted, class_path
 from zsl.tasks import ClassificationTask, Task, ZeroShotTask
@@ -172,7 +171,7 @@ def parse(args: list[str]) -> tuple[LightningArgumentParser, Namespace]:
         config = parser.parse_object({"model": settings}, namespace=config)
         return parser, with_images_of_backbone(config)
     except (ArgumentError, UnicodeDecodeError) as error:
-        sentence = explain(str(error), known_names(parser))
+        sentence = explain(str(error), known_names(parser), "config")
         raise InputError(_of_another_task(sentence, task) or sentence) from error
 
 
@@ -196,9 +195,9 @@ def _checkpoint_to_resume(config: Namespace) -> Path:
     require(
         config.trainer.max_epochs != 0,
         "trainer.max_epochs is 0, which keeps the model as it was made, so no run can be resumed; "
-        "leave --ckpt_path out, or test the checkpoint with python -m zsl.evaluate.",
+        f"leave --ckpt_path out, or test the checkpoint with {program('evaluate')}.",
     )
-    require(config.ckpt_path != "", "--ckpt_path is empty; name a .ckpt file of zsl.fit, or last.")
+    require(config.ckpt_path != "", "--ckpt_path is empty; name a training's .ckpt file, or last.")
     path = Path(config.ckpt_path)
     if config.ckpt_path != "last" or path.is_file():
         return path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from zsl.commands.configs import shipped_configs, shipped_names
-from zsl.commands.exit_codes import program
+from zsl.errors import program
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
-from zsl.commands.exit_codes import exit_code, program
-from zsl.errors import printable, require, shorten
+from zsl.commands.exit_codes import exit_code, loading
+from zsl.commands.messages import refuse_near
+from zsl.errors import printable, program, require, shorten
+from zsl.files.output_text import aligned
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,16 +30,17 @@ def report(args: list[str]) -> None:
     if not args or "-h" in args or "--help" in args:
         print(HELP.format(program=program("labels")))
         return
-    # Imported late: the help should not wait for torch.
-    from pathlib import Path
+    with loading():  # Here, so that the help comes at once.
+        from pathlib import Path
 
-    from zsl.commands.fit_cli import labels_of
-    from zsl.evaluation import charts
-    from zsl.files.atomic import atomic_path
+        from zsl.commands.fit_cli import labels_of
+        from zsl.evaluation import charts
+        from zsl.files.atomic import atomic_path
 
     parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--output", default="runs/labels")
     options, rest = parser.parse_known_args(args)
+    refuse_near(rest, ["output"])
     vocabulary, encoder = labels_of(rest)
     labels, vectors = describe(vocabulary, encoder)
     print(label_listing(labels))
@@ -82,26 +85,28 @@ def describe(vocabulary: Vocabulary, encoder: LabelEncoder) -> tuple[pd.DataFram
 
 
 def label_listing(labels: pd.DataFrame) -> str:
-    """The labels as text: seen ones with what they are made of, others with their neighbours too.
+    """The labels as text, each with what it is made of, those not seen above their neighbours.
 
-    What they are made of is cut to the width of the terminal, but not below 40 characters.
+    What they are made of is cut to the width of the terminal, but not below 20 characters.
 
     Args:
         labels: What `describe` returned.
     """
-    from zsl.evaluation.results import aligned
-
-    shown = labels.assign(nearest=labels["nearest"].mask(labels["role"] == "seen", ""))
-    rest = sum(int(shown[column].str.len().max()) for column in ("name", "nearest"))
-    width = max(get_terminal_size().columns - rest - 6, 40)
-    shown["made_of"] = [shorten(text, width - 3) for text in shown["made_of"]]
-    cells = shown[["name", "made_of", "nearest"]].to_numpy().tolist()
-    shown["line"] = aligned(cells, num_left=3).splitlines()
+    width = max(get_terminal_size().columns - int(labels["name"].str.len().max()) - 4, 20)
+    made_of = [shorten(text, width - 3) for text in labels["made_of"]]
+    cells = list(zip(labels["name"], made_of, strict=True))
+    shown = labels.assign(line=aligned(cells, num_left=2).splitlines())
     lines: list[str] = []
-    for role, group in shown.groupby("role", sort=False):
-        ordered = group if role == "seen" else group.sort_values("cosine", ascending=False)
-        lines.append(f"\n{len(group)} {role} labels" + ("" if role == "seen" else ", nearest seen"))
-        lines += [f"  {line}" for line in ordered["line"]]
+    for role in dict.fromkeys(map(str, labels["role"])):
+        own = shown[shown["role"] == role]
+        title = f"\n{len(own)} {role.replace('_', '-')} labels"
+        if role == "seen":
+            lines += [title, *("  " + own["line"])]
+        else:
+            own = own.sort_values("cosine", ascending=False)
+            lines.append(f"{title}, each above its nearest seen ones")
+            for line, nearest in zip(own["line"], own["nearest"], strict=True):
+                lines += [f"  {line}", f"      {printable(nearest)}"]
     return "\n".join(lines).strip()
 
 

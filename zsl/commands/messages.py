@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from argparse import ArgumentError
+from collections.abc import Collection, Sequence
 from inspect import isabstract
 from pydoc import locate
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
-from zsl.errors import did_you_mean
+from zsl.commands.configs import yaml_value
+from zsl.errors import InputError, did_you_mean, program
 
+_QUOTE = "'"
 _KEY = re.compile(r'Parser key "([^"]+)"')
+_OF_ARGUMENT = re.compile(r"^argument (?:-\w/)?--([\w.]+): (.*)")
 _UNKNOWN = re.compile(
-    r"unrecognized arguments: -*([\w.]+)"
+    r"unrecognized arguments: -+([\w.]+)"
     r"|Group '([\w.]+)' does not accept option '([\w.]+)'"
     r"|Option '([\w.]+)' is not accepted"
 )
@@ -26,7 +30,33 @@ _WRONG = re.compile(
 )
 
 
-def explain(message: str, known: Collection[str] = ()) -> str:
+def parse_args(parser: ArgumentParser, args: Sequence[str], stray: str = "") -> Namespace:
+    """Parses the arguments of a command.
+
+    Args:
+        parser: Raises what is wrong.
+        args: The arguments.
+        stray: The argument that a word without one is likely meant for.
+
+    Raises:
+        InputError: An argument is unknown or lacking, or its value is of another type.
+    """
+    try:
+        return parser.parse_args([yaml_value(argument) for argument in args])
+    except ArgumentError as error:
+        known = re.findall(r"--([a-z][\w.]*\w)", parser.format_help())
+        raise InputError(explain(str(error), known, stray)) from error
+
+
+def refuse_near(args: Sequence[str], known: Collection[str]) -> None:
+    """Refuses what is nearly one of these arguments, where the others are those of `zsl.fit`."""
+    for argument in args:
+        name = argument.partition("=")[0].removeprefix("--")
+        if argument.startswith("--") and (near := did_you_mean(name, known, cutoff=0.8)):
+            raise InputError(f"There is no argument {name}.{near}")
+
+
+def explain(message: str, known: Collection[str] = (), stray: str = "") -> str:
     """Turns a message of jsonargparse, which has many lines, into one sentence.
 
     Keep it simple: it knows the common mistakes and leaves the words of any other message.
@@ -39,6 +69,14 @@ def explain(message: str, known: Collection[str] = ()) -> str:
     There is no argument model.head.num_combine. Did you mean 'model.head.num_combined'?
     >>> print(explain("unrecognized arguments: --model.clip=1", ["model.loss", "model.loss.clip"]))
     There is no argument model.clip. Did you mean 'model.loss.clip'?
+    >>> print(explain("unrecognized arguments: photos", stray="root"))
+    'photos' stands alone, without the name of an argument. Did you mean --root photos?
+    >>> print(explain("argument --labels: expected one argument"))
+    --labels has no value; add one.
+    >>> print(explain("argument --accelerator: invalid choice: 'tpu' (choose from 'gpu', 'cpu')"))
+    --accelerator is 'tpu'; expected gpu or cpu.
+    >>> print(explain("the following arguments are required: root", ["root"]))
+    --root is not set; add --root VALUE.
     >>> print(explain('''Parser key "seed_everything":
     ...   Expected a <class 'int'>. Got value: many'''))
     --seed_everything is 'many'; expected int.
@@ -59,7 +97,7 @@ def explain(message: str, known: Collection[str] = ()) -> str:
     >>> print(explain('''Parser key "data":
     ...   Problem with given class_path 'zsl.data.TableDataModule':
     ...     the following arguments are required: root''', ["config"]))
-    data.root is not set; add --data.root VALUE, or a --config that sets it.
+    --data.root is not set; add --data.root VALUE, or a --config that sets it.
     >>> print(explain('''Parser key "data":
     ...   Problem with given class_path 'zsl.data.Shapes':
     ...     module 'zsl.data' has no attribute 'Shapes' ''', ["zsl.data.ShapesDataModule"]))
@@ -88,6 +126,7 @@ def explain(message: str, known: Collection[str] = ()) -> str:
     Args:
         message: What jsonargparse raised.
         known: Names of arguments and paths of classes, for near matches.
+        stray: The argument that a word without one is likely meant for.
     """
     # What follows a class path is about the arguments of that class.
     parts = re.split(r"Problem with given class_path '([^']+)': ", " ".join(message.split()))
@@ -98,6 +137,11 @@ def explain(message: str, known: Collection[str] = ()) -> str:
     key = ".".join(keys)
     known = {*known}
     classes = {n for n in known if n.rpartition(".")[2][:1].isupper()}
+    if word := re.match(r"unrecognized arguments: ([^-\s]\S*)", text):
+        advice = f" Did you mean --{stray} {word[1]}?" if stray else " See --help for these."
+        return f"{word[1]!r} stands alone, without the name of an argument.{advice}"
+    if of_argument := _OF_ARGUMENT.match(text):
+        return _value_message(*of_argument.groups())
     if unknown := _UNKNOWN.search(text):
         name = prefix + ".".join(part for part in unknown.groups() if part)
         # Within a class those of other classes are of no use.
@@ -106,15 +150,17 @@ def explain(message: str, known: Collection[str] = ()) -> str:
         return f"There is no argument {name}.{_near(name, names)}"
     if missing := re.search(r"arguments are required: -*([\w.]+)", text):
         name = prefix + missing[1]
-        has_configs = "config" in known
-        advice = f"add --{name} VALUE, or a --config that sets it" if has_configs else "name it"
-        return f"{name} is not set; {advice}."
+        if not prefix and name not in known:
+            return f"There are no {name}; name some, as --help shows."
+        config = ", or a --config that sets it" if "config" in known else ""
+        return f"--{name} is not set; add --{name} VALUE{config}."
     if no_class := _NO_CLASS.search(text):
         name = no_class[1] or class_path
         advice = _near(name, classes)
         if not advice and f"{key}.name" in known:
             advice = f" Did you mean --{key}.name {name}?"
-        return f"There is no class {name}.{advice or ' Name one of python -m zsl.fit --help_all.'}"
+        advice = advice or f" Name one of {program('fit')} --help_all."
+        return f"There is no class {name}.{advice}"
     if abstract := re.search(r"but (\S+) is abstract", text):
         lacks = ", ".join(sorted(locate(abstract[1]).__abstractmethods__))  # type: ignore[attr-defined]
         return f"--{key} is {abstract[1]}, which lacks {lacks}; define that, or name another class."
@@ -134,6 +180,17 @@ def explain(message: str, known: Collection[str] = ()) -> str:
             "PYTHONPATH?"
         )
     return text
+
+
+def _value_message(name: str, problem: str) -> str:
+    """Says what is wrong with the value of an argument, as argparse has it."""
+    if problem.endswith("one argument"):
+        return f"--{name} has no value; add one."
+    if choice := re.match(r"invalid choice: (.*) \(choose from (.*)\)", problem):
+        return f"--{name} is {choice[1]}; expected {_type_names(choice[2].replace(_QUOTE, ''))}."
+    if value := re.match(r"invalid (\w+) value: (.*)", problem):
+        return f"--{name} is {value[2]}; expected {value[1]}."
+    return f"--{name}: {problem}."
 
 
 def _near(name: str, names: Collection[str]) -> str:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
-from zsl.commands.configs import yaml_value
-from zsl.commands.exit_codes import add_trust_code, exit_code, program
+from zsl.commands.exit_codes import add_trust_code, exit_code, loading
 from zsl.commands.launch import add_devices, launch
-from zsl.errors import InputError, listing, require
+from zsl.commands.messages import parse_args
+from zsl.errors import InputError, listing, program, require
 from zsl.files.folders import folder_for_results
 from zsl.files.label_lists import read_labels
 from zsl.files.output_text import check_not_read
@@ -103,7 +103,7 @@ def parse(args: list[str]) -> Namespace:
     )
     add_devices(parser)
     add_trust_code(parser)
-    return parser.parse_args([yaml_value(argument) for argument in args])
+    return parse_args(parser, args)
 
 
 def predict(args: list[str]) -> None:
@@ -118,13 +118,21 @@ def predict(args: list[str]) -> None:
         options.texts is None or labels is not None,
         "--texts gives texts to new labels, but --labels names none; add it, or leave --texts out.",
     )
-    group = launch(options)
+    require(
+        options.decide is None or options.checkpoint != "ready",
+        "The ready tagger only ranks, so it has no thresholds for --decide; name the --checkpoint "
+        "of a training, or leave --decide out.",
+    )
     # Imported here, so that the help comes at once.
-    from zsl.commands.predict_parts import write_parts
-    from zsl.commands.tagging import Tagging
     from zsl.files.image_paths import ImageListing, find_images
-    from zsl.inference.heat_maps import common_folder
-    from zsl.inference.output_formats import make_writer, open_output
+
+    paths = [] if in_parts else find_images(options.paths)
+    group = launch(options)
+    with loading():
+        from zsl.commands.predict_parts import write_parts
+        from zsl.commands.tagging import Tagging
+        from zsl.inference.heat_maps import common_folder
+        from zsl.inference.output_formats import make_writer, open_output
 
     if not group.is_first:
         tagging = Tagging(_predictor(options, labels, group), options, group)
@@ -135,7 +143,6 @@ def predict(args: list[str]) -> None:
         next(iter(images))  # Refuses a folder without images before the tagger is loaded.
         write_parts(images, Tagging(_predictor(options, labels, group), options, group))
         return
-    paths = find_images(options.paths)
     check_not_read(options.output, (options.checkpoint, options.labels, options.texts, *paths))
     output, root = Path(options.output) if options.output else None, common_folder(paths)
     with _heat_map_folder(options.heatmaps, root), open_output(output) as file:
@@ -171,7 +178,7 @@ def _predictor(options: Namespace, labels: list[str] | None, group: ProcessGroup
 
     limits = (options.top_k, options.threshold, options.decide)
     rest = (options.raw, options.trust_code, group.device)
-    with group.first_goes_ahead():
+    with loading("the tagger"), group.first_goes_ahead():
         predictor = BatchPredictor(options.checkpoint, labels, options.texts, *limits, *rest)
         if options.heatmaps is not None:
             predictor.tagger.check_heat_maps()

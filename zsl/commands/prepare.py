@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
-from zsl.commands.exit_codes import exit_code, program
+from zsl.commands.exit_codes import exit_code, loading
 from zsl.commands.launch import add_devices, launch
-from zsl.errors import did_you_mean, require
+from zsl.commands.messages import parse_args
+from zsl.errors import did_you_mean, program, require
 from zsl.files.atomic import atomic_path, write_atomically
+from zsl.notes import remark
 
 if TYPE_CHECKING:
     from zsl.data.nuswide.folders import Folders
@@ -46,7 +48,7 @@ def prepare(args: list[str]) -> None:
     what, *rest = args
     require(
         what in _COMMANDS,
-        f"zsl.prepare knows no {what!r}; expected {', '.join(_COMMANDS)}."
+        f"{program('prepare')} knows no {what!r}; expected {', '.join(_COMMANDS)}."
         + did_you_mean(what, _COMMANDS),
     )
     if what == "nuswide":
@@ -59,11 +61,13 @@ def prepare(args: list[str]) -> None:
     elif {"-h", "--help"} & set(rest):
         print(_USAGE.format(prepare=program("prepare")))
     elif what == "features":
-        from zsl.commands.prepare_features import prepare_features
+        with loading():
+            from zsl.commands.prepare_features import prepare_features
 
         prepare_features(rest)
     else:
-        from zsl.commands.prepare_shards import prepare_shards
+        with loading():
+            from zsl.commands.prepare_shards import prepare_shards
 
         prepare_shards(rest)
 
@@ -71,7 +75,7 @@ def prepare(args: list[str]) -> None:
 def prepare_nuswide(args: list[str]) -> None:
     """Checks a copy of NUS-WIDE, prints what is in it, and writes its index."""
     parser = ArgumentParser(
-        prog=program("prepare") + " nuswide",
+        prog=program("prepare nuswide"),
         description="Check a copy of NUS-WIDE, report on it, write the index that zsl.fit uses.",
         exit_on_error=False,
     )
@@ -87,17 +91,17 @@ def prepare_nuswide(args: list[str]) -> None:
         "--num_workers", type=int, help="Processes that each of --devices starts (default: cores)."
     )
     add_devices(parser)
-    options = parser.parse_args(args)
+    options = parse_args(parser, args, "root")
     require(
         options.resize is None or options.resize >= 1,
         f"--resize is {options.resize}; expected 1 or more.",
     )
-    # Imported here, so that the help comes at once.
-    from zsl.data.nuswide import summary
-    from zsl.data.nuswide.build_index import lost_path, open_index
-    from zsl.data.nuswide.check_images import check_images, check_shrunken
-    from zsl.data.nuswide.find_layout import find_layout
-    from zsl.data.nuswide.folders import Folders
+    with loading():  # Here, so that the help comes at once.
+        from zsl.data.nuswide import summary
+        from zsl.data.nuswide.build_index import lost_path, open_index
+        from zsl.data.nuswide.check_images import check_images, check_shrunken
+        from zsl.data.nuswide.find_layout import find_layout
+        from zsl.data.nuswide.folders import Folders
 
     group = launch(options)
     root = Path(options.root).expanduser().resolve()
@@ -126,7 +130,7 @@ def prepare_nuswide(args: list[str]) -> None:
     print(f"\nImages in {folders.images}\n\n{summary.images_table(index, suspicious)}")
     print(f"\n{summary.labels_table(index, counts)}\n\n{summary.extremes(counts)}\n")
     for note in index.info["notes"]:
-        print(f"note: {note}")
+        remark(note)
     _print_advice(options, folders, index, lost_path(index.path), suspicious)
 
 
@@ -138,24 +142,24 @@ def _print_advice(
         f"--data.{name} {getattr(options, name)}" for name in _SHARED if getattr(options, name)
     ]
     if absent := index.info["unseen_without_column"]:
-        print(
-            f"note: {len(absent)} published unseen labels are not labels of the table, the first "
+        remark(
+            f"{len(absent)} published unseen labels are not labels of the table, the first "
             f"is {absent[0]}; correct their names there, or set data.unseen."
         )
     elif not index.unseen:
-        print("note: nothing tells which labels are unseen; set data.unseen.")
+        remark("nothing tells which labels are unseen; set data.unseen.")
     if index.info["num_unlisted_files"]:
-        print(f"note: {index.info['num_unlisted_files']:,} image files are in no list.")
+        remark(f"{index.info['num_unlisted_files']:,} image files are in no list.")
     if index.state.any():
-        print(
-            f"note: {int((index.state != 0).sum()):,} listed images are missing or unreadable "
+        remark(
+            f"{int((index.state != 0).sum()):,} listed images are missing or unreadable "
             f"({lost} names them); complete the copy, or leave them out with data.missing "
             "skip."
         )
         arguments.append("--data.missing skip")
     if suspicious:
-        print(
-            f"note: {len(suspicious):,} images are of one colour or the same as many others "
+        remark(
+            f"{len(suspicious):,} images are of one colour or the same as many others "
             f"({folders.prepared / 'suspicious.txt'} names them), as Flickr's placeholders are; "
             "delete those that are placeholders and run this again."
         )
@@ -163,7 +167,7 @@ def _print_advice(
         arguments.append(f"--data.resized {options.resize}")
     size = index.path.stat().st_size / 1e6
     print(f"\nWritten to {folders.prepared}: the index ({size:.1f} MB), classes.csv, {lost.name}.")
-    command = f"python -m zsl.fit --config nuswide.yaml --data.root {folders.root}"
+    command = f"{program('fit')} --config nuswide.yaml --data.root {folders.root}"
     print(" ".join(["Next:", command, *arguments]))
 
 

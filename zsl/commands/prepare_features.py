@@ -16,9 +16,10 @@ from tqdm import tqdm
 
 from zsl.commands.fit_cli import without_trainer
 from zsl.commands.launch import add_devices, launch
+from zsl.commands.messages import refuse_near
 from zsl.data import FeatureWriter, MultiLabelDataModule, Split
 from zsl.data.seeds import ViewSampler
-from zsl.errors import require
+from zsl.errors import program, require
 from zsl.process_group import ProcessGroup
 from zsl.tasks import Task
 
@@ -28,6 +29,7 @@ def prepare_features(args: list[str]) -> None:
     parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     add_devices(parser)
     options, fit_args = parser.parse_known_args(args)
+    refuse_near(fit_args, ["devices", "nodes", "accelerator"])
     group = launch(options)
     with group.first_goes_ahead():
         data, task, settings = without_trainer(fit_args)
@@ -46,7 +48,7 @@ def prepare_features(args: list[str]) -> None:
     shape = " × ".join(str(side) for side in writer.record["token_shape"])
     print(
         f"Written to {folder} in {time.perf_counter() - start:.0f} s: {size:.2f} GB, {shape} "
-        "values an image, float16.\nNext: python -m zsl.fit with the same arguments."
+        f"values an image, float16.\nNext: {program('fit')} with the same arguments."
     )
 
 
@@ -54,7 +56,7 @@ def _check(data: MultiLabelDataModule, task: Task) -> None:
     require(
         data.features is not None,
         "data.features is not set; add --data.features FOLDER, where the store is written, and "
-        "give the same to zsl.fit.",
+        "give the same to the training.",
     )
     require(
         task.backbone.frozen,

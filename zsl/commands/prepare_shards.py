@@ -8,9 +8,10 @@ from pathlib import Path
 from zsl.commands.configs import CONFIG_FLAGS, named_values
 from zsl.commands.fit_cli import data_of
 from zsl.commands.launch import add_devices, launch
+from zsl.commands.messages import refuse_near
 from zsl.data import Split
 from zsl.data.write_shards import write_shards
-from zsl.errors import require
+from zsl.errors import program, require
 
 
 def prepare_shards(args: list[str]) -> None:
@@ -20,6 +21,7 @@ def prepare_shards(args: list[str]) -> None:
     parser.add_argument("--images_per_shard", type=int, default=10_000)
     add_devices(parser)
     options, rest = parser.parse_known_args(args)
+    refuse_near(rest, ["output", "images_per_shard", "devices", "nodes", "accelerator"])
     require(options.output is not None, "--output is not set; name a folder for the shards.")
     group = launch(options)
     with group.first_goes_ahead():
@@ -32,7 +34,7 @@ def prepare_shards(args: list[str]) -> None:
     shards = list(folder.glob("*.tar"))
     size = sum(path.stat().st_size for path in shards) / 1e9
     configs = [f"--config {name}" for _, name in named_values(rest, *CONFIG_FLAGS)]
-    next_command = ["python -m zsl.fit", *configs, "--data zsl.data.ShardsDataModule"]
+    next_command = [program("fit"), *configs, "--data zsl.data.ShardsDataModule"]
     print(
         f"Written to {folder}: {len(shards):,} shards, {size:.2f} GB.\n"
         f"With images, batch_size and so on as they were, the shards train to the same digits.\n"

@@ -28,6 +28,16 @@ class RecordRun(SaveConfigCallback):
     earlier: str | None = None
     """What `latest` pointed to before."""
 
+    def check_folder(self, trainer: pl.Trainer) -> None:
+        """Refuses the folder of an earlier run, before the logger deletes that run's metrics.
+
+        Raises:
+            InputError: The folder is that of an earlier run.
+        """
+        first = trainer.loggers[0] if trainer.loggers else None
+        if isinstance(first, CSVLogger):
+            _check_is_new(Path(first.log_dir) / self.config_filename)
+
     def undo(self, trainer: pl.Trainer) -> None:
         """Removes what a run that was refused has written, unless it has a checkpoint.
 
@@ -58,7 +68,7 @@ class RecordRun(SaveConfigCallback):
             InputError: The folder holds another run.
         """
         path = self.folder / self.config_filename
-        require(not path.exists(), f"{path} is of an earlier run; name another --run_folder.")
+        _check_is_new(path)
         write_atomically(path, self.parser.dump(self.config, skip_none=False).encode())
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -86,6 +96,10 @@ class RecordRun(SaveConfigCallback):
                 link = folder.parent / "latest"
                 self.earlier = os.readlink(link) if link.is_symlink() else None
                 _point(link, folder.name)
+
+
+def _check_is_new(config: Path) -> None:
+    require(not config.exists(), f"{config} is of an earlier run; name another --run_folder.")
 
 
 def _point(link: Path, target: str) -> None:

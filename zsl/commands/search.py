@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Literal, TextIO
 
 from jsonargparse import ArgumentParser, Namespace
 
-from zsl.commands.configs import yaml_value
-from zsl.commands.exit_codes import add_trust_code, exit_code, program
+from zsl.commands.exit_codes import add_trust_code, exit_code, loading
+from zsl.commands.messages import parse_args
 from zsl.commands.predict import report_unlike_labels
-from zsl.errors import printable, require
+from zsl.errors import printable, program, require
 from zsl.files.label_lists import read_labels
 from zsl.files.output_text import check_not_read, json_text, path_text
 from zsl.notes import note
@@ -80,7 +80,7 @@ def parse(args: list[str]) -> Namespace:
     )
     parser.add_argument("--batch_size", type=int, default=32, help="Images read per batch.")
     add_trust_code(parser)
-    return parser.parse_args([yaml_value(argument) for argument in args])
+    return parse_args(parser, args)
 
 
 def search(args: list[str]) -> None:
@@ -101,22 +101,25 @@ def search(args: list[str]) -> None:
         )
     # Imported here, so that the help comes at once.
     from zsl.files.image_paths import find_images
-    from zsl.inference.output_formats import open_output
-    from zsl.inference.scorer import unlike_images
 
     paths = find_images(options.paths)
+    with loading():
+        from zsl.inference.output_formats import open_output
+        from zsl.inference.scorer import unlike_images
+
     read = (options.checkpoint, options.labels, options.texts, *paths)
     check_not_read(options.output, (*read, *Path(options.index).glob("*")))
     with open_output(Path(options.output) if options.output else None) as file:
-        tagger = _load_tagger(options, labels or [])
-        if labels is None:
-            _open_gallery(tagger, paths, options)
-            return
-        # What has no vector is refused before the first image is read.
-        names, queries = tagger.embed(labels)
-        prepared = tagger.prepare(queries)
-        report_unlike_labels(tagger, names, prepared)
+        with loading("the tagger"):
+            tagger = _load_tagger(options, labels or [])
+            if labels is not None:
+                # What has no vector is refused before the first image is read.
+                names, queries = tagger.embed(labels)
+                prepared = tagger.prepare(queries)
+                report_unlike_labels(tagger, names, prepared)
         gallery = _open_gallery(tagger, paths, options)
+        if labels is None:
+            return
         matches = gallery.best(names, options.top_k, prepared)
         shown = {index for match in matches for index in match.indices}
         unlike = {index for index in shown if gallery.is_unlike(index)}

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
-from zsl.labels import Role
+from zsl.labels.vocabulary import Role
 
 _SIZE, _LARGE_SIZE = 224, 288
 _SEVERAL = 2.0

@@ -19,8 +19,9 @@ from torchvision.datasets import CIFAR10, CIFAR100
 from torchvision.datasets.utils import download_and_extract_archive
 
 from zsl.data.datamodule import MultiLabelDataModule
-from zsl.data.dataset import MultiLabelDataset, Split
+from zsl.data.dataset import MultiLabelDataset
 from zsl.data.single_label import one_hot, split_classes
+from zsl.data.split import Split
 from zsl.data.transforms import ImageConfig
 from zsl.errors import InputError, listing, reason_of, require
 from zsl.files.atomic import PREFIX

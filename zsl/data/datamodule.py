@@ -18,11 +18,12 @@ import torch
 from pytorch_lightning.utilities.parsing import collect_init_args
 from torch.utils.data import DataLoader, Sampler
 
-from zsl.data.dataset import MultiLabelDataset, Sample, Split
+from zsl.data.dataset import MultiLabelDataset, Sample
 from zsl.data.feature_store import FeatureDataset, FeatureStore
 from zsl.data.resumable_sampler import ResumableSampler
 from zsl.data.seeds import run_seed
 from zsl.data.shared_sampler import SharedSampler
+from zsl.data.split import Split
 from zsl.data.transforms import ImageConfig, training_transform
 from zsl.errors import InputError, require
 from zsl.files.class_paths import as_plain_values, class_path

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import nullcontext
-from enum import StrEnum
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
@@ -23,14 +22,6 @@ from zsl.errors import InputError
 from zsl.files.digests import text_digest
 from zsl.files.images import read_image, read_pixels, unreadable
 from zsl.preprocessing import ImageTransform
-
-
-class Split(StrEnum):
-    """Training, selection (held-out labels), final test (unseen labels)."""
-
-    TRAIN = "train"
-    VAL = "val"
-    TEST = "test"
 
 
 class Sample(TypedDict):

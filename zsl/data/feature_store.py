@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from zsl.data.dataset import Batch, MultiLabelDataset, Split
+from zsl.data.dataset import Batch, MultiLabelDataset
 from zsl.data.seeds import Draw, split_draws
-from zsl.errors import InputError, require
+from zsl.data.split import Split
+from zsl.errors import InputError, program, require
 from zsl.files.tokens import differences
 from zsl.preprocessing import Resizing
 
@@ -45,8 +46,8 @@ class FeatureStore:
         if not path.is_file():
             found = "holds no feature store" if self.folder.is_dir() else "does not exist"
             raise InputError(
-                f"The folder {self.folder} {found}; make one with python -m zsl.prepare features "
-                "and the arguments of zsl.fit, or set features null to train from the images."
+                f"The folder {self.folder} {found}; make one with {program('prepare features')} "
+                "and the arguments of the training, or set features null to train from the images."
             )
         try:
             self.record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -83,8 +84,8 @@ class FeatureStore:
         if stored != images.images_fingerprint():
             raise InputError(
                 f"The feature store {self.folder} was made of other {split} images than the data "
-                "now has (other files, sizes, order or split); make it anew with python -m "
-                "zsl.prepare features."
+                "now has (other files, sizes, order or split); make it anew with "
+                f"{program('prepare features')}."
             )
         path = self.folder / f"{split}.npy"
         num_views = self.record["views"]["views"] if split is Split.TRAIN else 1

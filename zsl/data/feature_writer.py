@@ -15,8 +15,9 @@ from typing import Any, Self
 import numpy as np
 from torch import Tensor
 
-from zsl.data.dataset import MultiLabelDataset, Split
+from zsl.data.dataset import MultiLabelDataset
 from zsl.data.feature_store import RECORD
+from zsl.data.split import Split
 from zsl.errors import InputError
 from zsl.files.atomic import atomic_folder, sync_to_disk, write_atomically
 from zsl.files.folders import sole_writer

@@ -12,9 +12,9 @@ import pyarrow as pa
 from torchvision.datasets.folder import find_classes, make_dataset
 
 from zsl.data.datamodule import MultiLabelDataModule
-from zsl.data.dataset import Split
 from zsl.data.lost_images import check_files
 from zsl.data.single_label import SingleLabelFiles, split_classes
+from zsl.data.split import Split
 from zsl.data.transforms import ImageConfig
 from zsl.errors import InputError, did_you_mean, listing, others, require
 from zsl.files.digests import text_digest

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from timm.data import ImageNetInfo
 
-from zsl.data.dataset import Split
 from zsl.data.image_folder import ImageFolderDataModule
+from zsl.data.split import Split
 from zsl.errors import InputError, others
 
 

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from zsl.data.datamodule import MultiLabelDataModule, check_keep_or_drop
-from zsl.data.dataset import ImageFileDataset, Split
+from zsl.data.dataset import ImageFileDataset
 from zsl.data.held_out_images import split_off
 from zsl.data.lost_images import check_files
+from zsl.data.split import Split
 from zsl.data.transforms import ImageConfig
 from zsl.errors import listing, require
 from zsl.files.digests import bytes_digest

@@ -17,7 +17,8 @@ from PIL import Image, ImageDraw, ImageFilter
 from torch import Tensor
 
 from zsl.data.datamodule import MultiLabelDataModule
-from zsl.data.dataset import MultiLabelDataset, Split
+from zsl.data.dataset import MultiLabelDataset
+from zsl.data.split import Split
 from zsl.data.transforms import ImageConfig
 from zsl.errors import require
 from zsl.files.digests import text_digest

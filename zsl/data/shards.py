@@ -21,10 +21,11 @@ from PIL import Image
 from torch import Tensor
 
 from zsl.data.datamodule import MultiLabelDataModule
-from zsl.data.dataset import MultiLabelDataset, Split
+from zsl.data.dataset import MultiLabelDataset
 from zsl.data.sparse_targets import SparseTargets
+from zsl.data.split import Split
 from zsl.data.transforms import ImageConfig
-from zsl.errors import InputError, others, require
+from zsl.errors import InputError, others, program, require
 from zsl.files.arrays import map_array
 from zsl.files.images import decode_image, decode_pixels
 from zsl.labels import Vocabulary
@@ -61,7 +62,7 @@ class ShardIndex:
         except (OSError, ValueError) as error:
             raise InputError(
                 f"The index {folder / split} is not whole ({error}); copy the folder of shards "
-                "anew, or write it again with python -m zsl.prepare shards."
+                f"anew, or write it again with {program('prepare shards')}."
             ) from error
 
     def __reduce__(self) -> tuple[type[ShardIndex], tuple[Path, Split, int]]:
@@ -197,7 +198,7 @@ def read_record(folder: Path) -> dict[str, Any]:
             begun = any(folder.glob("*.tar"))
             found = "is not finished" if begun else "holds no shards"
         raise InputError(
-            f"The folder {folder} {found}; write it with python -m zsl.prepare shards --config "
+            f"The folder {folder} {found}; write it with {program('prepare shards')} --config "
             f"NAME.yaml --output {folder}, which goes on where it was stopped."
         )
     try:
@@ -227,6 +228,6 @@ def check_shards(folder: Path, split: str, sizes: list[int]) -> None:
     if wrong:
         name, state = next(iter(wrong.items()))
         raise InputError(
-            f"The shard {folder / name} {state}; copy it anew, or write it again with python -m "
-            f"zsl.prepare shards.{others(wrong)}"
+            f"The shard {folder / name} {state}; copy it anew, or write it again with "
+            f"{program('prepare shards')}.{others(wrong)}"
         )

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from zsl.data.datamodule import MultiLabelDataModule, check_keep_or_drop
-from zsl.data.dataset import ImageFileDataset, MultiLabelDataset, Split
+from zsl.data.dataset import ImageFileDataset, MultiLabelDataset
 from zsl.data.lost_images import find_lost
+from zsl.data.split import Split
 from zsl.data.transforms import ImageConfig
 from zsl.errors import (
     InputError,

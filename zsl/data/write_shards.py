@@ -16,9 +16,10 @@ import numpy as np
 from tqdm import tqdm
 
 from zsl.data.datamodule import MultiLabelDataModule
-from zsl.data.dataset import MultiLabelDataset, Split
+from zsl.data.dataset import MultiLabelDataset
 from zsl.data.shards import RECORD, check_shards, read_record, shard_name
 from zsl.data.sparse_targets import SparseTargets, TargetBlock
+from zsl.data.split import Split
 from zsl.errors import InputError, require
 from zsl.files.arrays import ArrayWriter
 from zsl.files.atomic import atomic_folder, atomic_path, write_atomically

@@ -31,6 +31,7 @@ from zsl.metrics.evaluation import default_ks
 from zsl.metrics.groups import FIXED
 from zsl.metrics.per_image import THRESHOLD_NAMES
 from zsl.metrics.protocol import Protocol
+from zsl.notes import remark
 
 STACKING = "stacking"
 CALIBRATED = "calibrated"
@@ -182,7 +183,7 @@ def _calibrate(scored: TaskScores, k: int) -> tuple[dict[str, Tensor], dict[str,
     try:
         bias = calibrated_stacking(*fitted_on, k)
     except InputError as error:
-        print(f"note: no calibrated figures: {error}")
+        remark(f"no calibrated figures: {error}")
         return {}, {}
     calibrated = {STACKING: scored.scores - bias * is_seen.to(scored.scores.dtype)}
     if scored.answers is not None:
@@ -208,8 +209,8 @@ def compare(first: Assessment, others: Sequence[Assessment]) -> pd.DataFrame:
     records = []
     for other in others:
         if not _have_the_same_targets(first.scored, other.scored):
-            print(
-                f"note: {other.scored.name} is not compared with {first.scored.name}: they were "
+            remark(
+                f"{other.scored.name} is not compared with {first.scored.name}: they were "
                 "not evaluated with the same labels on the same images."
             )
             continue

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from zsl.evaluation.charts import COLOURS
-from zsl.evaluation.results import aligned
 from zsl.evaluation.scoring import TaskScores
+from zsl.files.output_text import aligned
 from zsl.labels import Role
 from zsl.metrics.bootstrap import Bootstrap, interval
 from zsl.metrics.decisions import (
@@ -28,9 +28,9 @@ from zsl.metrics.groups import label_group
 from zsl.metrics.per_image import precision_recall_f1
 from zsl.models import Answers
 
-CHOSEN = "calibrated, label's own threshold"
+CHOSEN = "label's own threshold"
 _FIGURES = ("precision", "recall", "F1", "macro_F1")
-_ALL, _HELD_OUT = "all labels", "held-out labels"
+_ALL, _HELD_OUT = "validation", "held-out labels"
 _GROUPS = ("zsl", "held_out", "seen", "all")
 _ROLES = {"zsl": Role.UNSEEN, "held_out": Role.HELD_OUT}
 _TICKS = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99)
@@ -125,11 +125,11 @@ def _rules(
     probabilities = own.probabilities(scores)
     yield CHOSEN, probabilities >= own.thresholds, probabilities
     if scored.task.scores_are_log_odds:
-        yield "score, at 0.5", scores > 0, scores.sigmoid()
+        yield "score of 0.5", scores > 0, scores.sigmoid()
     for name, least in thresholds.items():
         if name == _ALL or scored.roles[columns[0]] != Role.SEEN:
-            yield f"score, best on validation for {name}", scores >= least, None
-    yield "score, best on the test itself for each label", oracle_decisions(scores, targets), None
+            yield f"best on {name}", scores >= least, None
+    yield "best on the test", oracle_decisions(scores, targets), None
 
 
 def _validation_thresholds(scored: TaskScores) -> dict[str, float]:
@@ -146,7 +146,7 @@ def _validation_thresholds(scored: TaskScores) -> dict[str, float]:
 
 def decision_table(frame: pd.DataFrame) -> str:
     """The frame as text, with a title."""
-    cells = [["labels", "yes if", "P", "R", "F1", "", "macro F1", "ECE"]]
+    cells = [["labels", "yes above", "P", "R", "F1", "", "macro F1", "ECE"]]
     for row in frame.to_dict("records"):
         half = f"±{(row['high'] - row['low']) / 2:.3f}" if "high" in row else ""
         error = row.get("ECE")

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
+from tqdm import tqdm
 
 from zsl.errors import printable
 from zsl.evaluation import svg_charts
@@ -70,8 +71,9 @@ def write_html_report(
         lstrip_blocks=True,
     )
     environment.tests["match"] = lambda text, pattern: re.match(pattern, text) is not None
+    shown = tqdm(assessments, f"writing {path.name}", unit="checkpoint", leave=False)
     page = environment.get_template("report.html").render(
-        sections=[_section(assessment) for assessment in assessments],
+        sections=[_section(assessment) for assessment in shown],
         comparisons=list(comparisons.itertuples()),
         side_by_side=_side_by_side(assessments) if len(assessments) > 1 else [],
         protocols={

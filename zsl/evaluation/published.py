@@ -12,6 +12,7 @@ from zsl.data import MultiLabelDataModule
 from zsl.errors import InputError, listing, require
 from zsl.evaluation.scoring import TaskScores, score_task
 from zsl.models import load_published, published_classes
+from zsl.notes import remark
 from zsl.process_group import ALONE, ProcessGroup
 from zsl.tasks import Task
 
@@ -60,7 +61,7 @@ def _load(path: Path, task: Task) -> list[int] | None:
         return None
     if (published := published_classes(path)) is not None:
         return class_order(task.vocabulary.names, published, str(path))
-    print(f"note: {path} does not name its classes; they are taken to be in data's order.")
+    remark(f"{path} does not name its classes; they are taken to be in data's order.")
     return None
 
 
@@ -96,8 +97,7 @@ def class_order(own: Sequence[str], published: Sequence[str], source: str) -> li
         )
     if lost:
         pairs = [f"{published[index]!r} for {own[index]!r}" for index in lost]
-        print(f"note: {len(lost):,} class names of {source} differ, taken by position: ", end="")
-        print(listing(pairs))
+        remark(f"{len(lost):,} class names of {source} differ, taken by position: {listing(pairs)}")
     return [index if at is None else at for index, at in enumerate(found)]
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
+from tqdm import tqdm
 
 from zsl.evaluation import charts
 from zsl.evaluation.assessment import Assessment, compare
@@ -43,14 +45,18 @@ def write_results(folder: Path, assessment: Assessment, **more: Any) -> None:
     report = folder / "report"
     with atomic_path(report / "per_class_ap.csv") as path:
         assessment.labels.to_csv(path, index=False, float_format="%.6f")
+    probabilities = scored.task.probabilities(scored.scores)
+    shown = assessment.labels, probabilities, scored.targets, scored.image
+    drawn: dict[str, Callable[[], Figure]] = {
+        "per_class_ap.png": lambda: charts.per_class_ap(assessment.labels),
+        "predictions.png": lambda: charts.predictions(*shown),
+    }
     if found := assessment.reliabilities:
         with atomic_path(report / "decisions.csv") as path:
             assessment.decisions.to_csv(path, index=False, float_format="%.6f")
-        charts.save_chart(report / "reliability.png", lambda: reliability_chart(found))
-    probabilities = scored.task.probabilities(scored.scores)
-    shown = assessment.labels, probabilities, scored.targets, scored.image
-    charts.save_chart(report / "per_class_ap.png", lambda: charts.per_class_ap(assessment.labels))
-    charts.save_chart(report / "predictions.png", lambda: charts.predictions(*shown))
+        drawn["reliability.png"] = lambda: reliability_chart(found)
+    for name, draw in tqdm(drawn.items(), "drawing charts", unit="chart", delay=0.5, leave=False):
+        charts.save_chart(report / name, draw)
 
 
 def write_evaluation(assessments: Sequence[Assessment], output: Path) -> None:

@@ -8,9 +8,12 @@ from typing import Any
 import pandas as pd
 
 from zsl.errors import listing, printable
+from zsl.files.output_text import aligned
 from zsl.labels import Role, Vocabulary
 from zsl.metrics import Evaluation, MostFrequent, label_group
 from zsl.metrics.groups import untrained_group
+
+_WIDTH = 80
 
 
 def rows(evaluations: Sequence[Evaluation]) -> list[tuple[str, Evaluation]]:
@@ -109,7 +112,8 @@ def figures_table(evaluations: Sequence[Evaluation]) -> str:
     """The headline figures as text, with half their interval's width, and what is below them.
 
     The number of images is left out where all rows have that of `summary`'s first sentence, the
-    number of labels without a positive where there is none: lines are to fit into 80 columns.
+    number of labels without a positive where there is none. Where lines would still be wider than
+    80 columns, there is a table for each K.
     """
     names, _ = metric_names(evaluations)
     pairs = rows(evaluations)
@@ -138,33 +142,33 @@ def figures_table(evaluations: Sequence[Evaluation]) -> str:
         if (floor := evaluation.most_frequent) is not None:
             figures = [_number(floor.figures.get(f"{group}/{name}")) for name in names]
             cells.append(["  most frequent", *blank, *figures])
-    return aligned(cells, num_left=1)
+    table = aligned(cells, num_left=1)
+    if len(table.partition("\n")[0]) <= _WIDTH:
+        return table
+    ks = list(dict.fromkeys(name.partition("@")[2] for name in names if "@" in name))
+    of_k: dict[str, list[int]] = {k: [0] for k in ks}
+    for column, name in enumerate(cells[0][1:], 1):
+        of_k[name.partition("@")[2] or ks[0]].append(column)
+    tables = ([[row[column] for column in columns] for row in cells] for columns in of_k.values())
+    return "\n\n".join(aligned(table, num_left=1) for table in tables)
 
 
 def comparison_table(comparisons: pd.DataFrame) -> str:
-    """Differences from `zsl.evaluation.assessment.compare` as text."""
-    cells = [["", "", "difference", "95 % interval", ""]]
+    """Differences from `zsl.evaluation.assessment.compare` as text, below each pair's names."""
+    cells = [["", "difference", "95 % interval", ""]]
+    pairs = []
     for pair in comparisons.itertuples():
-        cells.append(
-            [
-                f"{pair.second} - {pair.first}",
-                str(pair.metric),
-                f"{pair.difference:+.4f}",
-                f"{pair.low:+.4f} to {pair.high:+.4f}",
-                "more than noise" if pair.is_more_than_noise else "within the noise",
-            ]
-        )
-    return aligned(cells, num_left=2)
-
-
-def aligned(cells: list[list[str]], num_left: int) -> str:
-    """Rows of cells as text, the first columns aligned to the left and the others to the right."""
-    frame = pd.DataFrame([[printable(cell) for cell in row] for row in cells])
-    for column in range(frame.shape[1]):
-        text = frame[column].str
-        width = int(text.len().max())
-        frame[column] = text.ljust(width) if column < num_left else text.rjust(width)
-    return "\n".join("  ".join(row).rstrip() for row in frame.to_numpy())
+        pairs.append(printable(f"{pair.second} - {pair.first}"))
+        interval = f"{pair.low:+.4f} to {pair.high:+.4f}"
+        verdict = "more than noise" if pair.is_more_than_noise else "within the noise"
+        cells.append([f"  {pair.metric}", f"{pair.difference:+.4f}", interval, verdict])
+    header, *rest = aligned(cells, num_left=1).splitlines()
+    lines = [header]
+    for row, line in enumerate(rest):
+        if row == 0 or pairs[row] != pairs[row - 1]:
+            lines.append(pairs[row])
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def _signed(value: float) -> str:

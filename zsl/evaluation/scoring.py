@@ -24,10 +24,11 @@ from zsl.labels import Role, Vocabulary
 from zsl.metrics.evaluation import check_finite
 from zsl.metrics.per_image import check_k
 from zsl.models import Answers, Goal
-from zsl.notes import is_quiet
+from zsl.notes import is_quiet, remark
 from zsl.preprocessing import Resizing
 from zsl.process_group import ALONE, ProcessGroup
 from zsl.tasks import Task
+from zsl.tasks.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -151,8 +152,8 @@ def score_checkpoint(
     is_calibrated = task.is_calibrated
     scored = score_task(task, data, precision, with_validation, group)
     if scored.answers is not None and not is_calibrated and not head_alone:
-        print(
-            f"note: {path} holds no calibration; one was fitted on the validation images for these "
+        remark(
+            f"{path} holds no calibration; one was fitted on the validation images for these "
             "tables alone, so zsl.predict decides by none."
         )
     return replace(scored, name=name, path=path)
@@ -186,7 +187,7 @@ def _load(
         "images.interpolation and images.center_crop as they were.",
     )
     if data.fingerprint != contents.data_fingerprint:
-        print(f"note: the data's labels or splits have changed since the training of {path}.")
+        remark(f"the data's labels or splits have changed since the training of {path}.")
     return task, data, contents.precision
 
 
@@ -211,12 +212,14 @@ def score_task(
         InputError: A score is not finite, or no label has a positive.
     """
     accelerator, devices = group.accelerator, group.devices
+    is_shown, progress = group.is_first and not is_quiet(), Progress("test images")
     precision: Any = trained_in if accelerator != "cpu" and torch.cuda.is_available() else "32-true"
     trainer: Any = pl.Trainer(
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
-        enable_progress_bar=group.is_first and not is_quiet(),
+        callbacks=[progress] if is_shown else [],
+        enable_progress_bar=is_shown,
         precision=precision,
         accelerator=accelerator,
         devices=devices,
@@ -235,6 +238,7 @@ def score_task(
     validation = None
     if with_validation and task.vocabulary.select(Role.HELD_OUT):
         data.setup("validate")
+        progress.scored = "validation images"
         validation = _scores(trainer, task, data, data.val_dataset, group)
         known = task.vocabulary.columns(Role.SEEN, Role.HELD_OUT)
         if not task.is_calibrated and group.is_first:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zsl.errors import InputError, others, reason_of
+from zsl.errors import InputError, others, program, reason_of
 from zsl.versions import __version__
 
 LOAD_ERRORS = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -76,7 +76,7 @@ def check_are_checkpoints(paths: Sequence[Path]) -> None:
     if wrong := [path for path in paths if not os.path.isfile(path)]:
         problem = "is a folder" if os.path.isdir(wrong[0]) else "does not exist"
         raise InputError(
-            f"The checkpoint {wrong[0]} {problem}; expected a .ckpt file of zsl.fit."
+            f"The checkpoint {wrong[0]} {problem}; expected the .ckpt file of a training."
             + others([str(path) for path in wrong])
         )
 
@@ -103,8 +103,8 @@ def read_checkpoint(path: str | Path) -> CheckpointFile:
         if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(part), Mapping):
             is_published = isinstance(checkpoint, dict) and "model" in checkpoint
             raise InputError(
-                f"{path} is not a checkpoint of zsl.fit: it holds no {what}."
-                + (" One of the official code: zsl.evaluate --published." if is_published else "")
+                f"{path} is not a checkpoint of zsl: it holds no {what}."
+                + f" Of the official code? {program('evaluate')} --published." * is_published
             )
     found, settings = checkpoint[_KEY], checkpoint["hyper_parameters"]
     try:

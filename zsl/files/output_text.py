@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from zsl.errors import require
+from zsl.errors import printable, require
 
 
 def path_text(path: object) -> str:
     """Returns a path in characters that can be written; file names may be any bytes."""
     return os.fsencode(str(path)).decode("utf-8", "replace")
+
+
+def aligned(cells: Sequence[Sequence[str]], num_left: int) -> str:
+    """Rows of cells as text, the first columns aligned to the left and the others to the right."""
+    columns = []
+    for position, column in enumerate(zip(*cells, strict=True)):
+        shown = [printable(cell) for cell in column]
+        width = max(map(len, shown))
+        columns.append([f"{cell:{'<' if position < num_left else '>'}{width}}" for cell in shown])
+    return "\n".join("  ".join(row).rstrip() for row in zip(*columns, strict=True))
 
 
 def json_text(content: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from zsl.errors import require
+from zsl.errors import program, require
 from zsl.files.class_paths import describe_part
 from zsl.labels import Role, SentenceEncoder
 from zsl.models import OwnClassesConfig, OwnClassesHead, TaggerNetwork, TimmBackboneConfig
@@ -45,8 +45,9 @@ def ready_values() -> tuple[dict[str, Any], dict[str, Tensor]]:
     _log.warning(
         "note: this is the ready tagger, EfficientNet-Lite0 by the names of ImageNet's classes: "
         "mAP .54 on photographs of COCO (chance .05), .23 of rooms, .33 of products (.08 each). It "
-        "only ranks; a training on your own labels (python -m zsl.fit --config table.yaml) does "
-        "better, and for any words CLIP (docs/text_aligned.md)."
+        "only ranks; a training on your own labels (%s) does better, and for any words CLIP "
+        "(docs/text_aligned.md).",
+        program("prepare table"),
     )
     classes = own_classes(BACKBONE, IMAGE_SIZE)
     assert classes is not None

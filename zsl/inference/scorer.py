@@ -216,10 +216,9 @@ class Scorer(nn.Module):
                 "calibrated probabilities; leave one of them out.",
             )
             raise InputError(
-                "This tagger has no thresholds to decide by: it has no calibration. zsl.fit "
-                "makes one on validation images, if labels score higher where they are present and "
-                "scores are not a softmax; checkpoints of earlier versions have none. Train again, "
-                "or give a threshold."
+                f"This tagger has no thresholds for {decide!r}, since no calibration was fitted to "
+                "it on validation images; give one threshold for all labels, or take the "
+                "checkpoint of a training that has one."
             )
         return Selection.of(top_k, 0, True)._replace(
             threshold=prepared.answers.thresholds, abstains=True
@@ -280,7 +279,7 @@ class Scorer(nn.Module):
         familiar = self.network.familiar
         if familiar is None:
             return torch.zeros(len(tokens), dtype=torch.bool)
-        return familiar.is_unlike(familiar(tokens)).cpu()
+        return familiar.is_unlike(tokens).cpu()
 
     @torch.no_grad()
     def score(
@@ -320,9 +319,10 @@ class Scorer(nn.Module):
 
 def unlike_images(number: int, of: int) -> str:
     """Says how many images are unlike those of the training."""
+    are, them = ("is", "it") if number == 1 else ("are", "them")
     return (
-        f"{number:,} of {of:,} images are unlike those the tagger was trained on (of images like "
-        "those, 1 in 100 is); what it says about them means little."
+        f"{number:,} of {of:,} images {are} unlike those the tagger was trained on (of images like "
+        f"those, about 1 in 100 is); what it says about {them} means little."
     )
 
 

@@ -124,8 +124,8 @@ class Tagger(
         for file in (_CONFIG, _WEIGHTS) if is_folder else ():
             require(
                 (path / file).is_file(),
-                f"The folder {path} has no {file}; expected one that save_pretrained wrote, or a "
-                ".ckpt file of zsl.fit.",
+                f"The folder {path} has no {file}; expected one that save_pretrained wrote, or "
+                "the .ckpt file of a training.",
             )
         try:
             return super().from_pretrained(name, trust_code=trust_code, **options)
@@ -134,8 +134,8 @@ class Tagger(
         except Exception as error:  # Damaged files and the net fail in many ways.
             what = "can't be read" if is_folder else "is not here and could not be downloaded"
             raise InputError(
-                f"The tagger {name} {what} ({reason_of(error)}); expected a .ckpt file of zsl.fit, "
-                "or a folder or hub repository that save_pretrained wrote."
+                f"The tagger {name} {what} ({reason_of(error)}); expected the .ckpt file of a "
+                "training, or a folder or hub repository that save_pretrained wrote."
             ) from error
 
     @classmethod

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from scipy.special import stdtrit
 from torch import Tensor, nn
 
 from zsl.models.tokens import ToTokens
 
 KEPT = 256
 """Most images that are kept."""
+_SHARE = 0.01
+_ENOUGH = 50
+"""Kept images that are counted: the farthest of them is passed by 2 % of images like these."""
+_LEAST = 5
+_LEAST_DISTANCE = 1e-6  # Of images that are kept twice.
 
 
 class FamiliarImages(nn.Module):
@@ -82,14 +89,31 @@ class FamiliarImages(nn.Module):
         number = int(self.number)
         if number < 2:
             return torch.ones(len(features), device=features.device)
-        nearest = 1 - self._cosines(self.describe(features)).max(dim=1).values
-        farther = (self.distances[:number] >= nearest.unsqueeze(1)).sum(dim=1)
+        farther = (self.distances[:number] >= self._nearest(features).unsqueeze(1)).sum(dim=1)
         return (1 + farther) / (1 + number)
 
-    def is_unlike(self, familiarity: Tensor) -> Tensor:
-        """Returns bool (B,): whether images are farther than all kept ones but one in a hundred."""
+    def is_unlike(self, features: Tensor) -> Tensor:
+        """Returns bool (B,): whether images are farther than 99 of 100 like the kept ones are.
+
+        Where many are kept, that is counted, or is the farthest of them. Of few, the farthest tells
+        too little: of nine it is passed by one image in ten. Then a Student's t distribution of the
+        logarithms of their distances tells the limit.
+
+        Args:
+            features: What the backbone makes of B images.
+        """
         number = int(self.number)
-        return familiarity <= (max(0.01, 1 / (1 + number)) if number > 1 else 0)
+        if number < _LEAST:
+            return torch.zeros(len(features), dtype=torch.bool, device=features.device)
+        if number >= _ENOUGH:
+            return self(features) <= max(_SHARE, 1 / (1 + number))
+        logarithms = self.distances[:number].clamp(min=_LEAST_DISTANCE).log()
+        spread = stdtrit(number - 1, 1 - _SHARE) * math.sqrt(1 + 1 / number)
+        return self._nearest(features).log() > logarithms.mean() + spread * logarithms.std()
+
+    def _nearest(self, features: Tensor) -> Tensor:
+        """Returns the distances (B,) to the nearest kept images."""
+        return 1 - self._cosines(self.describe(features)).max(dim=1).values
 
     def _cosines(self, descriptions: Tensor) -> Tensor:
         kept = self.images[: int(self.number)].float()

@@ -124,8 +124,14 @@ class TaggerNetwork(nn.Module):
         if self.closed_form is None:
             return text
         head, *best, _ = self.scores.weights.tolist()
-        whole = "closed form of the best tokens and of all" if any(best) else "closed form"
-        return f"{whole}, and {head:g} times the head, {text}"
+        form = "the solved map (closed form)"
+        form += " of the best parts of an image and of all of it" if any(best) else ""
+        if not head:
+            chosen = f"by {form} alone, since the trained head gained nothing in validation"
+        else:
+            share = "as much" if head == 1 else f"{head:g} times as much"
+            chosen = f"by {form}, and by the trained head, which counts {share}"
+        return f"{chosen}; {text}"
 
     def prepare(self, queries: Tensor) -> Any:
         """Does the work on queries, as `score` takes them, that needs no image.

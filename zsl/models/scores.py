@@ -40,9 +40,9 @@ class ScoresConfig:
 
     def __str__(self) -> str:
         """In words, for the protocol of an evaluation."""
-        text = f"each label standardised by {self.sample} training images"
+        text = f"each label is standardised by its scores on {self.sample} training images"
         if self.temperature:
-            text += f", then against the seen labels at temperature {self.temperature:g}"
+            text += f", then competes with the seen labels (temperature {self.temperature:g})"
         return text
 
 

@@ -7,20 +7,23 @@ import sys
 from collections.abc import Sequence
 
 from zsl.commands.configs import find_config, shipped_names
-from zsl.commands.exit_codes import exit_code, program
-from zsl.errors import require
+from zsl.commands.exit_codes import exit_code, loading
+from zsl.commands.messages import refuse_near
+from zsl.errors import program, require
 
 
 def sweep(args: list[str]) -> int:
     """Runs a sweep, or what is left of it; writes and prints its results."""
     options, fit_args = _parser().parse_known_args(args or ["--help"])
+    refuse_near(fit_args, ["name", "processes", "count", "storage", "wandb"])
+    require(options.file is not None, "No sweep file is named; name one, as --help shows.")
     require(options.processes >= 1, f"--processes is {options.processes}; expected 1 or more.")
     file = find_config(options.file, "sweep file")
-    # Imported here, so that the help comes at once.
-    from zsl.sweeps.results import write_results
-    from zsl.sweeps.runner import Runner, check_arguments, visible_gpus
-    from zsl.sweeps.spec import read_sweep
-    from zsl.sweeps.study import Study
+    with loading():  # Here, so that the help comes at once.
+        from zsl.sweeps.results import write_results
+        from zsl.sweeps.runner import Runner, check_arguments, visible_gpus
+        from zsl.sweeps.spec import read_sweep
+        from zsl.sweeps.study import Study
 
     definition = read_sweep(file, fit_args, options.count, options.wandb, options.name)
     check_arguments(definition)
@@ -46,9 +49,11 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Results are in runs/sweeps/NAME: trials.csv, points.csv, strength.png and a folder "
         "for each trial. Run it again to go on after a stop.",
         allow_abbrev=False,
+        exit_on_error=False,
     )
     parser.add_argument(
         "file",
+        nargs="?",
         metavar="FILE",
         help="Looked for in the working directory, then among the shipped ones: "
         f"{', '.join(shipped_names('sweep file'))}.",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +27,7 @@ from zsl.models import (
     TaggerNetwork,
 )
 from zsl.models.own_classes import own_classes
+from zsl.notes import waiting
 from zsl.tasks.ridge import ClosedFormFit, label_side, own_class_map
 
 _log = logging.getLogger(__name__)
@@ -54,9 +54,15 @@ class TrainingImages:
         self.seen = data.vocabulary.columns(Role.SEEN)
 
     @torch.no_grad()
-    def batches(self, rows: np.ndarray) -> Iterator[tuple[Batch, Tensor]]:
-        """Yields batches of the images at some positions, in that order, with their tokens."""
-        for batch in self.data.loader(self.dataset, sampler=rows.tolist()):
+    def batches(self, rows: np.ndarray, doing: str) -> Iterator[tuple[Batch, Tensor]]:
+        """Yields batches of the images at some positions, in that order, with their tokens.
+
+        Args:
+            rows: The positions.
+            doing: What the user is told meanwhile.
+        """
+        loader = self.data.loader(self.dataset, sampler=rows.tolist())
+        for batch in tqdm(loader, doing, unit="batch", leave=False):
             yield batch, self.tokens_of(batch)
 
     def drawn(self) -> np.ndarray:
@@ -92,7 +98,7 @@ def keep_sample(scores: NormalisedScores, images: TrainingImages) -> None:
     Of fewer images than the sample takes, some are there several times.
     """
     sample, start = scores.sample, 0
-    for _, tokens in images.batches(np.resize(images.drawn(), len(sample))):
+    for _, tokens in images.batches(np.resize(images.drawn(), len(sample)), "storing some images"):
         sample[start : start + len(tokens)] = tokens.clamp(-_LARGEST, _LARGEST)
         start += len(tokens)
 
@@ -131,14 +137,11 @@ def solve_closed_form(
     if head.config.own_classes:
         own = _own_class_map(backbone, images.data.image_size, encoder)
     fit = ClosedFormFit(vectors, len(images.dataset), own)
-    total = -(-len(images.rows) // images.data.batch_size)
-    batches: Any = tqdm(
-        images.batches(images.rows), "closed form", total, unit="batch", delay=2, leave=False
-    )
-    for batch, tokens in batches:
+    for batch, tokens in images.batches(images.rows, "reading images for the closed form"):
         mean = head.to_tokens(tokens).float().mean(dim=1)
         fit.update(batch["index"], mean, batch["target"][:, images.seen])
-    mean, solved, covariance, strengths = fit.solve()
+    with waiting("solving the closed form"):
+        mean, solved, covariance, strengths = fit.solve()
     head.mean.copy_(mean)
     head.map.copy_(solved)
     head.covariance.copy_(covariance)

@@ -101,7 +101,8 @@ def test_roles_are_named_or_drawn() -> None:
     for unseen, held_out, message in (
         ("lable 3", "0", "'lable 3' is not one of the 20 labels. Did you mean 'label"),
         ("1.5", "0", "--unseen is 1.5; expected names, or a share"),
-        (",".join(labels[:19]), "0", "Of 20 labels 1 are left to train"),
+        (",".join(labels[:19]), "0", "Of 20 labels 1 would be left to train"),
+        ("label 3", "label 5, label 3", "--held_out: 'label 3' is unseen already; leave it out"),
     ):
         with pytest.raises(InputError, match=message):
             choose(unseen, held_out)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from zsl.data.nuswide.folders import Folders
 from zsl.data.nuswide.index import NUSWideIndex, State
-from zsl.errors import InputError
+from zsl.errors import InputError, program
 from zsl.files.atomic import atomic_path
 from zsl.files.images import ImageCheck, check_image
 from zsl.files.processes import process_map
@@ -105,7 +105,7 @@ def check_shrunken(folders: Folders, index: NUSWideIndex, side: int) -> Path:
         if not _is_current(folder / name, folders.images / name):
             raise InputError(
                 f"{folder} does not hold a copy of {name} as it is now; make the copies with "
-                f"python -m zsl.prepare nuswide --root {folders.root} --resize {side}, or set "
+                f"{program('prepare nuswide')} --root {folders.root} --resize {side}, or set "
                 "resized to null."
             )
     return folder

@@ -14,11 +14,12 @@ from PIL import Image
 from torch import Tensor
 
 from zsl.data.datamodule import MultiLabelDataModule
-from zsl.data.dataset import ImageFileDataset, Split
+from zsl.data.dataset import ImageFileDataset
 from zsl.data.nuswide.build_index import lost_path, open_index
 from zsl.data.nuswide.check_images import check_shrunken
 from zsl.data.nuswide.folders import Folders
 from zsl.data.nuswide.index import NUSWideIndex, State
+from zsl.data.split import Split
 from zsl.data.transforms import ImageConfig
 from zsl.errors import InputError, did_you_mean, listing, others, require
 from zsl.files.digests import text_digest

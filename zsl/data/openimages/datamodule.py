@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from zsl.data.datamodule import MultiLabelDataModule
-from zsl.data.dataset import ImageFileDataset, Split
+from zsl.data.dataset import ImageFileDataset
 from zsl.data.openimages.image_folders import MISSING
 from zsl.data.openimages.index import ALIASES, SplitIndex, open_index
 from zsl.data.openimages.source_files import SourceFiles, Version
+from zsl.data.split import Split
 from zsl.data.transforms import ImageConfig
 from zsl.errors import InputError, require
 from zsl.files.digests import bytes_digest, text_digest

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zsl.data.dataset import Split
 from zsl.data.openimages.annotations import sorted_annotations
 from zsl.data.openimages.classes import Classes, read_classes
 from zsl.data.openimages.image_folders import MISSING, find_images, image_folders
 from zsl.data.openimages.source_files import FOLDERS, SourceFiles
 from zsl.data.sparse_targets import SparseTargets, TargetBlock
+from zsl.data.split import Split
 from zsl.errors import require
 from zsl.files.arrays import ArrayWriter, map_array
 from zsl.files.atomic import atomic_folder

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from zsl.data.dataset import Split
+from zsl.data.split import Split
 from zsl.errors import InputError, require
 
 Version = Literal["v6", "v4_zero_shot"]

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from zsl.data.dataset import Split
 from zsl.data.photographs.image_names import ImageNames
 from zsl.data.photographs.labels import count_tags, describe_spellings, plurals, spellings
 from zsl.data.photographs.near_duplicates import duplicate_groups, look_at
 from zsl.data.photographs.splitting import stratified_parts
 from zsl.data.photographs.tables import TaggedImages
+from zsl.data.split import Split
 from zsl.errors import listing, require
 
 

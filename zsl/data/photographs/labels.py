@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from zsl.errors import InputError, did_you_mean, others, require
-from zsl.labels import Role
+from zsl.labels.vocabulary import Role
 
 HELD_OUT = "0.1"
 """Share of the labels that is held out, if nothing is said."""
@@ -46,6 +46,7 @@ def named_or_drawn(
     candidates: Sequence[str],
     labels: Sequence[str],
     seed: int,
+    unseen: Collection[str] = (),
 ) -> list[str]:
     """Returns labels that a user names, or a share of all that is drawn.
 
@@ -56,6 +57,7 @@ def named_or_drawn(
         candidates: Labels that may be drawn.
         labels: All labels that may be named.
         seed: Of the draw.
+        unseen: Labels that are unseen already, and so not among these.
 
     Raises:
         InputError: A name is not a label, the share is out of range, or none can be drawn.
@@ -67,6 +69,11 @@ def named_or_drawn(
     except ValueError:
         (cells,) = csv.reader([wanted], skipinitialspace=True)
         names = [name.strip() for name in cells if name.strip()]
+        if both := [name for name in names if name in unseen]:
+            raise InputError(
+                f"{what}: {both[0]!r} is unseen already; leave it out here, or in --unseen."
+                + others(both)
+            ) from None
         if unknown := [name for name in names if name not in labels]:
             raise InputError(
                 f"{what}: {unknown[0]!r} is not one of the {len(labels):,} labels."
@@ -116,8 +123,8 @@ def choose_roles(
     left = [label for label in labels if roles[label] is Role.SEEN]
     require(
         len(left) >= 2,
-        f"Of {len(labels):,} labels {len(left)} are left to train; two or more are needed, so name "
-        "fewer of them unseen.",
+        f"Of {len(labels):,} labels {len(left)} would be left to train; two or more are needed, so "
+        "name fewer of them unseen.",
     )
     candidates = [
         label
@@ -126,14 +133,13 @@ def choose_roles(
     ]
     if held_out is None:
         held_out = HELD_OUT if candidates else "0"
-    roles |= dict.fromkeys(
-        named_or_drawn(held_out, "--held_out", candidates, left, seed + 1), Role.HELD_OUT
-    )
+    of_seen = named_or_drawn(held_out, "--held_out", candidates, left, seed + 1, chosen)
+    roles |= dict.fromkeys(of_seen, Role.HELD_OUT)
     seen = [label for label in labels if roles[label] is Role.SEEN and in_train.get(label, 0)]
     require(
         len(seen) >= 2,
-        f"Of {len(labels):,} labels {len(seen)} are left to train; two or more are needed, so name "
-        "fewer of them unseen or held out.",
+        f"Of {len(labels):,} labels {len(seen)} would be left to train; two or more are needed, so "
+        "name fewer of them unseen or held out.",
     )
     return roles
 

