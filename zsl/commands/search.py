@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser, Namespace
 from zsl.commands.exit_codes import add_trust_code, exit_code, loading
 from zsl.commands.messages import parse_args
 from zsl.commands.predict import report_unlike_labels
+from zsl.commands.tagger_arguments import add_checkpoint, add_labels
 from zsl.errors import printable, program, require
 from zsl.files.label_lists import read_labels
 from zsl.files.output_text import check_not_read, json_text, path_text
@@ -38,27 +39,11 @@ def parse(args: list[str]) -> Namespace:
         "to the index, or were changed, are read, and only these are searched; without any, the "
         "index is searched as it is.",
     )
-    parser.add_argument(
-        "--checkpoint",
-        default="ready",
-        help="A .ckpt file of zsl.fit, or a folder or hub repository of Tagger.save_pretrained "
-        "(default: ready, made from ImageNet's classes without any training).",
-    )
+    add_checkpoint(parser)
     parser.add_argument(
         "--index", required=True, help="Folder of the index; it is made if it is not there."
     )
-    parser.add_argument(
-        "--labels",
-        type=str | None,
-        help="Separated by commas, or a file: text with one per line, a JSON list, or a CSV or "
-        "Parquet file with the column name (default: none; the index is only brought up to date).",
-    )
-    parser.add_argument(
-        "--texts",
-        type=str | None,
-        help="Texts of new labels, for a checkpoint trained with texts: a file as "
-        "model.encoder.texts takes it, or the name of a shipped one (default: the checkpoint's).",
-    )
+    add_labels(parser, default="none; the index is only brought up to date")
     parser.add_argument("--top_k", type=int, default=10, help="Most images per label.")
     parser.add_argument(
         "--format",
