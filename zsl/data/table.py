@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zsl.data.datamodule import MultiLabelDataModule, check_keep_or_drop
+from zsl.data.datamodule import MultiLabelDataModule, absolute, check_keep_or_drop
 from zsl.data.dataset import ImageFileDataset, MultiLabelDataset
 from zsl.data.lost_images import find_lost
 from zsl.data.split import Split
@@ -115,8 +115,7 @@ class TableDataModule(MultiLabelDataModule):
         with_unseen: Literal["keep", "drop"] = "keep",
         **loading: Any,
     ) -> None:
-        # A checkpoint must find the data again from any working directory.
-        root = str(Path(root).expanduser().resolve())
+        root = absolute(root)
         super().__init__(images, **loading)
         self.root = Path(root)
         if not self.root.is_dir():
