@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
@@ -48,7 +49,7 @@ def prepare_features(args: list[str]) -> None:
     shape = " × ".join(str(side) for side in writer.record["token_shape"])
     print(
         f"Written to {folder} in {time.perf_counter() - start:.0f} s: {size:.2f} GB, {shape} "
-        f"values an image, float16.\nNext: {program('fit')} with the same arguments."
+        f"values an image, float16.\nNext: {program('fit')} {shlex.join(fit_args)}"
     )
 
 

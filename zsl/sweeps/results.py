@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Hashable
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,8 +12,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 from optuna.trial import FrozenTrial
 
-from zsl.errors import InputError
+from zsl.errors import InputError, printable
 from zsl.files.atomic import atomic_path, write_atomically
+from zsl.files.output_text import aligned
 from zsl.sweeps import charts
 from zsl.sweeps.spec import SEED, Sweep, values_of
 from zsl.sweeps.study import Study
@@ -81,17 +84,28 @@ def _row_of(trial: FrozenTrial, sweep: Sweep, names: list[str]) -> dict[str, Any
 def _points_text(points: pd.DataFrame, sweep: Sweep, figures: list[str]) -> str:
     if points.empty:
         return "None is complete, so there is nothing to compare."
-    table = pd.DataFrame({"n": points["n"]})
-    for figure in figures:
-        pairs = zip(points[f"{figure} mean"], points[f"{figure} sd"], strict=True)
-        table[figure] = [f"{m:.3f}" + ("" if pd.isna(sd) else f" ± {sd:.3f}") for m, sd in pairs]
+    are_maps = all(figure.endswith("mAP") for figure in figures)
+    titles = [re.sub(r".mAP$", "", figure) if are_maps else figure for figure in figures]
+    cells = [["n", *titles], *(_cells(point, figures) for point in points.to_dict("records"))]
+    header, *rows = aligned(cells, num_left=0).splitlines()
     marks = points["selected"].map({True: "* ", False: "  "})
+    lines = [header]
+    for mark, setting, row in zip(marks, points["setting"], rows, strict=True):
+        lines += [f"{mark}{printable(setting)}", row]
     goal = "highest" if sweep.maximize else "lowest"
     return (
-        f"Mean ± standard deviation over seeds. * has the {goal} mean {sweep.metric}; it\n"
-        "is selected in validation, and the test's figures have no part in that.\n\n"
-        f"{table.set_axis(marks + points['setting']).to_string()}\n"
+        f"Mean {'mAP ' * are_maps}± standard deviation over n seeds. * is selected in validation,\n"
+        f"by the {goal} mean {sweep.metric}; the test's figures have no part in that.\n\n"
+        + "\n".join(lines)
+        + "\n"
     )
+
+
+def _cells(point: dict[Hashable, Any], figures: list[str]) -> list[str]:
+    """The number of trials of a setting, and each figure's mean and standard deviation."""
+    pairs = ((point[f"{figure} mean"], point[f"{figure} sd"]) for figure in figures)
+    shown = [f"{m:.3f}" + ("" if pd.isna(sd) else f" ± {sd:.3f}") for m, sd in pairs]
+    return [str(point["n"]), *shown]
 
 
 class Tables(NamedTuple):

@@ -86,7 +86,7 @@ class Runner:
         while not self.study.stopped.is_set():
             trial = self.study.patiently(lambda: self._take(bar))
             if trial is not None:
-                self._run_trial(trial, self.environment | gpu)
+                self._run_trial(trial, self.environment | gpu, bar)
             elif self.study.patiently(self.study.is_over):
                 break
             else:  # Another machine may die.
@@ -111,7 +111,7 @@ class Runner:
             bar.set_postfix_str(text, refresh=False)
         bar.update(len(trials) - bar.n)
 
-    def _run_trial(self, trial: optuna.Trial, environment: dict[str, str]) -> None:
+    def _run_trial(self, trial: optuna.Trial, environment: dict[str, str], bar: tqdm[Any]) -> None:
         """Runs a trial, reports its validations, and keeps how it ended."""
         sweep, is_pruned, has_ended, code = self.study.sweep, False, False, None
         scores: list[float] = []
@@ -122,6 +122,8 @@ class Runner:
         try:
             while not has_ended:
                 has_ended = process.poll() is not None or self.study.stopped.wait(POLL_SECONDS)
+                if sys.stderr.isatty():  # Its clock goes on; a log would grow.
+                    bar.refresh()
                 if monotonic() >= next_beat:
                     self.study.patiently(lambda: liveness.beat(trial))
                     next_beat = monotonic() + liveness.BEAT_SECONDS

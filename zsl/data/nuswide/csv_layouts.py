@@ -79,8 +79,8 @@ class TableLayout(Layout):
         self.concept_names = None if self.benchmark else self.find(CONCEPTS, "the same")
         self.lists: list[Path | None] = []
         if split_column is None:
-            self.lists.append(self.find(TRAIN_LIST, "the training images"))
-            self.lists.append(self.find(TEST_LIST, "the test images"))
+            self.lists.append(self.find(TRAIN_LIST, "training images"))
+            self.lists.append(self.find(TEST_LIST, "test images"))
         if None in self.lists:
             self.problem = (
                 f"{path} does not say which images are for the test: it has no column with "

@@ -28,15 +28,15 @@ class OfficialLayout(Layout):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        self.train_list = self.find(TRAIN_LIST, "the training images")
-        self.test_list = self.find(TEST_LIST, "the test images")
-        self.tag_names = self.find("NUS_WID_Tags/TagList1k.txt", "the names of the 1000 tags")
-        self.concept_names = self.find(CONCEPTS, "the names of the 81 concepts")
-        self.train_tags = self.find("NUS_WID_Tags/Train_Tags1k.dat", "tags of training images")
-        self.test_tags = self.find("NUS_WID_Tags/Test_Tags1k.dat", "tags of test images")
+        self.train_list = self.find(TRAIN_LIST, "training images")
+        self.test_list = self.find(TEST_LIST, "test images")
+        self.tag_names = self.find("NUS_WID_Tags/TagList1k.txt", "names of 1000 tags")
+        self.concept_names = self.find(CONCEPTS, "names of 81 concepts")
+        self.train_tags = self.find("NUS_WID_Tags/Train_Tags1k.dat", "tags, training")
+        self.test_tags = self.find("NUS_WID_Tags/Test_Tags1k.dat", "tags, test")
         self.all_tags = self.all_list = None
         if not (self.train_tags and self.test_tags):
-            self.all_tags = self.find("NUS_WID_Tags/AllTags1k.txt", "the same, of all images")
+            self.all_tags = self.find("NUS_WID_Tags/AllTags1k.txt", "tags, all images")
         self.absent: list[str] = []
         """The first missing file of each incomplete ground truth."""
         self.tags = read_names(self.tag_names) if self.tag_names else []
@@ -54,7 +54,7 @@ class OfficialLayout(Layout):
                 if not files:
                     self.tags81[split] = self.find(
                         f"NUS_WID_Tags/{split.capitalize()}_Tags81.txt",
-                        f"concepts of {split} images as tagged, in place of the ground truth",
+                        f"concepts as tagged, {split}",
                     )
         self.problem = self._problem()
 
@@ -73,7 +73,7 @@ class OfficialLayout(Layout):
         absent = [path for path in candidates if path not in set(paths)]
         if paths and absent:
             self.absent.append(str(absent[0].relative_to(self.root)))
-        self.files.append(FileStatus(name, found, f"concepts of {images} images, ground truth"))
+        self.files.append(FileStatus(name, found, f"concepts, {images}"))
         return paths if len(paths) == len(self.concepts) else []
 
     def _problem(self) -> str | None:

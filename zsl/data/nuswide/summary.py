@@ -9,6 +9,7 @@ import pandas as pd
 
 from zsl.data.nuswide.index import NUSWideIndex, State
 from zsl.data.nuswide.layout import Layout
+from zsl.files.output_text import aligned
 
 SAME_BYTES = 5
 """This many files with the same bytes are placeholders rather than images."""
@@ -18,9 +19,8 @@ _EXTREMES = 4
 
 def files_table(layout: Layout) -> str:
     """Lists the files of a layout: found or missing, and what they hold."""
-    frame = pd.DataFrame(layout.files).set_axis(["file", "state", "holds"], axis=1)
-    frame = frame.apply(lambda column: column.str.ljust(column.str.len().max() + 1))
-    return frame.to_string(index=False, justify="left")
+    rows = [[file.name, file.found, file.use] for file in layout.files]
+    return aligned([["file", "state", "holds"], *rows], num_left=3)
 
 
 def suspicious_files(checks: pd.DataFrame) -> list[str]:
