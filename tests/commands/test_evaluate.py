@@ -183,7 +183,7 @@ def test_what_is_not_a_checkpoint_is_named_before_any_is_tested(
 ) -> None:
     for wrong, message in (
         ("missing.ckpt", "missing.ckpt does not exist; expected the .ckpt file"),
-        (str(in_tmp_path), "is a folder; expected a .ckpt file"),
+        (str(in_tmp_path), "is a folder; expected the .ckpt file"),
     ):
         assert evaluate(["--checkpoint", checkpoint(runs, 0), wrong]) == 2
         captured = capsys.readouterr()
