@@ -1,6 +1,21 @@
 import pytest
 
-from zsl.errors import InputError, did_you_mean, listing, reason_of, refuse_repeated
+from zsl.errors import InputError, did_you_mean, listing, program, reason_of, refuse_repeated
+
+
+@pytest.mark.parametrize(
+    ("called", "expected"),
+    [
+        ("/usr/bin/zsl", "zsl prepare table"),
+        ("zsl/fit.py", "python -m zsl.prepare table"),
+        ("zsl/__main__.py", "python -m zsl.prepare table"),
+    ],
+)
+def test_commands_are_named_as_the_user_called_one(
+    called: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", [called, "fit"])
+    assert program("prepare table") == expected
 
 
 def test_the_reason_is_one_line() -> None:

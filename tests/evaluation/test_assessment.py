@@ -34,6 +34,29 @@ def test_labels_of_a_fixed_set_of_classes_are_reported(
     assert "harmonic" not in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
+def test_tables_fit_into_80_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With all that makes them wide: several K, other numbers of images, decisions, two names."""
+    labels = [f"a long name of a label, {number}" for number in range(len(ROLES))]
+    names = ("photographs/version_10", "photographs/version_11")
+    scores = make_scored(ROLES, 40).scores
+    validation = scores, make_scored(ROLES, 40).targets
+    assessments = [
+        assess(
+            make_scored(ROLES, 30, name, labels, validation=validation),
+            [Protocol("labelled_images")],
+            (1, 3, 5),
+            Bootstrap(30, 5),
+        )
+        for name in names
+    ]
+    write_evaluation(assessments, tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line for line in lines if "  " in line.strip()]
+    assert {"images", "P@1", "P@5", "ECE"} <= {word for row in rows for word in row.split()}
+    assert "photographs/version_11 - photographs/version_10" in lines
+    assert [row for row in rows if len(row) > 80] == []
+
+
 FIXED_HEADLINE = ["mAP", "OF1", "CF1", "OF1@3", "CF1@3"]
 
 

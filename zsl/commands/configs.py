@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import yaml
 
-from zsl.errors import InputError, did_you_mean
+from zsl.errors import InputError, did_you_mean, require
 
 Kind = Literal["config", "sweep file"]
 CONFIG_FLAGS = ("-c", "--config")
@@ -43,7 +43,9 @@ def find_config(name: str, kind: Kind = "config") -> str:
     if shipped.is_file():
         return str(shipped)
     shipped_ones = shipped_names(kind)
-    advice = did_you_mean(name, shipped_ones) or f" These are {', '.join(shipped_ones)}."
+    beside = map(str, Path(name).parent.glob("*.yaml"))
+    near = did_you_mean(name, [*shipped_ones, *beside])
+    advice = near or f" These are {', '.join(shipped_ones)}."
     raise InputError(
         f"The {kind} {name!r} is neither a file nor one of the shipped {kind}s.{advice}"
     )
@@ -86,13 +88,18 @@ def read_config(path: str) -> Any:
     """Reads a config as plain values; jsonargparse would not name one that is not YAML.
 
     Raises:
-        InputError: It is not YAML.
+        InputError: It is not YAML, or has no settings.
     """
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).replace('in "<unicode string>", ', "in ").split())
         raise InputError(f"{path} is not YAML: {reason}.") from error
+    require(
+        content is None or isinstance(content, dict),
+        f"{path} is not a config: expected settings by name, as shapes.yaml has them.",
+    )
+    return content or {}
 
 
 def yaml_value(argument: str) -> str:

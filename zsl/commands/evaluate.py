@@ -135,6 +135,11 @@ def split_arguments(args: list[str]) -> tuple[list[str], list[str]]:
 def evaluate(args: list[str]) -> None:
     """Tests checkpoints on the data they were trained with; prints, compares and reports."""
     own, fit_args = split_arguments(args)
+    require(
+        not named_values(own, *CONFIG_FLAGS),
+        "--config goes with --published FILE; the checkpoint of a training has its own, so name "
+        "that with --checkpoint FILE and leave --config out.",
+    )
     options = parse(own)
     with loading():  # Here, so that the help comes at once.
         from zsl.commands.fit_cli import data_and_task

@@ -121,7 +121,7 @@ def named_task(args: list[str]) -> type[Task]:
     path = _TASKS[0]
     for flag, value in named_values(args, "--task", *CONFIG_FLAGS):
         config = {"task": value} if flag == "--task" else read_config(find_config(value))
-        path = config.get("task", path) if isinstance(config, dict) else path
+        path = config.get("task", path)
     module, _, name = str(path).rpartition(".")
     try:
         task = getattr(import_module(module), name)

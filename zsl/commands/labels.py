@@ -30,6 +30,10 @@ def report(args: list[str]) -> None:
     if not args or "-h" in args or "--help" in args:
         print(HELP.format(program=program("labels")))
         return
+    parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--output", default="runs/labels")
+    options, rest = parser.parse_known_args(args)
+    refuse_near(rest, ["output"])
     with loading():  # Here, so that the help comes at once.
         from pathlib import Path
 
@@ -37,10 +41,6 @@ def report(args: list[str]) -> None:
         from zsl.evaluation import charts
         from zsl.files.atomic import atomic_path
 
-    parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--output", default="runs/labels")
-    options, rest = parser.parse_known_args(args)
-    refuse_near(rest, ["output"])
     vocabulary, encoder = labels_of(rest)
     labels, vectors = describe(vocabulary, encoder)
     print(label_listing(labels))

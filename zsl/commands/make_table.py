@@ -52,7 +52,8 @@ def make_table(options: Namespace) -> None:
     """
     root = Path(options.root).expanduser().resolve()
     output = Path(options.output).expanduser().resolve() if options.output else root
-    require(root.is_dir(), f"The folder {root} does not exist; name that of your photographs.")
+    found = "is a file" if root.is_file() else "does not exist"
+    require(root.is_dir(), f"The folder {root} {found}; name that of your photographs.")
     require(not output.exists() or output.is_dir(), f"--output {output} is a file; name a folder.")
     earlier = _own_outputs(output, options.overwrite)
     own_table = _OUTPUTS if earlier and output == root else ()

@@ -23,6 +23,7 @@ from zsl.errors import (
     did_you_mean,
     listing,
     others,
+    program,
     refuse_repeated,
     require,
 )
@@ -124,6 +125,13 @@ class TableDataModule(MultiLabelDataModule):
         )
         require(bool(separator), "separator is empty; expected the sign between labels.")
         self.table_path = self.root / table
+        for name in (table, classes):
+            require(
+                (self.root / name).is_file(),
+                f"The file {self.root / name} does not exist; {program('prepare table')} --root "
+                f"{self.root} makes it of a folder of images and their tags, or set table and "
+                "classes to yours.",
+            )
         self.vocabulary = Vocabulary.from_table(self.root / classes)
         report_look_alikes(self.vocabulary.names, str(self.root / classes))
         rows = read_table(self.table_path, ("image", "labels", "split"), lists=["labels"])

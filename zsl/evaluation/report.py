@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from zsl.errors import printable
 from zsl.evaluation import charts
 from zsl.evaluation.assessment import Assessment, compare
 from zsl.evaluation.decisions import (
@@ -73,7 +74,7 @@ def write_evaluation(assessments: Sequence[Assessment], output: Path) -> None:
         scored, folder = assessment.scored, output
         if len(assessments) > 1:
             folder = output / scored.name.replace("/", "_").lstrip("_")
-            print(f"\n{scored.name}: {scored.path}")
+            print(f"\n{printable(f'{scored.name}: {scored.path}')}")
         for _, evaluations in groupby(assessment.evaluations, key=lambda own: own.protocol):
             vocabulary, omitted = scored.task.vocabulary, scored.num_omitted
             print(f"\n{summary([*evaluations], vocabulary, omitted, scored.scoring)}")
@@ -98,4 +99,4 @@ def write_evaluation(assessments: Sequence[Assessment], output: Path) -> None:
             comparisons.to_csv(path, index=False)
     report = output / "report.html"
     write_html_report(report, assessments, comparisons)
-    print(f"\nReport: {report}\nTables: {output / 'results.csv'}")
+    print(f"\nReport: {printable(str(report))}\nTables: {printable(str(output / 'results.csv'))}")
