@@ -252,7 +252,7 @@ def check_image(path: Path, shrunken: Path | None, side: int) -> ImageCheck:
         buffer = BytesIO()
         small.save(buffer, "JPEG", quality=85)
         with atomic_path(shrunken) as temporary:
-            temporary.write_bytes(buffer.getbuffer())
+            temporary.write_bytes(buffer.getvalue())
             os.utime(temporary, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     is_flat = image.getcolors(maxcolors=1) is not None
     return ImageCheck(stat.st_size, stat.st_mtime_ns, content, is_flat, "")
