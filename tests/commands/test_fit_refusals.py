@@ -17,7 +17,7 @@ from zsl.errors import InputError
     ("arguments", "message"),
     [
         (["--config=shape.yaml"], "Did you mean 'shapes.yaml'"),
-        (["--config"], "expected one argument"),
+        (["--config"], "--config has no value; add one."),
         (["--config=latin.yaml"], "can't decode"),
         (["--config=broken.yaml"], "broken.yaml is not YAML: "),
         (["--data.images=null"], "--data.images is null; expected its fields by name"),
