@@ -96,3 +96,7 @@ def test_a_config_in_the_working_directory_comes_first(in_tmp_path: Path) -> Non
     assert find_config("shapes.yaml") == "shapes.yaml"
     with pytest.raises(InputError, match="neither a file nor one of the shipped configs"):
         find_config("nothing.yaml")
+    (in_tmp_path / "mine").mkdir()
+    (in_tmp_path / "mine" / "photos.yaml").touch()
+    with pytest.raises(InputError, match=r"Did you mean .mine/photos.yaml."):
+        find_config("mine/fotos.yaml")

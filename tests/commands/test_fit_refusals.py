@@ -90,7 +90,11 @@ def error_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 @pytest.mark.usefixtures("in_tmp_path")
 def test_missing_data_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("photos").mkdir()
+    Path("tags.csv").write_text("image,tags\na.jpg,dog\n")
     for arguments, message in (
+        (["--config=table.yaml", "--data.root=photos"], "prepare table --root"),
+        (["--config=tags.csv"], "tags.csv is not a config: expected settings by name"),
         (["--config=table.yaml"], "data.root is not set; add --data.root VALUE, or a --config"),
         (["--config=table.yaml", "--data.root=/nowhere"], "data folder /nowhere does not exist"),
         (["--config=data/features.yaml"], "--data names no MultiLabelDataModule; add a --config"),
