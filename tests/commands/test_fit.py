@@ -227,7 +227,7 @@ def test_wandb_overlay_logs_offline_beside_the_csv(monkeypatch: pytest.MonkeyPat
     ("arguments", "message"),
     [
         (["--config=shape.yaml"], "Did you mean 'shapes.yaml'"),
-        (["--config"], "expected one argument"),
+        (["--config"], "--config has no value; add one."),
         (["--config=latin.yaml"], "can't decode"),
         (["--config=broken.yaml"], "broken.yaml is not YAML: "),
         (["--data.images=null"], "--data.images is null; expected its fields by name"),
@@ -300,7 +300,11 @@ def error_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 @pytest.mark.usefixtures("in_tmp_path")
 def test_missing_data_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("photos").mkdir()
+    Path("tags.csv").write_text("image,tags\na.jpg,dog\n")
     for arguments, message in (
+        (["--config=table.yaml", "--data.root=photos"], "prepare table --root"),
+        (["--config=tags.csv"], "tags.csv is not a config: expected settings by name"),
         (["--config=table.yaml"], "data.root is not set; add --data.root VALUE, or a --config"),
         (["--config=table.yaml", "--data.root=/nowhere"], "data folder /nowhere does not exist"),
         (["--config=data/features.yaml"], "--data names no MultiLabelDataModule; add a --config"),
@@ -476,3 +480,7 @@ def test_a_config_in_the_working_directory_comes_first(in_tmp_path: Path) -> Non
     assert find_config("shapes.yaml") == "shapes.yaml"
     with pytest.raises(InputError, match="neither a file nor one of the shipped configs"):
         find_config("nothing.yaml")
+    (in_tmp_path / "mine").mkdir()
+    (in_tmp_path / "mine" / "photos.yaml").touch()
+    with pytest.raises(InputError, match=r"Did you mean .mine/photos.yaml."):
+        find_config("mine/fotos.yaml")

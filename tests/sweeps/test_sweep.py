@@ -31,6 +31,7 @@ def test_a_grid_on_two_processes(
     output = Path("output.txt").read_text()
     assert "Sweep tiny: 2 complete trials." in output
     assert "is selected in validation" in output
+    assert max(map(len, output.splitlines())) <= 80
     rows = read_csv(FOLDER / "trials.csv")
     assert [
         (row["model.augmentation.noise"], row["model.augmentation.dropout"]) for row in rows

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
+from tqdm import tqdm
 from transformers import CLIPModel, CLIPTokenizer
 
 from tests.fakes.encoders import write_clip
 from zsl.errors import InputError
 from zsl.labels import SentenceEncoder, encoder_from_recipe
+from zsl.labels.encoders import sentence_encoder
 from zsl.labels.encoders.cache import cache_directory
 from zsl.labels.encoders.encoder import Scale
 
@@ -34,6 +36,19 @@ def forbid_loading(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError(f"the encoder was loaded for {names}")
 
     monkeypatch.setattr(SentenceEncoder, "embed", refuse)
+
+
+def test_progress_counts_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+
+    class Bar(tqdm):
+        def update(self, n: float | None = 1) -> bool | None:
+            counted.append(1)
+            return super().update(n)
+
+    monkeypatch.setattr(sentence_encoder, "tqdm", Bar)
+    SentenceEncoder().embed([f"label {number}" for number in range(70)])
+    assert len(counted) == 3
 
 
 def test_vectors_are_those_of_sentence_transformers(packaged_folder: str) -> None:
