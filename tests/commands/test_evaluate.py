@@ -182,8 +182,8 @@ def test_what_is_not_a_checkpoint_is_named_before_any_is_tested(
     runs: Path, in_tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for wrong, message in (
-        ("missing.ckpt", "missing.ckpt does not exist; expected a .ckpt file"),
-        (str(in_tmp_path), "is a folder; expected a .ckpt file"),
+        ("missing.ckpt", "missing.ckpt does not exist; expected the .ckpt file"),
+        (str(in_tmp_path), "is a folder; expected the .ckpt file"),
     ):
         assert evaluate(["--checkpoint", checkpoint(runs, 0), wrong]) == 2
         captured = capsys.readouterr()

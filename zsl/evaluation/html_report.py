@@ -15,7 +15,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from zsl.errors import printable
 from zsl.evaluation import svg_charts
@@ -34,6 +33,7 @@ from zsl.evaluation.results import (
 from zsl.files.atomic import write_atomically
 from zsl.labels import Role
 from zsl.metrics import Evaluation, label_group
+from zsl.notes import waiting
 from zsl.versions import versions
 
 MAX_BARS = 96
@@ -71,9 +71,10 @@ def write_html_report(
         lstrip_blocks=True,
     )
     environment.tests["match"] = lambda text, pattern: re.match(pattern, text) is not None
-    shown = tqdm(assessments, f"writing {path.name}", unit="checkpoint", leave=False)
+    with waiting(f"writing {path.name}"):
+        sections = [_section(assessment) for assessment in assessments]
     page = environment.get_template("report.html").render(
-        sections=[_section(assessment) for assessment in shown],
+        sections=sections,
         comparisons=list(comparisons.itertuples()),
         side_by_side=_side_by_side(assessments) if len(assessments) > 1 else [],
         protocols={

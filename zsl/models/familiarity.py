@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from scipy.special import stdtrit
 from torch import Tensor, nn
 
 from zsl.models.tokens import ToTokens
@@ -107,6 +106,8 @@ class FamiliarImages(nn.Module):
             return torch.zeros(len(features), dtype=torch.bool, device=features.device)
         if number >= _ENOUGH:
             return self(features) <= max(_SHARE, 1 / (1 + number))
+        from scipy.special import stdtrit  # Imported here: few models need it.
+
         logarithms = self.distances[:number].clamp(min=_LEAST_DISTANCE).log()
         spread = stdtrit(number - 1, 1 - _SHARE) * math.sqrt(1 + 1 / number)
         return self._nearest(features).log() > logarithms.mean() + spread * logarithms.std()

@@ -62,7 +62,7 @@ class TrainingImages:
             doing: What the user is told meanwhile.
         """
         loader = self.data.loader(self.dataset, sampler=rows.tolist())
-        for batch in tqdm(loader, doing, unit="batch", leave=False):
+        for batch in tqdm(loader, doing, unit="batch", delay=0.5, leave=False):
             yield batch, self.tokens_of(batch)
 
     def drawn(self) -> np.ndarray:
