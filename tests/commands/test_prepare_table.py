@@ -187,13 +187,27 @@ def test_other_sources(kind: str, in_tmp_path: Path, capsys: pytest.CaptureFixtu
         (root / "2019" / "metadata.jsonl").write_text(text)
     assert prepare(["table", "--root=photos", "--min_images=1", "--held_out=red"]) == 0
     source = {"folders": "folders, each a tag", "keywords": "keywords inside the images"}
-    assert source.get(kind, "metadata.jsonl in the folders '2019'") in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert source.get(kind, "metadata.jsonl in the folders '2019'") in output
+    assert ("30 files are copies of others" in output) == (kind == "folders")
+    assert "left out" not in output
     written = {
         int(Path(row["image"]).stem): set(row["labels"].split("|"))
         for row in read_csv(root / "labels.csv")
     }
     assert written == {number: set(own) for number, own in enumerate(tags)}
     assert roles(root)["red"] == "held_out"
+    # What was written is no source of another run, unless it was changed since.
+    again = ["table", "--root=photos", "--output=a folder", "--min_images=1"]
+    assert prepare([*again, "--held_out=blue"]) == 0
+    output = capsys.readouterr().out
+    assert source.get(kind, "metadata.jsonl in the folders '2019'") in output
+    assert "Next: python -m zsl.fit --config 'a folder/zsl.yaml'\n" in output
+    assert (roles(Path("a folder"))["red"], roles(Path("a folder"))["blue"]) == ("seen", "held_out")
+    chosen = (root / "classes.csv").read_text().replace("red,held_out", "red,unseen")
+    (root / "classes.csv").write_text(chosen)
+    assert prepare(again) == 0
+    assert roles(Path("a folder")) == roles(root)
 
 
 def test_what_cannot_be_read_is_one_sentence(

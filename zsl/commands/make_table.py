@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from zsl.data.photographs.collection import (
     with_splits,
     without_untagged,
 )
-from zsl.data.photographs.labels import choose_roles, count_tags
+from zsl.data.photographs.labels import choose_roles, count_tags, count_telling
 from zsl.data.photographs.sources import find_source
 from zsl.data.split import Split
 from zsl.errors import listing, others, program, require
@@ -56,8 +57,8 @@ def make_table(options: Namespace) -> None:
     require(root.is_dir(), f"The folder {root} {found}; name that of your photographs.")
     require(not output.exists() or output.is_dir(), f"--output {output} is a file; name a folder.")
     earlier = _own_outputs(output, options.overwrite)
-    own_table = _OUTPUTS if earlier and output == root else ()
-    photographs, source = _read(options, root, own_table)
+    own = _OUTPUTS if earlier and output == root else _as_written(root)
+    photographs, source = _read(options, root, own)
     name = source.partition(",")[0]
     require(
         earlier in (None, name) or options.overwrite or bool(options.tags or options.format),
@@ -68,8 +69,9 @@ def make_table(options: Namespace) -> None:
     if not options.keep_split:
         photographs = replace(photographs, splits=[])
     given = sorted(set(photographs.splits))
-    if (own := root / "classes.csv").is_file() and not (options.unseen or own_table):
-        options.classes = options.classes or str(own)
+    classes = root / "classes.csv"
+    if classes.is_file() and classes.name not in own and not options.unseen:
+        options.classes = options.classes or str(classes)
     photographs = _labelled_and_divided(photographs, options)
     roles = _roles(options, photographs)
     for note in photographs.notes:
@@ -81,7 +83,7 @@ def make_table(options: Namespace) -> None:
     print(f"\nWritten to {output}: {', '.join(_OUTPUTS)}.")
     config = os.path.relpath(output / _OUTPUTS[-1])
     config = str(output / _OUTPUTS[-1]) if config.startswith("..") else config
-    print(f"Next: {program('fit')} --config {config}")
+    print(f"Next: {program('fit')} --config {shlex.quote(config)}")
 
 
 def _read(options: Namespace, root: Path, earlier: Sequence[str]) -> tuple[Photographs, str]:
@@ -105,7 +107,8 @@ def _roles(options: Namespace, photographs: Photographs) -> dict[str, Role]:
     """Returns the role of each label: from a class file, or as the options say."""
     labels = list(count_tags(photographs.tags))
     if options.classes is None:
-        train, val, test = (count_tags(photographs.in_split(split)) for split in Split)
+        train = count_tags(photographs.in_split(Split.TRAIN))
+        val, test = (count_telling(photographs.in_split(s)) for s in (Split.VAL, Split.TEST))
         return choose_roles(
             labels, options.unseen, options.held_out, train, val, test, options.seed
         )
@@ -225,28 +228,47 @@ def _write(path: Path, rows: Iterable[Sequence[Any]]) -> None:
     write_atomically(path, text.getvalue().encode())
 
 
+def _earlier_run(folder: Path) -> tuple[str, list[str]] | None:
+    """Returns what an earlier run read the tags from, and which of its files were changed since.
+
+    None where there is no config of such a run.
+    """
+    there = [name for name in _OUTPUTS if (folder / name).is_file()]
+    texts = [(folder / name).read_text("utf-8", errors="replace") for name in there]
+    header = texts[-1].split("\n", 3) if texts else []
+    if there[-1:] != [_OUTPUTS[-1]] or len(header) < 4 or not header[0].startswith(_MARK):
+        return None
+    written = dict(zip(_OUTPUTS, header[2].removeprefix(_DIGESTS).split(), strict=False))
+    now = dict(zip(there, map(_digest, (*texts[:-1], header[3])), strict=True))
+    changed = [name for name in there if now[name] != written.get(name)]
+    return header[1].removeprefix(_SOURCE), changed
+
+
+def _as_written(folder: Path) -> list[str]:
+    """Names of the files that an earlier run wrote and nobody changed: they are no source."""
+    run = _earlier_run(folder)
+    return [name for name in _OUTPUTS if run is not None and name not in run[1]]
+
+
 def _own_outputs(output: Path, overwrite: bool) -> str | None:
     """Returns what an earlier run in the output read the tags from; None where there was none.
 
     Refuses to overwrite anybody else's files, and what was changed since.
     """
-    there = [name for name in _OUTPUTS if (output / name).exists()]
-    texts = [(output / name).read_text("utf-8", errors="replace") for name in there]
-    header = texts[-1].split("\n", 3) if texts else []
-    if there[-1:] != [_OUTPUTS[-1]] or len(header) < 4 or not header[0].startswith(_MARK):
+    run = _earlier_run(output)
+    if run is None:
+        there = [name for name in _OUTPUTS if (output / name).exists()]
         require(
             not there,
             f"{output} has {listing(there)} already, which this would overwrite; name another "
             "folder with --output.",
         )
         return None
-    written = dict(zip(_OUTPUTS, header[2].removeprefix(_DIGESTS).split(), strict=False))
-    now = dict(zip(there, map(_digest, (*texts[:-1], header[3])), strict=True))
-    changed = [name for name in there if now[name] != written.get(name)]
+    source, changed = run
     require(
         overwrite or not changed,
         f"{output} has {listing(changed)}, changed since it was written, which this would "
         "overwrite; name another folder with --output, or add --overwrite true (roles are kept by "
         "--classes FILE).",
     )
-    return header[1].removeprefix(_SOURCE)
+    return source

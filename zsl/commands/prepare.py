@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -172,7 +173,7 @@ def _print_advice(
         arguments.append(f"--data.resized {options.resize}")
     size = index.path.stat().st_size / 1e6
     print(f"\nWritten to {folders.prepared}: the index ({size:.1f} MB), classes.csv, {lost.name}.")
-    command = f"{program('fit')} --config nuswide.yaml --data.root {folders.root}"
+    command = f"{program('fit')} --config nuswide.yaml --data.root {shlex.quote(str(folders.root))}"
     print(" ".join(["Next:", command, *arguments]))
 
 

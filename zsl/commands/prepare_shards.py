@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import ArgumentParser
 from pathlib import Path
 
@@ -33,10 +34,12 @@ def prepare_shards(args: list[str]) -> None:
         return
     shards = list(folder.glob("*.tar"))
     size = sum(path.stat().st_size for path in shards) / 1e9
-    configs = [f"--config {name}" for _, name in named_values(rest, *CONFIG_FLAGS)]
-    next_command = [program("fit"), *configs, "--data zsl.data.ShardsDataModule"]
+    arguments = [
+        part for _, name in named_values(rest, *CONFIG_FLAGS) for part in ("--config", name)
+    ]
+    arguments += ["--data", "zsl.data.ShardsDataModule", "--data.root", str(folder)]
     print(
         f"Written to {folder}: {len(shards):,} shards, {size:.2f} GB.\n"
         f"With images, batch_size and so on as they were, the shards train to the same digits.\n"
-        f"Next: {' '.join(next_command)} --data.root {folder} ..."
+        f"Next: {program('fit')} {shlex.join(arguments)} ..."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import shutil
 import signal
 import threading
@@ -89,7 +90,7 @@ class LastCheckpoint(Checkpoint):
         if self._saved is None:
             return " No state was saved yet."
         step, path = self._saved
-        return f" Resume from step {step} with --ckpt_path {path}"
+        return f" Resume from step {step} with --ckpt_path {shlex.quote(str(path))}"
 
     def _listen(self) -> None:
         """Notes signals from now on; Lightning puts the earlier handlers back."""

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zsl.data.photographs.labels import choose_roles, count_tags, plurals, spellings
+from zsl.data.photographs.labels import (
+    choose_roles,
+    count_tags,
+    count_telling,
+    plurals,
+    spellings,
+)
 from zsl.data.photographs.near_duplicates import duplicate_groups, look_at, near_pairs
 from zsl.data.photographs.splitting import stratified_parts
 from zsl.errors import InputError
@@ -75,6 +81,17 @@ def test_each_part_gets_its_share_of_every_label_and_groups_stay_together() -> N
     assert (parts == stratified_parts(labels, groups, (0.7, 0.15, 0.15), seed=3)).all()
     assert (parts != stratified_parts(labels, groups, (0.7, 0.15, 0.15), seed=4)).any()
     assert stratified_parts([[]], np.array([7]), (0.7, 0.3)).tolist() == [0]
+
+
+def test_a_tag_of_all_images_is_not_drawn_and_two_labels_are_left_to_train() -> None:
+    tags = [["room", "lamp"], ["room", "bed"], ["room", "lamp"], ["room", "bed"]]
+    counts = count_telling(tags)
+    assert counts == {"bed": 2, "lamp": 2}
+    for seed in range(5):
+        roles = choose_roles(["room", *counts], "", None, count_tags(tags), counts, counts, seed)
+        assert (roles["room"], sorted(roles.values())) == ("seen", ["held_out", "seen", "seen"])
+    roles = choose_roles(list(counts), "", None, counts, counts, counts, seed=0)
+    assert set(roles.values()) == {"seen"}
 
 
 def test_roles_are_named_or_drawn() -> None:

@@ -108,7 +108,7 @@ def match(found: TaggedImages, files: Sequence[str]) -> Photographs:
             f"left out, unclear: {len(unclear):,} names may mean several files, or the same as "
             f"another name, such as {unclear[0]!r}; write the path below the folder."
         )
-    if unlisted := [file for file in files if file not in taken]:
+    if unlisted := [file for file in files if file not in taken and file not in found.copies]:
         notes.append(
             f"left out, not listed: {len(unlisted):,} of {len(files):,} image files, such as "
             f"{unlisted[0]!r}."

@@ -87,10 +87,15 @@ def named_or_drawn(
     number = max(1, round(share * len(labels)))
     require(
         len(candidates) > 0,
-        f"{what} is {wanted}, but no label is on {_ENOUGH} images of each split that it is "
-        "measured on; name some labels, or set it to 0.",
+        f"{what} is {wanted}, but no label is on {_ENOUGH} images, and not on all, of each "
+        "split that it is measured on; name some labels, or set it to 0.",
     )
     return random.Random(seed).sample(sorted(candidates), min(number, len(candidates)))
+
+
+def count_telling(tags: Sequence[Sequence[str]]) -> dict[str, int]:
+    """As `count_tags`, without tags of all images: any scores find these."""
+    return {tag: count for tag, count in count_tags(tags).items() if count < len(tags)}
 
 
 def choose_roles(
@@ -107,10 +112,12 @@ def choose_roles(
     Args:
         labels: The labels, one or more.
         unseen: Names or a share of them, as `named_or_drawn` has it; empty for none.
-        held_out: The same, of those that are left; None draws a tenth, if any can be drawn.
+        held_out: The same, of those that are left; None draws a tenth, if any can be drawn and
+            two labels or more are left to train.
         in_train: Training images of labels.
-        in_val: Validation images of labels, on which held-out ones are measured.
-        in_test: Test images of labels, on which unseen ones are measured.
+        in_val: Validation images of labels, on which held-out ones are measured; a label that
+            all of them have is not in it, since any scores find it.
+        in_test: The same of test images, on which unseen ones are measured.
         seed: Of the draws.
 
     Raises:
@@ -132,7 +139,8 @@ def choose_roles(
         if in_val.get(label, 0) >= _ENOUGH and (chosen or in_test.get(label, 0) >= _ENOUGH)
     ]
     if held_out is None:
-        held_out = HELD_OUT if candidates else "0"
+        trained = [label for label in left if in_train.get(label, 0)]
+        held_out = HELD_OUT if candidates and len(trained) > 2 else "0"
     of_seen = named_or_drawn(held_out, "--held_out", candidates, left, seed + 1, chosen)
     roles |= dict.fromkeys(of_seen, Role.HELD_OUT)
     seen = [label for label in labels if roles[label] is Role.SEEN and in_train.get(label, 0)]

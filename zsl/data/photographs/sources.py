@@ -153,6 +153,7 @@ def _of_folders(root: Path, files: Sequence[str]) -> TaggedImages:
     names: list[str] = []
     tags: list[list[str]] = []
     kept_splits: list[str] = []
+    joined: set[str] = set()
     first: dict[tuple[str, str], int] = {}
     copies = _copies(root, files)
     for row, file in enumerate(files):
@@ -162,13 +163,14 @@ def _of_folders(root: Path, files: Sequence[str]) -> TaggedImages:
             names.append(file)
             tags.append([])
             kept_splits.append(split)
+        else:
+            joined.add(file)
         new = map(clean_tag, folders[row])
         tags[position] += [tag for tag in new if tag not in tags[position]]
-    num_joined = len(files) - len(names)
-    joined = f"{num_joined:,} files are copies of others; a copy's folders are further tags."
+    note = f"{len(joined):,} files are copies of others; a copy's folders are further tags."
     source = "folders, each a tag" + (" below train, val and test" if splits else "")
-    notes = [joined] if num_joined else []
-    return TaggedImages(names, tags, kept_splits if splits else [], source, notes)
+    notes = [note] if joined else []
+    return TaggedImages(names, tags, kept_splits if splits else [], source, notes, joined)
 
 
 def _copies(root: Path, files: Sequence[str]) -> dict[str, str]:

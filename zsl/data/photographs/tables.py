@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,6 +50,8 @@ class TaggedImages(NamedTuple):
     """What was read, in words."""
     notes: list[str]
     """What a user should know of it."""
+    copies: Collection[str] = ()
+    """Files whose tags are those of an image that is named, so that they need no row."""
 
 
 def read_tagged(
