@@ -52,9 +52,13 @@ def is_first() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "SLURM_LOCALID"))
 
 
+def on_terminals() -> dict[str, Any]:
+    """Options of tqdm for what is shown on terminals alone, and cleared when it is over."""
+    return {"disable": is_quiet() or not is_first() or None, "leave": False}
+
+
 def waiting(for_what: str) -> Any:
     """Shows on a terminal what takes a while, for as long as the `with` block runs."""
     from tqdm import tqdm  # Imported here, so that helps come at once.
 
-    is_hidden = is_quiet() or not is_first() or None  # None shows it on terminals alone.
-    return tqdm(desc=for_what, bar_format="{desc} ...", leave=False, disable=is_hidden)
+    return tqdm(desc=for_what, bar_format="{desc} ...", **on_terminals())

@@ -22,6 +22,7 @@ from zsl.evaluation.decisions import (
 )
 from zsl.evaluation.results import comparison_table, figures_frame, results_record, summary
 from zsl.files.atomic import atomic_path, write_atomically
+from zsl.notes import on_terminals
 from zsl.versions import versions
 
 
@@ -56,7 +57,7 @@ def write_results(folder: Path, assessment: Assessment, **more: Any) -> None:
         with atomic_path(report / "decisions.csv") as path:
             assessment.decisions.to_csv(path, index=False, float_format="%.6f")
         drawn["reliability.png"] = lambda: reliability_chart(found)
-    for name, draw in tqdm(drawn.items(), "drawing charts", unit="chart", delay=0.5, leave=False):
+    for name, draw in tqdm(drawn.items(), "drawing charts", unit="chart", **on_terminals()):
         charts.save_chart(report / name, draw)
 
 

@@ -27,7 +27,7 @@ from zsl.models import (
     TaggerNetwork,
 )
 from zsl.models.own_classes import own_classes
-from zsl.notes import waiting
+from zsl.notes import on_terminals, waiting
 from zsl.tasks.ridge import ClosedFormFit, label_side, own_class_map
 
 _log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class TrainingImages:
             doing: What the user is told meanwhile.
         """
         loader = self.data.loader(self.dataset, sampler=rows.tolist())
-        for batch in tqdm(loader, doing, unit="batch", delay=0.5, leave=False):
+        for batch in tqdm(loader, doing, unit="batch", **on_terminals()):
             yield batch, self.tokens_of(batch)
 
     def drawn(self) -> np.ndarray:

@@ -118,6 +118,7 @@ class Progress(ProgressBar):
         """Makes room for the message."""
         for bar in (self._other, self._training):
             if bar is not None:
+                bar.leave = False
                 bar.close()
 
     def _bar(self, title: str, num_batches: float, leave: bool = False, **options: Any) -> Any:

@@ -17,6 +17,7 @@ from zsl.files.digests import weights_digest
 from zsl.labels.encoders.cache import Embedded
 from zsl.labels.encoders.encoder import LabelEncoder, Scale
 from zsl.labels.encoders.label_texts import LabelTexts
+from zsl.notes import on_terminals
 
 PACKAGED_MODEL = "all-MiniLM-L6-v2"
 
@@ -176,10 +177,8 @@ def _progress(model: Any, num_batches: int) -> Iterator[None]:
     """Shows how many batches a model has embedded."""
     # sentence-transformers calls the parts of its model, not the model.
     called = model[0] if isinstance(model, nn.Sequential) else model
-    progress: Any = tqdm(
-        desc="embedding texts", total=num_batches, unit="batch", delay=1, leave=False
-    )
-    with progress as bar:
+    shown = on_terminals() | {"total": num_batches, "unit": "batch", "delay": 1}
+    with tqdm(desc="embedding texts", **shown) as bar:
 
         def count(*_: Any) -> None:
             bar.update()
