@@ -106,7 +106,8 @@ def compare_resizing(checkpoint: str, folder: str, most: int) -> None:
     )
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Measures speeds, or differences of resizing."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--labels", type=int, default=1006)
     parser.add_argument("--size", type=int, default=224)
@@ -114,10 +115,14 @@ if __name__ == "__main__":
     parser.add_argument("--checkpoint")
     parser.add_argument("--photos")
     parser.add_argument("--most", type=int, default=1000)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    if arguments.photos:
-        compare_resizing(arguments.checkpoint, arguments.photos, arguments.most)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.photos:
+        compare_resizing(options.checkpoint, options.photos, options.most)
     else:
         for groups in (None, 20, 100):
-            compare(groups, arguments.labels, arguments.size, arguments.threads)
+            compare(groups, options.labels, options.size, options.threads)
+
+
+if __name__ == "__main__":
+    main()

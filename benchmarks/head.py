@@ -37,6 +37,7 @@ from zsl.models import (
 from zsl.models.published import to_published
 
 TOKENS, TOKEN_DIM, QUERY_DIM, GROUPS = 49, 2432, 300, 100
+MOST_LABELS = 100_000
 
 
 class PublishedWords(nn.Module):
@@ -218,8 +219,8 @@ def measure_prepared(
 
 
 def measure_large(device: str) -> None:
-    """Groups of words at 100,000 labels; to be called first, as a peak of memory lasts."""
-    labels, batch = 100_000, 16
+    """Groups of words at the most labels; to be called first, as a peak of memory lasts."""
+    labels, batch = MOST_LABELS, 16
     tokens, vectors, targets = inputs(batch, labels, device)
     grouped = GroupedWordMLDecoder(TOKEN_DIM, vectors[:GROUPS]).to(device)
     contenders = [Contender(f"ours, {GROUPS} groups", grouped, [tokens, vectors], targets)]

@@ -33,6 +33,7 @@ from zsl.losses import AsymmetricLoss
 from zsl.models import GroupedWordMLDecoder, WordMLDecoder
 
 TOKENS, TOKEN_DIM, QUERY_DIM, GROUPS = 49, 2048, 300, 100
+MOST_LABELS = 100_000
 CASES: dict[str, Any] = {
     "full": {},
     "full, checkpointed": {"grad_checkpointing": True},
@@ -116,7 +117,7 @@ def main() -> None:
     for labels in options.labels:
         for case in ("full", "full, checkpointed"):
             report(case, labels, options.batch, options.most_gb)
-    report("100 groups", 100_000, options.batch, options.most_gb)
+    report("100 groups", MOST_LABELS, options.batch, options.most_gb)
 
 
 if __name__ == "__main__":

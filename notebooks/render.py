@@ -52,9 +52,12 @@ def readable(text: str) -> str:
     return "\n".join(line.rpartition("\r")[2] for line in text.split("\n"))
 
 
-def is_progress(output: Any) -> bool:
-    """Whether an output is what a training tells on its way: by standard error, or by a widget."""
-    return output.get("name") == "stderr" or _WIDGET in output.get("data", {})
+def is_passing(output: Any) -> bool:
+    """Whether an output is a widget, or what a command tells on its way."""
+    data = output.get("data", {})
+    if _WIDGET in data:
+        return True
+    return output.get("name") == "stderr" or "\x1b[" in data.get("text/plain", "")
 
 
 def render(name: str) -> None:
@@ -64,12 +67,10 @@ def render(name: str) -> None:
     resources: Any = {"metadata": {"path": str(path.parent)}}
     NotebookClient(notebook, timeout=None, kernel_name="python3", resources=resources).execute()
     for cell in notebook.cells:
-        if {"progress", "widget"} & set(cell.metadata.get("tags", ())):
-            cell.outputs = []
         if cell.cell_type == "markdown":
             cell.source = page_links(cell.source)
             continue
-        cell.outputs = [output for output in cell.outputs if not is_progress(output)]
+        cell.outputs = [output for output in cell.outputs if not is_passing(output)]
         for output in cell.outputs:
             shrink(output.get("data", {}))
             if "text" in output:

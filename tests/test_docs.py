@@ -3,6 +3,8 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,13 @@ import torch
 import zsl
 from tests.fakes.checkpoints import write_calibrated, write_checkpoint
 from tests.models.official import official_shapes
+from zsl import models
 from zsl.commands.configs import shipped_names
 from zsl.commands.export import main as export
 from zsl.commands.fit_parser import parse_config
+from zsl.commands.main import main as zsl_command
+from zsl.data import ImageConfig
+from zsl.data.mixing import MixingConfig
 from zsl.labels import SentenceEncoder
 from zsl.labels.encoders.texts import read_texts, shipped_texts
 from zsl.towers import read_tower_images
@@ -124,6 +130,58 @@ def test_the_page_of_configs_names_every_config() -> None:
     page = (DOCS / "commands.md").read_text(encoding="utf-8")
     named = set(re.findall(r"^\| `([\w/.]+\.yaml)` \|", page, re.MULTILINE))
     assert named == set(shipped_names())
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "command"),
+    [
+        ("predict", 0, "predict"),
+        ("predict", 1, "search"),
+        ("evaluation", 0, "evaluate"),
+        ("export", 0, "export"),
+        ("demo", 0, "demo"),
+        ("own_photographs", 0, "prepare table"),
+        ("nuswide", 0, "prepare nuswide"),
+        ("sweeps", 0, "sweep"),
+    ],
+)
+def test_a_table_of_arguments_has_those_of_the_help(
+    name: str, number: int, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (DOCS / f"{name}.md").read_text(encoding="utf-8")
+    tables = re.findall(r"^\| argument \|.*\n\|[-|]+\n((?:\|.*\n)+)", page, re.MULTILINE)
+    first_column = " ".join(row.split("|")[1] for row in tables[number].splitlines())
+    with suppress(SystemExit):
+        zsl_command([*command.split(), "--help"])
+    options = re.findall(r"^  --(\w+)", capsys.readouterr().out, re.MULTILINE)
+    assert sorted(re.findall(r"--(\w+)", first_column)) == sorted(options)
+
+
+def test_the_page_of_heads_names_every_head() -> None:
+    named = set(re.findall(r"`zsl\.models\.(\w+)`", (DOCS / "heads.md").read_text("utf-8")))
+    kinds = [getattr(models, name) for name in models.__all__ if name.endswith("Config")]
+    bases = (models.HeadConfig, models.FixedHeadConfig)
+    heads = {kind.__name__ for kind in kinds if issubclass(kind, bases) and kind not in bases}
+    assert named == heads
+
+
+def test_the_page_of_image_augmentation_has_every_field() -> None:
+    page = (DOCS / "image_augmentation.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| `?([^`|]+?)`? \|", page, re.MULTILINE)
+    defaults = {own.name: own.default for own in [*fields(ImageConfig), *fields(MixingConfig)]}
+    as_yaml = {None: "null", True: "true", False: "false"}
+    assert dict(rows) == {
+        name: as_yaml[value] if value is None or isinstance(value, bool) else str(value)
+        for name, value in defaults.items()
+    }
+
+
+def test_the_rooms_of_the_page_are_those_of_the_package() -> None:
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8").partition("## The rooms")[2]
+    rooms = re.findall(r"^\| ([^|]+) \|", page.partition("\n## ")[0], re.MULTILINE)
+    named = re.findall(r"`(\w+)(?:/|\.py)`", " ".join(rooms))
+    package = {path.stem for path in (DOCS.parent / "zsl").iterdir() if path.suffix in ("", ".py")}
+    assert sorted(named) == sorted(package - {"__init__", "__main__", "__pycache__"})
 
 
 def test_the_examples_of_label_texts_run(in_tmp_path: Path) -> None:

@@ -24,6 +24,14 @@ def test_the_packages_that_export_asks_for_are_those_of_its_extra() -> None:
     assert [line.partition(">=")[0] for line in extra[:-1]] == list(PACKAGES)
 
 
+def test_no_page_or_message_installs_what_bears_the_name_on_the_index() -> None:
+    """It is another project's; in a clone it is `pip install -e '.[EXTRA]'`."""
+    for folder in ("zsl", "docs", "notebooks"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.suffix in (".py", ".md", ".ipynb"):
+                assert "zsl[" not in path.read_text(), path
+
+
 def test_files_that_are_not_code_are_package_data() -> None:
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg")

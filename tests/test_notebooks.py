@@ -12,8 +12,8 @@ import render
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
 
-from tests.commands.test_fit import QUICK, TINY_MODEL, TINY_SHAPES, read_csv
 from tests.fakes.checkpoints import write_checkpoint
+from tests.fakes.runs import QUICK, TINY_MODEL, TINY_SHAPES, read_csv
 from tests.fakes.table import write_table_dataset
 from tests.fakes.weights import write_weights
 
@@ -98,6 +98,7 @@ def test_the_page_is_of_this_notebook(name: str) -> None:
     for cell in notebook.cells:
         code = cell.cell_type == "code"
         assert (cell.source if code else render.page_links(cell.source)) in page
+    assert "it/s]" not in page  # Of a progress bar.
     pictures = re.findall(rf"\]\(({name}/.+?)\)", page)
     assert pictures
     assert all((ROOT / "docs" / picture).is_file() for picture in pictures)

@@ -1,4 +1,4 @@
-"""The wheel and the source distribution, as `pip install zsl` would get them."""
+"""The wheel and the source distribution, as a package index would serve them."""
 
 import os
 import shutil

@@ -185,8 +185,8 @@ def _import() -> Any:
         import open_clip
     except ImportError as error:
         raise InputError(
-            f"Models of two towers come from open_clip, which can't be imported ({error}); install "
-            "it with pip install 'zsl[clip]'."
+            f"Models of two towers come from open_clip, which can't be imported ({error}): "
+            "pip install open_clip_torch."
         ) from error
     return open_clip
 

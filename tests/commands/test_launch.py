@@ -37,3 +37,17 @@ def test_without_a_launcher_one_process_is_alone(monkeypatch: pytest.MonkeyPatch
     one_task = {"SLURM_STEP_NUM_TASKS": "1", "SLURM_STEP_NUM_NODES": "1"}
     assert joined(monkeypatch, one_task, "--devices=2") == ("auto", 2, 1)
     assert joined(monkeypatch, {}, "--devices=auto", "--accelerator=gpu") == ("gpu", "auto", 1)
+
+
+def test_several_machines_without_a_launcher_are_told_of_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in (*TORCHRUN, *SRUN, "MASTER_ADDR", "MASTER_PORT", "NODE_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(InputError, match="or set MASTER_ADDR, MASTER_PORT, NODE_RANK"):
+        launch._environment(2)
+    monkeypatch.setenv("MASTER_ADDR", "HOST")
+    monkeypatch.setenv("MASTER_PORT", "29500")
+    monkeypatch.setenv("NODE_RANK", "1")
+    found = launch._environment(2)
+    assert (found.main_address, found.main_port, found.node_rank()) == ("HOST", 29500, 1)

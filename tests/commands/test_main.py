@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.test_fit import QUICK, TINY_MODEL, TINY_SHAPES
+from tests.fakes.runs import QUICK, TINY_MODEL, TINY_SHAPES
 from zsl.commands import exit_codes
 from zsl.commands.completion import complete
 from zsl.commands.main import COMMANDS, main

@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.commands.test_fit import QUICK, TINY_MODEL, TINY_SHAPES
 from tests.fakes.nuswide import CONCEPTS, NAMES, FakeNUSWide
+from tests.fakes.runs import QUICK, TINY_MODEL, TINY_SHAPES
 from tests.fakes.threads import run_command
 from tests.tasks.test_callbacks import Interrupt, interrupt, trained
 from zsl.commands.fit import main as fit

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.commands.test_fit import QUICK, TINY_MODEL, UNFROZEN
+from tests.fakes.runs import QUICK, TINY_MODEL, UNFROZEN
 from zsl.commands.configs import find_config
 from zsl.commands.fit import main as fit
 from zsl.commands.prepare import main as prepare
@@ -72,7 +72,7 @@ def test_a_folder_as_people_have_it(in_tmp_path: Path, capsys: pytest.CaptureFix
         "left out, not in the folder: 1 of 64 listed images, such as 'gone.jpg'",
         "left out, not listed: 1 of 64 image files, such as 'unlisted.png'",
         "left out, unreadable: 1 images, the first 2019/broken.png",
-        "images are nearly the same as others, ",
+        "images are nearly the same as another one, such as ",
         "left out, without a tag: 1 images",
         "merged to the first: 'red' (",
         "left out, on fewer than 5 images: 1 of 7 tags, such as 'once'",

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.commands.test_fit import QUICK, TINY_MODEL, TINY_SHAPES, read_csv
 from tests.fakes.processes import Signal, fit_in_processes
+from tests.fakes.runs import QUICK, TINY_MODEL, TINY_SHAPES, read_csv
 from tests.tasks.test_callbacks import trained
 from tests.tasks.test_preparation import make_trainer, restored_from
 from zsl.commands.evaluate import main as evaluate

@@ -147,7 +147,7 @@ def test_without_internet_the_sentence_says_what_goes_where(
 
     replace_download(monkeypatch, fail)
     root = tmp_path / "voc"
-    advice = rf"download https://.*VOCtrainval_06-Nov-2007.tar and unpack it in {root}, so that"
+    advice = rf"download https?://.*VOCtrainval_06-Nov-2007.tar and unpack it in {root}, so that"
     with pytest.raises(InputError, match=rf"trainval.txt does not exist; {advice}.*set download"):
         pascal(root)
     with pytest.raises(InputError, match=rf"can't be downloaded \(.*not known.*\); {advice}"):

@@ -14,7 +14,7 @@ import zsl
 from tests.fakes.checkpoints import NORMALISED, write_checkpoint
 from tests.fakes.parts import tiny_backbone
 from zsl.demo_page import markup
-from zsl.demo_page.answers import Answers, ask, heat_map, position_in_words, see
+from zsl.demo_page.answers import ImageAnswers, ask, heat_map, position_in_words, see
 from zsl.demo_page.session import (
     MAX_LETTERS,
     MAX_WORDS,
@@ -123,13 +123,13 @@ def test_the_reasons_are_the_nearest_trained_labels(
 def test_an_unlike_image_has_no_yes() -> None:
     scores = np.array([[0.9, 0.2, 0.6], [0.9, 0.9, 0.9]])
     thresholds = np.array([0.5, 0.1, 2.0])
-    answers = Answers(["a", "b", "c"], scores, scores, thresholds, [], np.array([False, True]))
+    answers = ImageAnswers(["a", "b", "c"], scores, scores, thresholds, [], np.array([False, True]))
     assert answers.decisions.tolist() == [[True, True, False], [False] * 3]
 
 
 def test_equal_images_and_labels_keep_their_order() -> None:
     scores = np.array([[0.5, 0.7, 0.5], [0.5, 0.7, 0.5]])
-    answers = Answers(["a", "b", "c"], scores, scores, np.zeros(3), [], np.zeros(2, bool))
+    answers = ImageAnswers(["a", "b", "c"], scores, scores, np.zeros(3), [], np.zeros(2, bool))
     assert answers.best_labels(0) == [1, 0, 2]
     assert answers.best_images(2) == [0, 1]
 

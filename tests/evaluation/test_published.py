@@ -10,26 +10,13 @@ import yaml
 from torch import Tensor
 
 from tests.fakes.table import COLOURS, write_table_dataset
-from tests.models.official import official_shapes
+from tests.models.official import official_tensors
 from zsl.commands.evaluate import main as evaluate
 from zsl.errors import InputError
 from zsl.evaluation.published import class_order
 
 NAMES = sorted(COLOURS)
 HEAD = "head.decoder."
-
-
-def official_tensors() -> dict[str, Tensor]:
-    """A TResNet-M of 8 classes by its official names and shapes; no file of ours is in it."""
-    generator = torch.Generator().manual_seed(0)
-    tensors = {}
-    for name, shape in official_shapes("m", len(NAMES)).items():
-        scale = 0.1 if name.startswith(HEAD) else 0.03
-        tensors[name] = scale * torch.randn(shape, generator=generator)
-        if name.endswith(("running_var", "norm1.weight", "norm2.weight", "norm3.weight")):
-            tensors[name] = torch.ones(shape)
-    tensors[f"{HEAD}query_embed.weight"] *= 10
-    return tensors
 
 
 def write_config(folder: Path) -> str:
@@ -52,7 +39,7 @@ def test_the_order_of_the_classes_is_that_of_their_names(
     in_tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = write_table_dataset(in_tmp_path / "photos", kind="fixed")
-    tensors = official_tensors()
+    tensors = official_tensors(len(NAMES))
     order = torch.randperm(8, generator=torch.Generator().manual_seed(1))
     shuffled = dict(tensors)
     for name in ("query_embed.weight", "duplicate_pooling", "duplicate_pooling_bias"):
@@ -98,7 +85,9 @@ def test_what_does_not_fit_is_one_sentence(
 ) -> None:
     root = write_table_dataset(in_tmp_path / "photos", kind="fixed")
     names = changes.pop("idx_to_class", dict(enumerate(NAMES)))
-    torch.save({"model": official_tensors() | changes, "idx_to_class": names}, "other.pth")
+    torch.save(
+        {"model": official_tensors(len(NAMES)) | changes, "idx_to_class": names}, "other.pth"
+    )
     arguments = [f"--config={write_config(in_tmp_path)}", f"--data.root={root}", *more]
     assert evaluate([*arguments, "--published=other.pth"]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]

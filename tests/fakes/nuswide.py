@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from tests.fakes.table import COLOURS
+from zsl.data import ImageConfig, NUSWideDataModule
 
 TAGS = [*COLOURS, "sky", "nature", "water", "clouds"]
 CONCEPTS = ["clouds", "sky", "water", "whales"]
@@ -138,3 +140,22 @@ class FakeNUSWide:
         self.write_text("ConceptsList/Concepts81.txt", CONCEPTS, "\r\n")
         self.write_images([f"images/{name}" for name in names])
         return self
+
+
+def load(root: Path, **changes: Any) -> NUSWideDataModule:
+    """Opens a copy with small images."""
+    quick: dict[str, Any] = {
+        "images": ImageConfig(16),
+        "batch_size": 4,
+        "num_workers": 0,
+        "held_out_fraction": 0.3,
+        "val_fraction": 0.25,
+    }
+    return NUSWideDataModule(str(root), **quick | changes)
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    """Replaces the first of some texts in a file."""
+    text = path.read_bytes().decode()
+    assert old in text
+    path.write_bytes(text.replace(old, new, 1).encode())

@@ -194,6 +194,7 @@ def test_normalised_scores_need_labels_that_are_built_in(
     in_tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write_checkpoint(in_tmp_path / "run", 32, **NORMALISED)
+    capsys.readouterr()
     assert export(["--checkpoint", str(path), "--output=out"]) == 2
     error = capsys.readouterr().err
     assert "build labels in with --labels checkpoint" in error
@@ -373,7 +374,7 @@ def test_missing_packages_are_named(
 ) -> None:
     monkeypatch.setattr("zsl.inference.export_formats.find_spec", lambda name: None)
     assert export(["--checkpoint", checkpoint]) == 2
-    assert "needs onnx, onnxruntime, onnxscript; install" in capsys.readouterr().err
+    assert "needs onnx, onnxruntime, onnxscript: pip install" in capsys.readouterr().err
     monkeypatch.setattr("zsl.inference.export_formats._LEAST_TORCH", "99.0")
     assert export(["--checkpoint", checkpoint]) == 2
     assert "--format onnx needs torch 99.0 or newer, this is " in capsys.readouterr().err

@@ -1,5 +1,3 @@
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -33,7 +31,7 @@ def test_average_precision_of_a_label_without_positive_is_nan() -> None:
 def test_unknown_entries_are_left_out_of_average_precision(
     share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules[average_precision.__module__], "_IMAGES_AT_ONCE", 30)
+    monkeypatch.setattr("zsl.metrics.known_targets._IMAGES_AT_ONCE", 30)
     scores, targets = random_data(80, 6, seed=3, levels=2)
     unknown = torch.rand(80, 6, generator=torch.Generator().manual_seed(4)) < share
     unknown[0] = False

@@ -6,6 +6,9 @@ https://github.com/Alibaba-MIIL/ML_Decoder: `src_files/models/tresnet/tresnet.py
 
 from collections.abc import Iterator
 
+import torch
+from torch import Tensor
+
 Shapes = Iterator[tuple[str, tuple[int, ...]]]
 
 LAYERS = {"m": (3, 4, 11, 3), "l": (3, 4, 23, 3), "xl": (3, 8, 34, 5)}
@@ -27,6 +30,19 @@ def official_shapes(
         norms = [name for name in shapes if name.endswith(".running_mean")]
         shapes |= {name.replace("running_mean", "num_batches_tracked"): () for name in norms}
     return shapes
+
+
+def official_tensors(num_classes: int) -> dict[str, Tensor]:
+    """A TResNet-M by its official names and shapes; no file of ours is in it."""
+    generator = torch.Generator().manual_seed(0)
+    tensors = {}
+    for name, shape in official_shapes("m", num_classes).items():
+        scale = 0.1 if name.startswith("head.") else 0.03
+        tensors[name] = scale * torch.randn(shape, generator=generator)
+        if name.endswith(("running_var", "norm1.weight", "norm2.weight", "norm3.weight")):
+            tensors[name] = torch.ones(shape)
+    tensors["head.decoder.query_embed.weight"] *= 10
+    return tensors
 
 
 def _body(layers: tuple[int, ...], bottleneck_first: bool) -> Shapes:

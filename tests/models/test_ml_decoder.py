@@ -1,13 +1,23 @@
 import copy
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
+from torch import Tensor
 
+from tests.models.decoders import (
+    OPTIONS,
+    TOKENS,
+    WIDTH,
+    all_modes,
+    inputs,
+    make_fixed,
+    make_grouped,
+    make_words,
+    word_modes,
+)
 from tests.models.published import published_logits
 from zsl.errors import InputError
 from zsl.models import (
@@ -19,46 +29,6 @@ from zsl.models import (
 )
 from zsl.models.decoder import Memory, PreparedQueries
 from zsl.models.published import load_published, to_published
-
-TOKENS, WIDTH = 10, 6
-OPTIONS: dict[str, Any] = {"embed_dim": 16, "num_heads": 8, "feedforward_dim": 24}
-
-
-Head = TypeVar("Head", bound=MLDecoder)
-
-
-def randomised(head: Head) -> Head:
-    for parameter in head.parameters():
-        nn.init.normal_(parameter, std=0.4)
-    return head.double()
-
-
-def make_fixed(num_classes: int = 7, num_groups: int | None = 3, dropout: float = 0.1) -> MLDecoder:
-    torch.manual_seed(0)
-    return randomised(FixedMLDecoder(TOKENS, num_classes, num_groups, dropout=dropout, **OPTIONS))
-
-
-def make_words(dropout: float = 0.1) -> WordMLDecoder:
-    torch.manual_seed(0)
-    return randomised(WordMLDecoder(TOKENS, WIDTH, dropout=dropout, **OPTIONS))
-
-
-def make_grouped(num_groups: int = 4, dropout: float = 0.1) -> MLDecoder:
-    torch.manual_seed(0)
-    group_queries = torch.randn(num_groups, WIDTH)
-    return randomised(GroupedWordMLDecoder(TOKENS, group_queries, dropout=dropout, **OPTIONS))
-
-
-word_modes = pytest.mark.parametrize("make", [make_words, make_grouped])
-all_modes = pytest.mark.parametrize("make", [make_fixed, make_words, make_grouped])
-
-
-def inputs(head: MLDecoder, images: int = 3, tokens: int = 5, labels: int = 9) -> list[Tensor]:
-    """Tokens, and label vectors if the head takes them."""
-    features = torch.randn(images, tokens, TOKENS).double()
-    if isinstance(head, FixedMLDecoder):
-        return [features]
-    return [features, torch.randn(labels, WIDTH).double()]
 
 
 class Naive:
@@ -244,125 +214,11 @@ def test_labels_in_parts_give_the_same(training: bool, monkeypatch: pytest.Monke
 
 
 @all_modes
-@pytest.mark.parametrize("autocast", [False, True])
-def test_recomputed_activations_give_the_same(
-    make: Callable[..., MLDecoder], autocast: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("zsl.models.decoder._HIDDEN_AT_ONCE", 3 * 24 * 2)
-    head = make(dropout=0.0).to(torch.float32 if autocast else torch.float64)
-    arguments = [tensor.to(head.embed_tokens.weight) for tensor in inputs(head)]
-
-    def train() -> tuple[Tensor, Tensor]:
-        """Logits and gradients."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            logits = head(*arguments)
-        return logits, parameters_to_vector(
-            torch.autograd.grad(logits.square().sum(), list(head.parameters()))
-        )
-
-    expected, expected_gradients = train()
-    head.grad_checkpointing = True
-    logits, gradients = train()
-    assert logits.dtype == expected.dtype
-    tolerance = 0.02 if autocast else 1e-12
-    assert (logits - expected).norm() < tolerance * expected.norm()
-    assert (gradients - expected_gradients).norm() < tolerance * expected_gradients.norm()
-
-
-@all_modes
-def test_recomputed_activations_have_the_same_dropout(
-    make: Callable[..., MLDecoder], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("zsl.models.decoder._HIDDEN_AT_ONCE", 3 * 24 * 2)
-    head = make(dropout=0.3)
-    head.grad_checkpointing = True
-    arguments = inputs(head)
-    start = parameters_to_vector(head.parameters()).detach()
-    step = 1e-7 * torch.randn_like(start)
-
-    def loss(parameters: Tensor) -> Tensor:
-        vector_to_parameters(parameters, head.parameters())
-        torch.manual_seed(1)
-        return head(*arguments).square().sum()
-
-    difference = (loss(start + step) - loss(start - step)).detach()
-    gradients = torch.autograd.grad(loss(start), list(head.parameters()))
-    slope = 2 * parameters_to_vector(gradients) @ step
-    torch.testing.assert_close(slope, difference, rtol=1e-5, atol=0)
-
-
-def test_recomputed_activations_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zsl.models.decoder._HIDDEN_AT_ONCE", 3 * 24 * 10)
-    head = make_words()
-    head.grad_checkpointing = True
-
-    def kept(labels: int) -> int:
-        """Numbers that the graph of so many labels holds, beside label vectors and logits."""
-        tokens, queries = inputs(head, labels=labels)
-        held: dict[int, int] = {}
-
-        def hold(tensor: Tensor) -> Tensor:
-            storage = tensor.untyped_storage()
-            held[storage.data_ptr()] = storage.nbytes() // tensor.itemsize
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):
-            logits = head(tokens, queries)
-        held.pop(queries.untyped_storage().data_ptr(), None)
-        assert logits.shape == (3, labels)
-        return sum(held.values())
-
-    assert kept(100) == kept(20)
-    head.grad_checkpointing = False
-    assert kept(100) > 3 * kept(20)
-
-
-@all_modes
-def test_nothing_is_recomputed_in_evaluation(
-    make: Callable[[], MLDecoder], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[str] = []
-
-    def recomputed(decode: Callable[..., Tensor], *part: Tensor, **_: object) -> Tensor:
-        calls.append("called")
-        return decode(*part)
-
-    monkeypatch.setattr("zsl.models.decoder.checkpoint", recomputed)
-    head = make()
-    head.grad_checkpointing = True
-    arguments = inputs(head)
-    head.eval()(*arguments).sum().backward()
-    with torch.no_grad():
-        head.train()(*arguments)
-    assert not calls
-    head(*arguments)
-    assert calls
-
-
-@all_modes
 def test_dropout_acts_in_training_only(make: Callable[..., MLDecoder]) -> None:
     head = make(dropout=0.5)
     arguments = inputs(head)
     assert not torch.equal(head.train()(*arguments), head(*arguments))
     assert torch.equal(head.eval()(*arguments), head(*arguments))
-
-
-@all_modes
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("training", [True, False])
-def test_logits_are_float32_under_autocast(
-    make: Callable[..., MLDecoder], dtype: torch.dtype, training: bool
-) -> None:
-    head = make(dropout=0.0).float().train(training)
-    arguments = [tensor.float() for tensor in inputs(head, images=40, labels=50)]
-    expected = head(*arguments)
-    with torch.autocast("cpu", dtype), torch.set_grad_enabled(training):
-        logits = head(*arguments)
-    assert logits.dtype == torch.float32
-    assert len(logits.unique()) > 0.95 * logits.numel()
-    assert (logits - expected).abs().max() < 0.1 * expected.std()
-    if training:
-        logits.sum().backward()
 
 
 @all_modes
@@ -386,52 +242,6 @@ def test_label_vectors_of_another_width_are_refused(make: Callable[[], MLDecoder
             head(tokens, wrong)
 
 
-@all_modes
-@pytest.mark.parametrize("recompute", [False, True])
-def test_compiled_head_gives_the_same(
-    make: Callable[..., MLDecoder], recompute: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("zsl.models.decoder._HIDDEN_AT_ONCE", 3 * 24 * 20)
-    head = make(dropout=0.0)
-    head.grad_checkpointing = recompute
-    arguments = inputs(head, labels=40)
-    compiled = copy.deepcopy(head)
-    compiled.compile(backend="aot_eager", fullgraph=True)
-    for training in (True, False):
-        head.train(training)
-        compiled.train(training)
-        with torch.set_grad_enabled(training):
-            logits, expected = compiled(*arguments), head(*arguments)
-        torch.testing.assert_close(logits, expected)
-        if training:
-            logits.sum().backward()
-            expected.sum().backward()
-    for ours, other in zip(head.parameters(), compiled.parameters(), strict=True):
-        torch.testing.assert_close(other.grad, ours.grad)
-
-
-@all_modes
-def test_exported_head_takes_any_number_of_images_and_labels(make: Callable[[], MLDecoder]) -> None:
-    head = make().eval()
-    # PyTorch 2.6 wants an end.
-    batch, labels = (torch.export.Dim(name, max=2**20) for name in ("batch", "labels"))
-    arguments = inputs(head, images=3, labels=40)
-    shapes = ({0: batch}, {0: labels})[: len(arguments)]
-    program = torch.export.export(head, tuple(arguments), dynamic_shapes=shapes)
-    for images, number in ((3, 40), (5, 77), (2, 9)):
-        arguments = inputs(head, images=images, labels=number)
-        torch.testing.assert_close(program.module()(*arguments), head(*arguments))
-
-
-@word_modes
-@pytest.mark.filterwarnings("ignore")  # Tracing is deprecated, and warns of the checks of shapes.
-def test_traced_head_takes_any_number_of_images_and_labels(make: Callable[[], MLDecoder]) -> None:
-    head = make().eval()
-    traced = torch.jit.trace(head, inputs(head, images=3, labels=9))
-    arguments = inputs(head, images=2, labels=77)
-    torch.testing.assert_close(traced(*arguments), head(*arguments))
-
-
 @pytest.mark.parametrize(
     ("make", "queries"), [(make_fixed, True), (make_words, False), (make_grouped, True)]
 )
@@ -444,20 +254,6 @@ def test_state_has_no_surprises(make: Callable[[], MLDecoder], queries: bool) ->
     assert before - dict(head.named_parameters()).keys() == (
         {"group_queries"} if queries else set()
     )
-
-
-@all_modes
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
-def test_heads_of_other_precision_take_float32_vectors(
-    make: Callable[[], MLDecoder], dtype: torch.dtype
-) -> None:
-    head = make().eval()
-    tokens, *queries = inputs(head)
-    expected = head(tokens, *queries)
-    vectors = [query.float() for query in queries]
-    logits = head.to(dtype)(tokens.to(dtype), *vectors)
-    assert logits.dtype == dtype
-    assert (logits - expected).abs().max() < 0.1 * expected.std()
 
 
 @all_modes

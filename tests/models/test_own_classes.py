@@ -34,8 +34,8 @@ def test_scores_are_those_of_the_definition(num_labels: int) -> None:
             deviation = np.std([row @ x[image] for row in w])
             expected[image, label] = x[image] @ mixed / np.linalg.norm(mixed) / deviation
     assert torch.allclose(head(tokens, queries), torch.from_numpy(expected).float(), atol=1e-5)
-    remembered = head.answer(head.remember(tokens), queries)
-    assert torch.equal(remembered, head(tokens, queries))
+    for asked in (queries, head.prepare(queries)):
+        assert torch.equal(head.answer(head.remember(tokens), asked), head(tokens, queries))
 
 
 def test_a_class_itself_ranks_images_as_its_own_weights_do() -> None:

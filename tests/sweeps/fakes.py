@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from tests.commands.test_fit import TINY_MODEL, TINY_SHAPES
+from tests.fakes.runs import TINY_MODEL, TINY_SHAPES
 from zsl.sweeps.command import main
 
 COMMAND = ["${env}", "${interpreter}", "-m", "${program}", "--config", "shapes.yaml"]

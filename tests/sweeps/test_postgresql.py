@@ -30,7 +30,7 @@ from zsl.sweeps.spec import read_sweep
 from zsl.sweeps.study import Study
 
 runner.FIT = {FAKE}
-runner.POLL_SECONDS = 0.1
+runner.POLL_SECONDS = runner.WAIT_SECONDS = 0.1
 liveness.BEAT_SECONDS = 0.5
 liveness.PATIENCE_SECONDS = 4.0
 liveness.OWN["host"] = sys.argv[1]
@@ -116,6 +116,7 @@ def test_a_trial_that_ends_while_the_database_is_away_counts(
 ) -> None:
     monkeypatch.setattr(runner, "FIT", FAKE)
     monkeypatch.setattr(runner, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(runner, "WAIT_SECONDS", 0.05)
     monkeypatch.setattr(liveness, "BEAT_SECONDS", 0.1)
     monkeypatch.setattr(studies, "RETRY_SECONDS", 0.1)
     Path("wrong.json").write_text('{"0": "wait"}')

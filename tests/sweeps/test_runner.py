@@ -13,7 +13,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from tests.commands.test_fit import read_csv
+from tests.fakes.runs import read_csv
 from tests.sweeps.fakes import run, write
 from zsl.errors import InputError
 from zsl.sweeps import runner
@@ -39,6 +39,7 @@ runner.Runner(Study(read_sweep("tiny.yaml"), "study.log"), 1, []).run()
 def _fake_fit(in_tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "FIT", FAKE)
     monkeypatch.setattr(runner, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(runner, "WAIT_SECONDS", 0.05)
 
 
 def study_of(*todo: str) -> Study:

@@ -250,7 +250,7 @@ def test_storages_that_can_not_be_opened_are_refused() -> None:
         ("postgresql://ann:se%cret@db:port/a", "not a URL; expected postgresql://USER@HOST:PORT"),
         ("postgresql+nodriver://ann:se%cret@db/a?sslpassword=cret", "ann:***@db/a can't be opened"),
         # A driver that nobody has here.
-        ("mssql+pymssql://ann:se%cret@db/a", "pip install 'zsl[postgresql]'"),
+        ("mssql+pymssql://ann:se%cret@db/a", "pip install 'psycopg[binary]'"),
     ):
         with pytest.raises(InputError) as caught:
             Study(grid(), url)

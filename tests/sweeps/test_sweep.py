@@ -8,7 +8,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.commands.test_fit import read_csv
+from tests.fakes.runs import read_csv
 from tests.sweeps.fakes import TINY, run, write
 from tests.tasks.test_callbacks import interrupt
 from zsl.commands.fit_cli import make_run

@@ -12,7 +12,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from tests.commands.test_fit import fit_shapes
+from tests.fakes.runs import fit_shapes
 from zsl.data import ShapesDataModule
 from zsl.data.resumable_sampler import ResumableSampler
 

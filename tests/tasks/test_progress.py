@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.commands.test_fit import fit_shapes
+from tests.fakes.runs import fit_shapes
 from tests.fakes.terminals import shown_on_terminal
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")

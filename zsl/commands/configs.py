@@ -74,6 +74,8 @@ def named_values(args: Sequence[str], *flags: str) -> list[tuple[str, str]]:
 
     >>> named_values(["-c", "a.yaml", "--task=my.Task", "--data.root", "b"], "-c", "--task")
     [('-c', 'a.yaml'), ('--task', 'my.Task')]
+    >>> named_values([], "-c")
+    []
     """
     pairs = []
     for argument, following in zip_longest(args, args[1:]):

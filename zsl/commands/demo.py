@@ -56,7 +56,7 @@ def demo(args: list[str]) -> None:
     options = parse(args)
     require(
         find_spec("gradio") is not None,
-        "The page needs Gradio, which is not installed; install zsl[app]: pip install 'zsl[app]'.",
+        "The page needs Gradio, which is not installed: pip install gradio.",
     )
     require(
         len(options.checkpoint) <= 2,

@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
-from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -20,10 +19,6 @@ from zsl.commands.exit_codes import add_trust_code, exit_code, loading
 from zsl.commands.launch import add_devices, launch
 from zsl.commands.messages import parse_args
 from zsl.errors import program, require
-
-if TYPE_CHECKING:
-    from zsl.evaluation.assessment import Assessment
-    from zsl.metrics import Protocol
 
 _OF_FIT = ("config", "c", "task", "data", "model", "trainer")
 """Arguments of `zsl.fit` that `--published` takes."""
@@ -44,39 +39,7 @@ def parse(args: list[str]) -> Namespace:
     parser.add_argument(
         "--published", type=str | None, help="A checkpoint of the official ML-Decoder code."
     )
-    parser.add_argument(
-        "--protocol",
-        nargs="+",
-        default=[],
-        help="all_images, labelled_images (with a positive among the evaluated labels) or both "
-        "(default of this and the next three: those of the task, all_images, zero, macro and "
-        "averaged unless its config says otherwise).",
-    )
-    parser.add_argument(
-        "--empty",
-        type=str | None,
-        help="A label without a positive: AP zero, or skip it in mAP; two_sided: skip one without "
-        "a negative too, as published figures of OpenImages V6 do.",
-    )
-    parser.add_argument(
-        "--average",
-        type=str | None,
-        help="mAP: macro, the mean over labels, or weighted by their numbers of positives, as "
-        "published figures of OpenImages' zero-shot split are.",
-    )
-    parser.add_argument(
-        "--ties",
-        type=str | None,
-        help="Images of equal score: averaged as scikit-learn does, or sorted as published code.",
-    )
-    parser.add_argument(
-        "--k",
-        type=int,
-        nargs="+",
-        default=[],
-        help="The K of P/R/F1@K (default: 3 and 5, as far as there are labels), or of the accuracy "
-        "(1 and 5).",
-    )
+    _add_protocol(parser)
     parser.add_argument(
         "--replicates",
         type=int,
@@ -114,6 +77,42 @@ def parse(args: list[str]) -> Namespace:
     return parse_args(parser, args, "checkpoint")
 
 
+def _add_protocol(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--protocol",
+        nargs="+",
+        default=[],
+        help="all_images, labelled_images (with a positive among the evaluated labels) or both "
+        "(default of this and the next three: those of the task, all_images, zero, macro and "
+        "averaged unless its config says otherwise).",
+    )
+    parser.add_argument(
+        "--empty",
+        type=str | None,
+        help="A label without a positive: AP zero, or skip it in mAP; two_sided: skip one without "
+        "a negative too, as published figures of OpenImages V6 do.",
+    )
+    parser.add_argument(
+        "--average",
+        type=str | None,
+        help="mAP: macro, the mean over labels, or weighted by their numbers of positives, as "
+        "published figures of OpenImages' zero-shot split are.",
+    )
+    parser.add_argument(
+        "--ties",
+        type=str | None,
+        help="Images of equal score: averaged as scikit-learn does, or sorted as published code.",
+    )
+    parser.add_argument(
+        "--k",
+        type=int,
+        nargs="+",
+        default=[],
+        help="The K of P/R/F1@K (default: 3 and 5, as far as there are labels), or of the accuracy "
+        "(1 and 5).",
+    )
+
+
 def split_arguments(args: list[str]) -> tuple[list[str], list[str]]:
     """Returns this command's own arguments and, beside `--published`, those of `zsl.fit`.
 
@@ -142,18 +141,32 @@ def evaluate(args: list[str]) -> None:
     )
     options = parse(own)
     with loading():  # Here, so that the help comes at once.
-        from zsl.commands.fit_cli import data_and_task
-        from zsl.evaluation.assessment import assess
-        from zsl.evaluation.published import score_published
+        from zsl.commands.assess_checkpoints import assess_all, chosen_protocols, score_all
         from zsl.evaluation.report import write_evaluation
-        from zsl.evaluation.scoring import score_checkpoint
         from zsl.files.checkpoints import check_are_checkpoints
         from zsl.files.folders import folder_for_results
         from zsl.metrics import Protocol
-        from zsl.metrics.bootstrap import Bootstrap
 
     chosen_protocols(options, Protocol())  # Refused before the images are scored.
-    ks = list(dict.fromkeys(options.k))
+    _check(options, fit_args)
+    paths = [Path(path) for path in options.checkpoint or [options.published]]
+    check_are_checkpoints(paths)
+    names = short_names(paths)
+    output = Path(options.output or _default_output(paths))
+    group = launch(options)
+    # Made before the test, which would be lost if its results could not be written.
+    with folder_for_results(output) if group.is_first else nullcontext():
+        is_writable = not group.is_first or os.access(output, os.W_OK)
+        require(is_writable, f"--output {output} can't be written; name another folder.")
+        scores = score_all(options, fit_args, dict(zip(names, paths, strict=True)), group)
+        if group.is_first:
+            write_evaluation(assess_all(scores, options), output)
+        else:
+            deque(scores, maxlen=0)
+
+
+def _check(options: Namespace, fit_args: list[str]) -> None:
+    """Refuses numbers below 0, and arguments that don't go together."""
     for name in ("replicates", "seed"):
         value = options[name]
         require(value >= 0, f"--{name} is {value}; expected 0 or more.")
@@ -166,53 +179,6 @@ def evaluate(args: list[str]) -> None:
         "--published needs the config of what was trained; add --config NAME.yaml, such as "
         "coco_tresnet_l_448.yaml.",
     )
-    paths = [Path(path) for path in options.checkpoint or [options.published]]
-    check_are_checkpoints(paths)
-    names = short_names(paths)
-    output = Path(options.output or _default_output(paths))
-    group = launch(options)
-    bootstrap: Bootstrap | None = None
-    assessments: list[Assessment] = []
-    # Made before the test, which would be lost if its results could not be written.
-    with folder_for_results(output) if group.is_first else nullcontext():
-        is_writable = not group.is_first or os.access(output, os.W_OK)
-        require(is_writable, f"--output {output} can't be written; name another folder.")
-        kinds = [False, True] if options.head_alone and options.checkpoint else [False]
-        for (path, name), alone in product(zip(paths, names, strict=True), kinds):
-            if options.published:
-                with group.first_goes_ahead():
-                    made = data_and_task(fit_args)
-                scored = score_published(path, *made, group)
-            else:
-                scored = score_checkpoint(
-                    path,
-                    options.data,
-                    name=f"{name}_head_alone" if alone else name,
-                    ks=ks,
-                    with_validation=options.calibrate,
-                    head_alone=alone,
-                    trust_code=options.trust_code,
-                    group=group,
-                )
-            if not group.is_first:
-                continue
-            num_images = len(scored.scores)
-            is_new = not bootstrap or bootstrap.num_images != num_images
-            if options.replicates and is_new and num_images > 1:
-                bootstrap = Bootstrap(num_images, options.replicates, options.seed)
-            first = assessments[0].scored if assessments else scored
-            protocols = chosen_protocols(options, first.task.protocol)
-            assessments.append(assess(scored, protocols, ks or None, bootstrap))
-        if group.is_first:
-            write_evaluation(assessments, output)
-
-
-def chosen_protocols(options: Namespace, default: Protocol) -> list[Protocol]:
-    """Returns the protocols that the options name; what they don't is as in the default one."""
-    names = ("empty", "ties", "average")
-    chosen = {name: options[name] for name in names if options[name] is not None}
-    images = list(dict.fromkeys(options.protocol)) or [default.images]
-    return [replace(default, images=name, **chosen) for name in images]
 
 
 def _default_output(paths: list[Path]) -> str:

@@ -162,6 +162,9 @@ def user_message(error: BaseException | None) -> str | None:
             return " ".join(str(one).rsplit("InputError: ", 1)[-1].split())
         if isinstance(one, OSError) and one.errno in _REFUSALS and one.filename is not None:
             return f"{one.filename}: {one.strerror}."
+        if type(one).__module__.startswith("wandb.errors"):
+            text = " ".join(str(one).split()).rstrip(".")
+            return f"Weights & Biases: {text}; or set WANDB_MODE=offline, which needs no account."
     return _full_disk(error)
 
 

@@ -48,6 +48,29 @@ def fit_parser(task: type[Task] = ZeroShotTask) -> LightningArgumentParser:
         exit_on_error=False,
         allow_abbrev=False,
     )
+    _add_own_arguments(parser)
+    parser.add_lightning_class_args(task, "model")
+    parser.add_argument(
+        "--data", type=MultiLabelDataModule, required=True, help="Images, labels and splits."
+    )
+    parser.add_lightning_class_args(pl.Trainer, "trainer")
+    parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
+    parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
+    parser.set_defaults(
+        {
+            "trainer.log_every_n_steps": 10,
+            "checkpoint.filename": "best",
+            "checkpoint.mode": "max",
+            "checkpoint.enable_version_counter": False,
+        }
+    )
+    parser.link_arguments("data.vocabulary", "model.vocabulary", apply_on="instantiate")
+    parser.link_arguments("data.image_size", "model.image_size", apply_on="instantiate")
+    return parser
+
+
+def _add_own_arguments(parser: LightningArgumentParser) -> None:
+    """Adds those that are neither of the task nor of data, trainer and checkpoints."""
     parser.add_argument("-c", "--config", action="config", help="A config; see --help.")
     parser.add_argument("--seed_everything", type=int, default=0, help="Seed of all random draws.")
     parser.add_argument(
@@ -83,24 +106,6 @@ def fit_parser(task: type[Task] = ZeroShotTask) -> LightningArgumentParser:
         help="Compiles the training step with PyTorch, which takes minutes and pays in long runs. "
         "Checkpoints, validation and test stay as they are.",
     )
-    parser.add_lightning_class_args(task, "model")
-    parser.add_argument(
-        "--data", type=MultiLabelDataModule, required=True, help="Images, labels and splits."
-    )
-    parser.add_lightning_class_args(pl.Trainer, "trainer")
-    parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
-    parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
-    parser.set_defaults(
-        {
-            "trainer.log_every_n_steps": 10,
-            "checkpoint.filename": "best",
-            "checkpoint.mode": "max",
-            "checkpoint.enable_version_counter": False,
-        }
-    )
-    parser.link_arguments("data.vocabulary", "model.vocabulary", apply_on="instantiate")
-    parser.link_arguments("data.image_size", "model.image_size", apply_on="instantiate")
-    return parser
 
 
 def parse_config(args: list[str]) -> Namespace:

@@ -15,6 +15,7 @@ from jsonargparse import ArgumentParser, Namespace
 from zsl.commands.exit_codes import add_trust_code, exit_code, loading
 from zsl.commands.launch import add_devices, launch
 from zsl.commands.messages import parse_args
+from zsl.commands.tagger_arguments import add_checkpoint, add_labels
 from zsl.errors import InputError, listing, program, require
 from zsl.files.folders import folder_for_results
 from zsl.files.label_lists import read_labels
@@ -40,24 +41,22 @@ def parse(args: list[str]) -> Namespace:
     parser.add_argument(
         "paths", nargs="+", help="Images, folders of images, and patterns such as 'photos/*.jpg'."
     )
+    add_checkpoint(parser)
+    add_labels(parser, default="the checkpoint's")
+    _add_output(parser)
+    _add_selection(parser)
+    parser.add_argument("--batch_size", type=int, default=32, help="Images per batch.")
     parser.add_argument(
-        "--checkpoint",
-        default="ready",
-        help="A .ckpt file of zsl.fit, or a folder or hub repository of Tagger.save_pretrained "
-        "(default: ready, made from ImageNet's classes without any training).",
-    )
-    parser.add_argument(
-        "--labels",
+        "--heatmaps",
         type=str | None,
-        help="Separated by commas, or a file: text with one per line, a JSON list, or a CSV or "
-        "Parquet file with the column name (default: the checkpoint's).",
+        help="Folder for images that show what in them speaks for each predicted label.",
     )
-    parser.add_argument(
-        "--texts",
-        type=str | None,
-        help="Texts of new labels, for a checkpoint trained with texts: a file as "
-        "model.encoder.texts takes it, or the name of a shipped one (default: the checkpoint's).",
-    )
+    add_devices(parser)
+    add_trust_code(parser)
+    return parse_args(parser, args)
+
+
+def _add_output(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         type=Literal["table", "csv", "jsonl", "parquet"],
@@ -77,6 +76,9 @@ def parse(args: list[str]) -> Namespace:
         help="Images in each part of the folder --output, for parquet and jsonl (default with "
         "parquet: 10000).",
     )
+
+
+def _add_selection(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--top_k",
         type=int | None,
@@ -95,15 +97,6 @@ def parse(args: list[str]) -> Namespace:
         default=False,
         help="Gives the model's own scores in place of calibrated probabilities.",
     )
-    parser.add_argument("--batch_size", type=int, default=32, help="Images per batch.")
-    parser.add_argument(
-        "--heatmaps",
-        type=str | None,
-        help="Folder for images that show what in them speaks for each predicted label.",
-    )
-    add_devices(parser)
-    add_trust_code(parser)
-    return parse_args(parser, args)
 
 
 def predict(args: list[str]) -> None:

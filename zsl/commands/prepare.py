@@ -72,8 +72,7 @@ def prepare(args: list[str]) -> None:
         prepare_shards(rest)
 
 
-def prepare_nuswide(args: list[str]) -> None:
-    """Checks a copy of NUS-WIDE, prints what is in it, and writes its index."""
+def _parse_nuswide(args: list[str]) -> Namespace:
     parser = ArgumentParser(
         prog=program("prepare nuswide"),
         description="Check a copy of NUS-WIDE, report on it, write the index that zsl.fit uses.",
@@ -96,6 +95,12 @@ def prepare_nuswide(args: list[str]) -> None:
         options.resize is None or options.resize >= 1,
         f"--resize is {options.resize}; expected 1 or more.",
     )
+    return options
+
+
+def prepare_nuswide(args: list[str]) -> None:
+    """Checks a copy of NUS-WIDE, prints what is in it, and writes its index."""
+    options = _parse_nuswide(args)
     with loading():  # Here, so that the help comes at once.
         from zsl.data.nuswide import summary
         from zsl.data.nuswide.build_index import lost_path, open_index

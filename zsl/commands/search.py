@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser, Namespace
 from zsl.commands.exit_codes import add_trust_code, exit_code, loading
 from zsl.commands.messages import parse_args
 from zsl.commands.predict import report_unlike_labels
+from zsl.commands.tagger_arguments import add_checkpoint, add_labels
 from zsl.errors import printable, program, require
 from zsl.files.label_lists import read_labels
 from zsl.files.output_text import check_not_read, json_text, path_text
@@ -33,31 +34,16 @@ def parse(args: list[str]) -> Namespace:
     parser.add_argument(
         "paths",
         nargs="*",
+        default=[],
         help="Images, folders of images, and patterns such as 'photos/*.jpg'. Those that are new "
         "to the index, or were changed, are read, and only these are searched; without any, the "
         "index is searched as it is.",
     )
-    parser.add_argument(
-        "--checkpoint",
-        default="ready",
-        help="A .ckpt file of zsl.fit, or a folder or hub repository of Tagger.save_pretrained "
-        "(default: ready, made from ImageNet's classes without any training).",
-    )
+    add_checkpoint(parser)
     parser.add_argument(
         "--index", required=True, help="Folder of the index; it is made if it is not there."
     )
-    parser.add_argument(
-        "--labels",
-        type=str | None,
-        help="Separated by commas, or a file: text with one per line, a JSON list, or a CSV or "
-        "Parquet file with the column name (default: none; the index is only brought up to date).",
-    )
-    parser.add_argument(
-        "--texts",
-        type=str | None,
-        help="Texts of new labels, for a checkpoint trained with texts: a file as "
-        "model.encoder.texts takes it, or the name of a shipped one (default: the checkpoint's).",
-    )
+    add_labels(parser, default="none; the index is only brought up to date")
     parser.add_argument("--top_k", type=int, default=10, help="Most images per label.")
     parser.add_argument(
         "--format",
@@ -114,16 +100,18 @@ def search(args: list[str]) -> None:
             if labels is not None:
                 # What has no vector is refused before the first image is read.
                 names, queries = tagger.embed(labels)
-                report_unlike_labels(tagger, names, tagger.prepare(queries))
+                prepared = tagger.prepare(queries)
+                report_unlike_labels(tagger, names, prepared)
         gallery = _open_gallery(tagger, paths, options)
-        if labels is not None:
-            matches = gallery.best(labels, options.top_k)
-            shown = {index for match in matches for index in match.indices}
-            unlike = {index for index in shown if gallery.is_unlike(index)}
-            _WRITERS[options.format](gallery.sources, matches, unlike, file)
-            file.flush()
-            if unlike:
-                note(unlike_images(len(unlike), len(shown)))
+        if labels is None:
+            return
+        matches = gallery.best(names, options.top_k, prepared)
+        shown = {index for match in matches for index in match.indices}
+        unlike = {index for index in shown if gallery.is_unlike(index)}
+        _WRITERS[options.format](gallery.sources, matches, unlike, file)
+        file.flush()
+        if unlike:
+            note(unlike_images(len(unlike), len(shown)))
 
 
 def _load_tagger(options: Namespace, labels: Sequence[str]) -> Tagger:

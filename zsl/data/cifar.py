@@ -18,7 +18,7 @@ from torch import Tensor
 from torchvision.datasets import CIFAR10, CIFAR100
 from torchvision.datasets.utils import download_and_extract_archive
 
-from zsl.data.datamodule import MultiLabelDataModule
+from zsl.data.datamodule import MultiLabelDataModule, absolute
 from zsl.data.dataset import MultiLabelDataset
 from zsl.data.single_label import one_hot, split_classes
 from zsl.data.split import Split
@@ -104,8 +104,7 @@ class CIFARDataModule(MultiLabelDataModule):
         images: ImageConfig = ImageConfig(size=96, min_crop=0.6, horizontal_flip=True),
         **loading: Any,
     ) -> None:
-        # A checkpoint must find the data again from any working directory.
-        root = str(Path(root).expanduser().resolve())
+        root = absolute(root)
         super().__init__(images, **loading)
         require(classes in (10, 100), f"classes is {classes!r}; expected 10 or 100.")
         kind: Any = {10: CIFAR10, 100: CIFAR100}[classes]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from zsl.data.coco_classes import CLASSES, UNSEEN, USED
+from zsl.data.datamodule import absolute
 from zsl.data.listed_images import ListedDataModule, ListedImages
 from zsl.data.transforms import ImageConfig
 from zsl.errors import InputError, listing, reason_of, refuse_repeated, require
@@ -60,9 +61,8 @@ class COCODataModule(ListedDataModule):
         images: ImageConfig = ImageConfig(size=448, cutout=0.5, rand_augment="published"),
         **loading: Any,
     ) -> None:
-        # A checkpoint must find the data again from any working directory.
-        root = str(Path(root).expanduser().resolve())
-        test_list = test_list and str(Path(test_list).expanduser().resolve())
+        root = absolute(root)
+        test_list = test_list and absolute(test_list)
         super().__init__(images, **loading)
         require(year in (2014, 2017), f"year is {year}; expected 2014 or 2017.")
         require(

@@ -76,11 +76,8 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
         require((num_workers or 0) >= 0, f"num_workers is {num_workers}; expected 0 or more.")
         require(views >= 1, f"views is {views}; expected 1 or more.")
         require(repeats >= 1, f"repeats is {repeats}; expected 1 or more.")
-        require(
-            unlabelled in ("keep", "drop"), f"unlabelled is {unlabelled!r}; expected keep or drop."
-        )
-        # A checkpoint must find it again from any working directory.
-        features = None if features is None else str(Path(features).expanduser().resolve())
+        check_keep_or_drop("unlabelled", unlabelled)
+        features = None if features is None else absolute(features)
         if features is not None:
             _check_variation(images.variation, views)
         # Those of the subclasses too, from whose `__init__` this one is called; the last is the one
@@ -286,6 +283,19 @@ class MultiLabelDataModule(pl.LightningDataModule, ABC):
             generator=torch.Generator().manual_seed(run_seed()),
             **options,
         )
+
+
+def absolute(path: str) -> str:
+    """Returns the path by which a checkpoint finds the data again from any working directory.
+
+    To be called before `super().__init__`, which records the arguments as they then are.
+    """
+    return str(Path(path).expanduser().resolve())
+
+
+def check_keep_or_drop(name: str, value: str) -> None:
+    """Refuses another word for what to do about images."""
+    require(value in ("keep", "drop"), f"{name} is {value!r}; expected keep or drop.")
 
 
 def _begin_worker(_: int) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from filelock import FileLock, Timeout
 from torch import Tensor
 
 from zsl.data.dataset import MultiLabelDataset
@@ -21,6 +20,7 @@ from zsl.data.feature_store import RECORD
 from zsl.data.split import Split
 from zsl.errors import InputError
 from zsl.files.atomic import atomic_folder, sync_to_disk, write_atomically
+from zsl.files.folders import sole_writer
 from zsl.files.tokens import as_float16
 
 _LOCK = "lock"
@@ -62,27 +62,25 @@ class FeatureWriter:
             )
         unfinished = folder.with_name(f".{folder.name}.unfinished")
         unfinished.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(unfinished / _LOCK, timeout=0):
-                # As plain values: a tuple comes back from the file as a list.
-                writer = cls(unfinished, *json.loads(json.dumps([backbone, views])))
-                try:
-                    yield writer
-                finally:
-                    if "token_shape" not in writer.record:
-                        shutil.rmtree(unfinished)  # Nothing was made.
-                names = [*(f"{split}.npy" for split in writer.record["images"]), RECORD]
+        in_use = (
+            f"{folder} is being written by another process; wait for its end, or name another "
+            "folder."
+        )
+        with sole_writer(unfinished / _LOCK, in_use):
+            # As plain values: a tuple comes back from the file as a list.
+            writer = cls(unfinished, *json.loads(json.dumps([backbone, views])))
+            try:
+                yield writer
+            finally:
+                if "token_shape" not in writer.record:
+                    shutil.rmtree(unfinished)  # Nothing was made.
+            names = [*(f"{split}.npy" for split in writer.record["images"]), RECORD]
+            for name in names:
+                sync_to_disk(unfinished / name)
+            with atomic_folder(folder) as temporary:
                 for name in names:
-                    sync_to_disk(unfinished / name)
-                with atomic_folder(folder) as temporary:
-                    for name in names:
-                        (unfinished / name).rename(temporary / name)
-                shutil.rmtree(unfinished)
-        except Timeout as error:
-            raise InputError(
-                f"{folder} is being written by another process; wait for its end, or name another "
-                "folder."
-            ) from error
+                    (unfinished / name).rename(temporary / name)
+            shutil.rmtree(unfinished)
 
     def begin(
         self, split: Split, images: MultiLabelDataset, num_views: int, batch_size: int

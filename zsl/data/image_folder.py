@@ -11,18 +11,16 @@ import numpy as np
 import pyarrow as pa
 from torchvision.datasets.folder import find_classes, make_dataset
 
-from zsl.data.datamodule import MultiLabelDataModule
+from zsl.data.datamodule import MultiLabelDataModule, absolute
 from zsl.data.lost_images import check_files
 from zsl.data.single_label import SingleLabelFiles, split_classes
 from zsl.data.split import Split
 from zsl.data.transforms import ImageConfig
 from zsl.errors import InputError, did_you_mean, listing, others, require
 from zsl.files.digests import text_digest
-from zsl.files.images import FORMATS
+from zsl.files.images import SUFFIXES
 from zsl.labels import Role, Vocabulary
 from zsl.preprocessing import ImageTransform
-
-_SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 
 
 class ImageFolderDataModule(MultiLabelDataModule):
@@ -51,8 +49,7 @@ class ImageFolderDataModule(MultiLabelDataModule):
         images: ImageConfig = ImageConfig(min_crop=0.6, horizontal_flip=True),
         **loading: Any,
     ) -> None:
-        # A checkpoint must find the data again from any working directory.
-        root = str(Path(root).expanduser().resolve())
+        root = absolute(root)
         super().__init__(images, **loading)
         self.root = Path(root)
         folders = self._folders()
@@ -128,9 +125,9 @@ def _list_images(folder: Path, classes: Sequence[str]) -> tuple[pa.StringArray, 
             f"add it to train.{did_you_mean(unknown[0], classes)}" + others(unknown)
         )
     columns = {name: column for column, name in enumerate(classes)}
-    rows = make_dataset(str(folder), columns, extensions=_SUFFIXES, allow_empty=True)
+    rows = make_dataset(str(folder), columns, extensions=SUFFIXES, allow_empty=True)
     require(
-        len(rows) > 0, f"The folders in {folder} hold no image ({', '.join(sorted(_SUFFIXES))})."
+        len(rows) > 0, f"The folders in {folder} hold no image ({', '.join(sorted(SUFFIXES))})."
     )
     base = len(str(folder.parent)) + 1
     files = pa.array((path[base:] for path, _ in rows), pa.string())

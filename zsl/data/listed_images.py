@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zsl.data.datamodule import MultiLabelDataModule
+from zsl.data.datamodule import MultiLabelDataModule, check_keep_or_drop
 from zsl.data.dataset import ImageFileDataset
 from zsl.data.held_out_images import split_off
 from zsl.data.lost_images import check_files
@@ -94,10 +94,7 @@ class ListedDataModule(MultiLabelDataModule):
         **loading: Any,
     ) -> None:
         super().__init__(images, **loading)
-        require(
-            with_unseen in ("keep", "drop"),
-            f"with_unseen is {with_unseen!r}; expected keep or drop.",
-        )
+        check_keep_or_drop("with_unseen", with_unseen)
         self.val_fraction = val_fraction
         self.held_out_seed = held_out_seed
         self.with_unseen = with_unseen

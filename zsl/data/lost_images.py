@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image
 from tqdm import tqdm
 
 from zsl.data.dataset import ImageFileDataset
 from zsl.errors import InputError, others, reason_of
-from zsl.files.images import check_ends
+from zsl.files.images import UNREADABLE, check_ends
 
 
 def find_lost(paths: Sequence[Path], what: str) -> tuple[list[int], dict[int, str]]:
@@ -29,7 +28,7 @@ def find_lost(paths: Sequence[Path], what: str) -> tuple[list[int], dict[int, st
             check_ends(path)
         except (FileNotFoundError, NotADirectoryError):
             missing.append(position)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except UNREADABLE as error:
             unreadable[position] = reason_of(error)
     return missing, unreadable
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +11,8 @@ from torch.utils.data.distributed import DistributedSampler
 from zsl.data.seeds import Draw, seeds
 
 _CHUNK = 65_536
+# Of timm's `RepeatAugSampler`.
+_ROUND = 256
 
 
 class ResumableSampler(DistributedSampler):
@@ -21,7 +22,8 @@ class ResumableSampler(DistributedSampler):
     comes with a seed of its own, which depends on these, its position and the number of the repeat
     alone. Lightning sets the epoch, in a single process too.
 
-    torch's own iterator makes lists of Python's numbers; here an epoch is arrays.
+    Both make lists of Python's numbers; here an epoch is arrays. Releases of timm before 1.0.31
+    leave epochs of fewer than 256 images empty.
 
     Args:
         rows: What is sampled.
@@ -29,8 +31,8 @@ class ResumableSampler(DistributedSampler):
         rank: Which of them this is.
         seed: Seed of all orders.
         repeats: How often an image follows upon itself, varied in another way each time (Hoffer et
-            al., arXiv 1901.09335). An epoch has as many images as without, rounded down to 256, but
-            only so small a part of all different ones.
+            al., arXiv 1901.09335). An epoch has as many images as without, from 256 on rounded
+            down to a multiple of it, but only so small a part of all different ones.
     """
 
     def __init__(
@@ -45,8 +47,8 @@ class ResumableSampler(DistributedSampler):
         self.rows = np.asarray(rows, np.int64)
         self.repeats = repeats
         self.start = 0
-        if repeats > 1:
-            self.num_samples = len(self._repeating())
+        if repeats > 1 and len(self.rows) >= _ROUND:
+            self.num_samples = len(self.rows) // _ROUND * _ROUND // num_processes
 
     def begin(self, epoch: int, start: int) -> None:
         """Sets the epoch to begin with, and how many of its images were used before the stop."""
@@ -69,22 +71,8 @@ class ResumableSampler(DistributedSampler):
 
     def _order(self) -> np.ndarray:
         """Indices of the rows of this process's part of the epoch."""
-        if self.repeats > 1:
-            return np.fromiter(self._repeating(), np.int64)
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         order = torch.randperm(len(self.rows), generator=generator).numpy()
-        # Each process has equally many: the first ones come again at the end. It keeps a copy of
-        # its own, and not the order of all.
-        last = self.rank + (self.num_samples - 1) * self.num_replicas
-        own = order[self.rank :: self.num_replicas]
-        return np.append(own, order[last % len(order)])[: self.num_samples]
-
-    def _repeating(self) -> Any:
-        # Imported here: few need it, and timm takes a second.
-        from timm.data.distributed_sampler import RepeatAugSampler
-
-        sampler = RepeatAugSampler(
-            self.rows, self.num_replicas, self.rank, num_repeats=self.repeats
-        )
-        sampler.set_epoch(self.seed + self.epoch)
-        return sampler
+        own = self.rank + self.num_replicas * np.arange(self.num_samples)
+        # Each process has equally many: the first ones come again at the end.
+        return order[own // self.repeats % len(order)]

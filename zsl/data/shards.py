@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from zsl.data.datamodule import MultiLabelDataModule
+from zsl.data.datamodule import MultiLabelDataModule, absolute
 from zsl.data.dataset import MultiLabelDataset
 from zsl.data.sparse_targets import SparseTargets
 from zsl.data.split import Split
@@ -152,8 +152,7 @@ class ShardsDataModule(MultiLabelDataModule):
     """
 
     def __init__(self, root: str, images: ImageConfig = ImageConfig(), **loading: Any) -> None:
-        # A checkpoint must find the data again from any working directory.
-        root = str(Path(root).expanduser().resolve())
+        root = absolute(root)
         super().__init__(images, **loading)
         self.root = Path(root)
         self.record = read_record(self.root)

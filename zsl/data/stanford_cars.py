@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from torchvision.datasets import StanfordCars
 
-from zsl.data.datamodule import MultiLabelDataModule
+from zsl.data.datamodule import MultiLabelDataModule, absolute
 from zsl.data.lost_images import check_files
 from zsl.data.single_label import SingleLabelFiles, split_classes
 from zsl.data.split import Split
@@ -59,8 +59,7 @@ class StanfordCarsDataModule(MultiLabelDataModule):
         images: ImageConfig = ImageConfig(min_crop=0.6, horizontal_flip=True),
         **loading: Any,
     ) -> None:
-        # A checkpoint must find the data again from any working directory.
-        root = str(Path(root).expanduser().resolve())
+        root = absolute(root)
         super().__init__(images, **loading)
         self.root = Path(root, _FOLDER)
         missing = [name for name in _LAYOUT if not (self.root / name).exists()]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zsl.data.datamodule import MultiLabelDataModule
+from zsl.data.datamodule import MultiLabelDataModule, absolute, check_keep_or_drop
 from zsl.data.dataset import ImageFileDataset, MultiLabelDataset
 from zsl.data.lost_images import find_lost
 from zsl.data.split import Split
@@ -73,6 +73,12 @@ class TableDataset(ImageFileDataset):
         target[torch.from_numpy(self.positions[index]).long()] = 1
         return target
 
+    def has_label(self, columns: slice) -> np.ndarray:
+        """Which images have one of some labels: bool (N,), by columns of the targets."""
+        wanted = np.zeros(self.num_labels, bool)
+        wanted[columns] = True
+        return np.fromiter((wanted[own].any() for own in self.positions), bool, len(self))
+
 
 class TableDataModule(MultiLabelDataModule):
     """Images listed with their tags in a CSV or Parquet file.
@@ -110,8 +116,7 @@ class TableDataModule(MultiLabelDataModule):
         with_unseen: Literal["keep", "drop"] = "keep",
         **loading: Any,
     ) -> None:
-        # A checkpoint must find the data again from any working directory.
-        root = str(Path(root).expanduser().resolve())
+        root = absolute(root)
         super().__init__(images, **loading)
         self.root = Path(root)
         if not self.root.is_dir():
@@ -119,10 +124,7 @@ class TableDataModule(MultiLabelDataModule):
                 f"The data folder {root} does not exist; set root to the folder that holds "
                 f"{table} and {classes}."
             )
-        require(
-            with_unseen in ("keep", "drop"),
-            f"with_unseen is {with_unseen!r}; expected keep or drop.",
-        )
+        check_keep_or_drop("with_unseen", with_unseen)
         require(bool(separator), "separator is empty; expected the sign between labels.")
         self.table_path = self.root / table
         for name in (table, classes):
@@ -152,21 +154,18 @@ class TableDataModule(MultiLabelDataModule):
     def setup(self, stage: str) -> None:
         """Makes the datasets; says how many training images show an unseen label."""
         super().setup(stage)
-        is_kept = stage == "fit" and self.with_unseen == "keep"
-        if is_kept and (rows := self._with_unseen()):
+        if stage != "fit" or self.with_unseen == "drop":
+            return
+        if number := int(self._shows_unseen(self.train_dataset).sum()):
             _log.info(
                 "%s of %s training images show an unseen label. They are trained on without it; "
                 "data.with_unseen drop leaves them out.",
-                f"{len(rows):,}",
-                f"{self.splits.count(Split.TRAIN):,}",
+                f"{number:,}",
+                f"{len(self.train_dataset):,}",
             )
 
-    def _with_unseen(self) -> list[int]:
-        """Rows of training images that show an unseen label."""
-        unseen = set(self.vocabulary.select(Role.UNSEEN))
-        return [
-            row for row in self._rows(Split.TRAIN) if unseen.intersection(self.label_lists[row])
-        ]
+    def _shows_unseen(self, dataset: MultiLabelDataset) -> np.ndarray:
+        return dataset.has_label(self.vocabulary.columns(Role.UNSEEN))
 
     def check_images(self, splits: Sequence[Split]) -> None:
         """Refuses missing files and files that are not images."""
@@ -192,7 +191,7 @@ class TableDataModule(MultiLabelDataModule):
         kept = super().rows_to_train(dataset)
         if self.with_unseen == "keep":
             return kept
-        dropped = np.isin(self._rows(Split.TRAIN), self._with_unseen())
+        dropped = self._shows_unseen(dataset)
         kept = kept[~dropped[kept]]
         require(
             len(kept) > 0,

@@ -10,6 +10,7 @@ import numpy as np
 from filelock import FileLock
 from torchvision.datasets.voc import DATASET_YEAR_DICT, VOCDetection
 
+from zsl.data.datamodule import absolute
 from zsl.data.listed_images import ListedDataModule, ListedImages
 from zsl.data.transforms import ImageConfig
 from zsl.errors import InputError, did_you_mean, reason_of, require
@@ -73,8 +74,7 @@ class VOCDataModule(ListedDataModule):
         val_fraction: float = 0.1,
         **loading: Any,
     ) -> None:
-        # A checkpoint must find the data again from any working directory.
-        root = str(Path(root).expanduser().resolve())
+        root = absolute(root)
         super().__init__(images, val_fraction, **loading)
         require(year in _PARTS, f"year is {year}; expected {' or '.join(map(str, _PARTS))}.")
         values = {"unknown": -1, "present": 1, "absent": 0}

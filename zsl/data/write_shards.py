@@ -186,7 +186,7 @@ class _ShardWriter:
         part = zip(_PARTS, (size, offsets, sizes, *targets), strict=True)
         buffer = BytesIO()
         np.savez(buffer, **dict(part))  # type: ignore[arg-type]
-        write_atomically(path.with_suffix(".npz"), buffer.getbuffer())
+        write_atomically(path.with_suffix(".npz"), buffer.getvalue())
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> int:

@@ -27,7 +27,7 @@ EVEN = 0.5
 
 
 @dataclass(frozen=True)
-class Answers:
+class ImageAnswers:
     """Answers to L labels for N images.
 
     Args:
@@ -54,7 +54,7 @@ class Answers:
         """Bool (N, L): whether a label is accepted; none is for an unlike image."""
         return (self.scores >= self.thresholds) & ~self.are_unlike[:, None]
 
-    def select(self, images: Sequence[int]) -> Answers:
+    def select(self, images: Sequence[int]) -> ImageAnswers:
         """Returns those for some of the images, in this order."""
         rows = list(images)
         return replace(
@@ -112,7 +112,7 @@ class IndexedImages:
             yield Seen(remembered, are_unlike)
 
 
-def ask(tagger: Tagger, images: Iterable[Seen], labels: Sequence[str] | None) -> Answers:
+def ask(tagger: Tagger, images: Iterable[Seen], labels: Sequence[str] | None) -> ImageAnswers:
     """Asks labels of images.
 
     Args:
@@ -129,7 +129,7 @@ def ask(tagger: Tagger, images: Iterable[Seen], labels: Sequence[str] | None) ->
     columns = (torch.cat(parts).cpu().numpy() for parts in zip(*scored, strict=True))
     logits, scores, are_unlike = columns
     reasons = _reasons(tagger, names, queries, prepared)
-    return Answers(
+    return ImageAnswers(
         names, logits, scores, _thresholds(tagger, prepared, len(names)), reasons, are_unlike
     )
 

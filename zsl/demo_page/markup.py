@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from zsl.demo_page.answers import Answers, HeatMap
+from zsl.demo_page.answers import HeatMap, ImageAnswers
 from zsl.demo_page.session import Session
 from zsl.errors import InputError
 from zsl.files.images import read_pixels
@@ -114,7 +114,7 @@ def _row(session: Session, image: int, label: int) -> str:
     )
 
 
-def _cell(answers: Answers, image: int, label: int) -> str:
+def _cell(answers: ImageAnswers, image: int, label: int) -> str:
     score, threshold = float(answers.scores[image, label]), float(answers.thresholds[label])
     decision = _yes_or_no(answers, image, label)
     has_threshold = threshold == threshold
@@ -130,7 +130,7 @@ def _cell(answers: Answers, image: int, label: int) -> str:
     )
 
 
-def _yes_or_no(answers: Answers, image: int, label: int) -> str:
+def _yes_or_no(answers: ImageAnswers, image: int, label: int) -> str:
     return "yes" if answers.decisions[image, label] else "no"
 
 

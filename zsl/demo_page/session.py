@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from zsl.demo_page.answers import Answers, IndexedImages, Seen, ask, see
+from zsl.demo_page.answers import ImageAnswers, IndexedImages, Seen, ask, see
 from zsl.errors import InputError, require, shorten
 from zsl.files.image_paths import find_images
 from zsl.files.sidecars import write_sidecar
@@ -124,7 +124,7 @@ class Session:
         self.main = next(iter(taggers))
         self.paths: list[Path] = []
         self.names: list[str] = []
-        self.answers: dict[str, Answers] = {}
+        self.answers: dict[str, ImageAnswers] = {}
         self.chosen = 0
         self.sorted_by: str | None = None
         self._can_write = can_write
@@ -226,7 +226,7 @@ class Session:
         words = split_words(text)
         if not self.paths:
             return "Open images to ask words of them."
-        answers: dict[str, Answers] = {}
+        answers: dict[str, ImageAnswers] = {}
         for name, tagger in self.taggers.items():
             try:
                 seen = self._seen[name]
@@ -352,7 +352,7 @@ def _without_folder(problem: str, paths: Sequence[Path]) -> str:
 
 
 def _csv_rows(
-    image: str, checkpoint: str, answers: Answers, position: int
+    image: str, checkpoint: str, answers: ImageAnswers, position: int
 ) -> Iterator[Sequence[object]]:
     for rank, label in enumerate(answers.best_labels(position), 1):
         threshold = float(answers.thresholds[label])

@@ -33,7 +33,7 @@ def save_chart(path: Path, draw: Callable[[], Figure]) -> None:
     """Draws a figure and writes it to a PNG file; missing folders are made."""
     buffer = BytesIO()
     draw().savefig(buffer, dpi=110)
-    write_atomically(path, buffer.getbuffer())
+    write_atomically(path, buffer.getvalue())
 
 
 def curves(metrics: pd.DataFrame, monitor: str, best: float) -> Figure:

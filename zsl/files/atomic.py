@@ -3,6 +3,7 @@
 import errno
 import os
 import platform
+import re
 import shutil
 import tempfile
 import time
@@ -12,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from zsl.files.folders import folder_for_results
-from zsl.files.processes import is_running
+from zsl.files.processes import is_running, process_space
 
 PREFIX = ".partial-"
 """Begins the names of temporary files and folders."""
@@ -140,20 +141,19 @@ def sync_to_disk(path: Path) -> None:
 
 def _own_prefix() -> str:
     """Begins the names of this process's temporary files: they tell whether it still writes."""
-    return f"{PREFIX}{_machine()}-{os.getpid()}-"
+    return f"{_machine_prefix()}{os.getpid()}-"
 
 
-def _machine() -> str:
-    """Names what process numbers are unique in; containers may share the name of their host."""
-    with suppress(OSError):
-        return f"{platform.node()}-{os.stat('/proc/self/ns/pid').st_ino}"
-    return platform.node()
+def _machine_prefix() -> str:
+    """Begins those of all processes among which this one's number is unique."""
+    space = re.sub(r"\W+", "-", process_space() or platform.node())
+    return f"{PREFIX}{space}-"
 
 
 @cache  # A folder may hold 100,000 files: once is enough.
 def _remove_leftovers(folder: Path) -> None:
-    """Removes temporary files of killed processes; of other machines, those a week old."""
-    own = f"{PREFIX}{_machine()}-"
+    """Removes temporary files of killed processes; of other machines, or boots, a week old ones."""
+    own = _machine_prefix()
     for path in folder.glob(f"{PREFIX}*"):
         number = path.name.removeprefix(own).partition("-")[0]
         with suppress(OSError):  # Another process may remove it at the same time.

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from zsl.errors import InputError
 
@@ -50,3 +50,22 @@ def locked_folder(folder: Path, what: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def sole_writer(lock: Path, in_use: str) -> Iterator[None]:
+    """Keeps other processes from the same block; waits for none.
+
+    Args:
+        lock: The file of the lock, in a folder that is there.
+        in_use: What to say where another process has it.
+
+    Raises:
+        InputError: One has it.
+    """
+    try:
+        held = FileLock(lock, timeout=0).acquire()
+    except Timeout as error:
+        raise InputError(in_use) from error
+    with held:
+        yield

@@ -15,13 +15,12 @@ from pathlib import Path
 
 from zsl.errors import InputError, did_you_mean, others, require, shorten
 from zsl.files.digest_set import DigestSet
-from zsl.files.images import FORMATS
+from zsl.files.images import SUFFIXES
 
 _log = logging.getLogger(__name__)
 
 _DATA_SUFFIXES = {".csv", ".tsv", ".parquet", ".json", ".jsonl", ".yaml", ".txt", ".xmp"}
 """Of files that belong beside images."""
-_SUFFIXES = {suffix for suffixes in FORMATS.values() for suffix in suffixes}
 
 
 def find_images(arguments: Sequence[str]) -> list[Path]:
@@ -83,7 +82,7 @@ class ImageListing:
         counts = _counts(passed_over)
         require(
             not is_empty,
-            f"The folder {folder} has no images in it ({', '.join(sorted(_SUFFIXES))})"
+            f"The folder {folder} has no images in it ({', '.join(sorted(SUFFIXES))})"
             + (f", but {counts}." if counts else "."),
         )
         other = Counter({kind: n for kind, n in passed_over.items() if kind not in _DATA_SUFFIXES})
@@ -128,7 +127,7 @@ def _walk(folder: str, passed_over: Counter[str]) -> Iterator[str]:
                 folders.add(entry.name)
             elif entry.is_symlink() and os.path.isdir(entry.path):
                 links.append(f"linked folder ({entry.path})")
-            elif suffix not in _SUFFIXES:
+            elif suffix not in SUFFIXES:
                 passed_over[suffix or "without suffix"] += 1
             elif entry.is_file(follow_symlinks=False) or _is_file_or_broken(entry.path):
                 images.append(entry.name)

@@ -35,8 +35,10 @@ FORMATS = {
 Pillow knows more: films (.mpg) and data files (.h5), which lie among images, and PostScript, which
 it has Ghostscript execute.
 """
+SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
-_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What Pillow raises of a file that it can't read."""
 
 
 def open_image(file: Path | BytesIO) -> Image.Image:
@@ -96,7 +98,7 @@ def decode_image(data: bytes, path: Path) -> Image.Image:
     try:
         with open_image(BytesIO(data)) as image:
             return to_rgb(image)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise unreadable(path, error) from error
 
 
@@ -250,7 +252,7 @@ def check_image(path: Path, shrunken: Path | None, side: int) -> ImageCheck:
         buffer = BytesIO()
         small.save(buffer, "JPEG", quality=85)
         with atomic_path(shrunken) as temporary:
-            temporary.write_bytes(buffer.getbuffer())
+            temporary.write_bytes(buffer.getvalue())
             os.utime(temporary, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     is_flat = image.getcolors(maxcolors=1) is not None
     return ImageCheck(stat.st_size, stat.st_mtime_ns, content, is_flat, "")

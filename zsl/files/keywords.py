@@ -9,7 +9,7 @@ from PIL import ExifTags, Image, IptcImagePlugin
 from PIL.ImageFile import ImageFile
 
 from zsl.errors import InputError, reason_of
-from zsl.files.images import open_image
+from zsl.files.images import UNREADABLE, open_image
 from zsl.files.sidecars import read_packet, read_sidecar
 
 _IPTC_KEYWORDS = (2, 25)
@@ -28,7 +28,7 @@ def read_keywords(path: Path) -> list[str]:
     try:
         with open_image(path) as image:
             found = [*_xmp(image, path), *_iptc(image), *_windows(image), *read_sidecar(path)]
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise InputError(f"The keywords of {path} can't be read ({reason_of(error)}).") from error
     return list(dict.fromkeys(word.strip() for word in found if word.strip()))
 

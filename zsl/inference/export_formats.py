@@ -85,7 +85,7 @@ def check_packages() -> None:
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise InputError(
-            f"--format onnx needs {', '.join(missing)}; install with pip install 'zsl[export]'."
+            f"--format onnx needs {', '.join(missing)}: pip install {' '.join(missing)}."
         )
 
 

@@ -163,12 +163,18 @@ class Gallery:
         prepared = self.tagger.prepare(queries)
         return torch.cat([scores for _, scores in self._scored(prepared)])
 
-    def best(self, labels: str | Sequence[str], count: int = 20) -> list[Matches]:
+    def best(
+        self,
+        labels: str | Sequence[str],
+        count: int = 20,
+        prepared: PreparedLabels | None = None,
+    ) -> list[Matches]:
         """Finds the images that fit labels best; memory does not grow with their number.
 
         Args:
             labels: Any L names, or one.
             count: Most images of a label.
+            prepared: What the tagger's `prepare` made of them; None has it make that.
 
         Returns:
             The best images of each label.
@@ -178,7 +184,8 @@ class Gallery:
         """
         require(count >= 1, f"count is {count}; expected 1 or more.")
         names, queries = self.tagger.embed(labels)
-        found = self._best(self.tagger.prepare(queries), len(names), count)
+        prepared = self.tagger.prepare(queries) if prepared is None else prepared
+        found = self._best(prepared, len(names), count)
         return [Matches(*match) for match in zip(names, *found, strict=True)]
 
     def _best(

@@ -59,7 +59,7 @@ def write_heat_maps(
         drawn = _titled(overlay(image, heat), f"{shorten(label, _TITLE_LENGTH)}  {score:.3f}")
         buffer = BytesIO()
         drawn.save(buffer, "JPEG", quality=90)
-        write_atomically(own / f"{rank}_{name}.jpg", buffer.getbuffer())
+        write_atomically(own / f"{rank}_{name}.jpg", buffer.getvalue())
 
 
 def overlay(image: Image.Image, contributions: np.ndarray) -> Image.Image:

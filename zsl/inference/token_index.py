@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import torch
-from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from zsl.errors import InputError, reason_of, require
 from zsl.files.atomic import write_atomically
+from zsl.files.folders import sole_writer
 from zsl.files.tokens import as_float16, differences
 
 _RECORD = "index.json"
@@ -199,14 +199,10 @@ class TokenIndex:
         Raises:
             InputError: One is at it.
         """
-        try:
-            with FileLock(self.folder / "index.lock", timeout=0):
-                self._read_parts()  # Another process may have changed them since.
-                yield
-        except Timeout as error:
-            raise InputError(
-                f"The index {self.folder} is being changed by another process; wait for its end."
-            ) from error
+        in_use = f"The index {self.folder} is being changed by another process; wait for its end."
+        with sole_writer(self.folder / "index.lock", in_use):
+            self._read_parts()  # Another process may have changed them since.
+            yield
 
     def drop(self, is_dropped: Callable[[ImageFile], bool]) -> list[ImageFile]:
         """Removes the tokens of some files; returns which."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple, TypeVar
 
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from zsl.metrics.known_targets import known_by_label
+
 Ties = Literal["averaged", "sorted"]
 T = TypeVar("T")
 _LABELS_AT_ONCE = 16  # A cache line of float32: columns are read at the speed of rows.
-_IMAGES_AT_ONCE = 4096
-_FEW = 1 / 8
 
 
 def average_precision(scores: Tensor, targets: Tensor, ties: Ties = "averaged") -> Tensor:
@@ -40,35 +40,9 @@ def average_precision(scores: Tensor, targets: Tensor, ties: Ties = "averaged") 
     """
     of_label = {"averaged": _tied, "sorted": _sorted}[ties]
     arrays = as_array(scores), targets.cpu().numpy()
-    few = _known_entries(*arrays)
+    few = known_by_label(*arrays)
     ap = map_labels(of_label, *arrays) if few is None else [of_label(*label) for label in few]
     return torch.tensor(ap, dtype=torch.float64)
-
-
-def _known_entries(
-    scores: NDArray[np.floating], targets: NDArray[np.int8]
-) -> Iterator[tuple[NDArray[np.floating], NDArray[np.int8]]] | None:
-    """Scores and targets of the known images of each label, in order; None where most are known.
-
-    Targets are read row by row, as they lie in memory, and few scores are read at all.
-    """
-    num_images, num_labels = targets.shape
-    found = []
-    for first in range(0, num_images, _IMAGES_AT_ONCE):
-        rows = slice(first, first + _IMAGES_AT_ONCE)
-        known = np.flatnonzero(targets[rows] >= 0)
-        if len(known) > _FEW * targets[rows].size:
-            return None
-        place = np.divmod(known, num_labels)
-        found.append((place[1], scores[rows][place], targets[rows][place]))
-    if not found:
-        return None
-    columns, known_scores, known_targets = map(np.concatenate, zip(*found, strict=True))
-    order = np.argsort(columns, kind="stable")
-    ends = np.cumsum(np.bincount(columns, minlength=num_labels))[:-1]
-    return zip(
-        np.split(known_scores[order], ends), np.split(known_targets[order], ends), strict=True
-    )
 
 
 def as_array(scores: Tensor) -> NDArray[np.floating]:

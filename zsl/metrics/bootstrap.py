@@ -25,12 +25,12 @@ from zsl.metrics.evaluation import (
     possible_ks,
 )
 from zsl.metrics.groups import FIXED, untrained_group
+from zsl.metrics.known_targets import pairs
 from zsl.metrics.per_image import (
     Counts,
     counts_at_k,
     found_at_k,
     harmonic_mean,
-    pairs,
     precision_recall_f1,
     predicted_labels,
     threshold_figures,

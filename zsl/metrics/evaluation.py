@@ -14,14 +14,12 @@ from torch import Tensor
 
 from zsl.errors import InputError
 from zsl.metrics.groups import FIXED, untrained_group
+from zsl.metrics.known_targets import count_true, known_parts, parts
 from zsl.metrics.per_image import (
     accuracy_at_k,
     at_threshold,
-    count_true,
     coverage,
     harmonic_mean,
-    known_parts,
-    parts,
     precision_recall_f1,
     precision_recall_f1_at_k,
 )

@@ -5,19 +5,15 @@ Targets are 1 present, 0 absent, -1 unknown; unknown entries are left out of eve
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from zsl.errors import InputError, require
+from zsl.metrics.known_targets import count_true, known_parts, pairs
 
 THRESHOLD_NAMES = ("OP", "OR", "OF1", "CP", "CR", "CF1")
-_ENTRIES_AT_ONCE = 2**22  # Bounds the memory.
-_FEW = 1 / 8
-"""Share of known targets below which they alone are worth picking out."""
 
 
 class Counts(NamedTuple):
@@ -42,80 +38,6 @@ def counts_at_k(scores: Tensor, targets: Tensor, k: int) -> Counts:
     check_k(k, scores.shape[1])
     counts = [_counts_at_k(own.scores, own.targets, k) for own in known_parts(scores, targets, k)]
     return Counts(*(torch.cat(column) for column in zip(*counts, strict=True)))
-
-
-def parts(matrix: Tensor) -> tuple[Tensor, ...]:
-    """Returns the rows of a matrix a part at a time, which bounds the memory."""
-    return matrix.split(max(1, _ENTRIES_AT_ONCE // max(1, matrix.shape[1])))
-
-
-def pairs(scores: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields the rows of two matrices a part at a time."""
-    return zip(parts(scores), parts(targets), strict=True)
-
-
-def count_true(mask: Tensor, dim: int) -> Tensor:
-    """Counts the true entries of bool (N, L) along a dimension: int64."""
-    if not mask.is_cpu:
-        return mask.sum(dim=dim)
-    # Ten times as fast as PyTorch's sum.
-    return torch.from_numpy(np.count_nonzero(mask.numpy(), axis=dim))
-
-
-class KnownPart(NamedTuple):
-    """A part of the images: all L labels, or of each image only the M that are known at most."""
-
-    scores: Tensor
-    """(B, L) or (B, M)."""
-    targets: Tensor
-    """int8, the same shape; an image with fewer known labels has unknown ones in their places."""
-    columns: Tensor | None
-    """int64 (B, M), the labels; None where all are there, in order."""
-    num_labels: int
-
-    def count_by_label(self, mask: Tensor) -> Tensor:
-        """Counts the true entries of a bool mask for each label: int64 (L,)."""
-        if self.columns is None:
-            return count_true(mask, 0)
-        return torch.bincount(self.columns[mask], minlength=self.num_labels)
-
-
-def known_parts(scores: Tensor, targets: Tensor, at_least: int = 1) -> Iterator[KnownPart]:
-    """Yields images a part at a time, without unknown labels where few are known.
-
-    With 14 known labels of 9,605, as in OpenImages, nearly all work would be for nothing.
-
-    Args:
-        scores: (N, L).
-        targets: int8 (N, L).
-        at_least: Smallest number M of labels, at most L.
-    """
-    return (_known_part(*own, at_least) for own in pairs(scores, targets))
-
-
-def _known_part(scores: Tensor, targets: Tensor, at_least: int) -> KnownPart:
-    num_images, num_labels = targets.shape
-    everything = KnownPart(scores, targets, None, num_labels)
-    if not targets.is_cpu:
-        return everything
-    known = targets.numpy() >= 0
-    numbers = np.count_nonzero(known, axis=1)
-    width = max(at_least, int(numbers.max(initial=0)))
-    if width > _FEW * num_labels:
-        return everything
-    rows, columns = map(torch.from_numpy, np.divmod(np.flatnonzero(known), num_labels))
-    first = torch.from_numpy(np.cumsum(numbers) - numbers)
-    place = rows, torch.arange(len(rows)) - first[rows]
-    few = KnownPart(
-        scores.new_zeros(num_images, width),
-        targets.new_full((num_images, width), -1),
-        torch.zeros(num_images, width, dtype=torch.int64),
-        num_labels,
-    )
-    assert few.columns is not None
-    few.scores[place], few.targets[place] = scores[rows, columns], targets[rows, columns]
-    few.columns[place] = columns
-    return few
 
 
 def check_k(k: int, num_labels: int) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zsl.errors import InputError, did_you_mean
 from zsl.metrics.average_precision import Ties, average_precision
-from zsl.metrics.per_image import known_parts
+from zsl.metrics.known_targets import known_parts
 
 Images = Literal["all_images", "labelled_images"]
 Empty = Literal["zero", "skip", "two_sided"]

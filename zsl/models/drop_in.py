@@ -10,15 +10,12 @@ from timm.data import resolve_model_data_config
 from torch import Tensor
 
 from zsl.errors import InputError, reason_of, require
-from zsl.models.ml_decoder import (
-    DecoderOptions,
-    FixedMLDecoder,
-    GroupedWordMLDecoder,
-    MLDecoder,
-    WordMLDecoder,
-)
+from zsl.models.fixed_ml_decoder import FixedMLDecoder
+from zsl.models.grouped_ml_decoder import GroupedWordMLDecoder
+from zsl.models.ml_decoder import DecoderOptions, MLDecoder
 from zsl.models.network import TaggerNetwork
 from zsl.models.tokens import ToTokens
+from zsl.models.word_ml_decoder import WordMLDecoder
 
 ImageShape = tuple[int, int, int] | None
 

@@ -106,7 +106,7 @@ class FamiliarImages(nn.Module):
             return torch.zeros(len(features), dtype=torch.bool, device=features.device)
         if number >= _ENOUGH:
             return self(features) <= max(_SHARE, 1 / (1 + number))
-        from scipy.special import stdtrit  # Imported here: few models need it.
+        from scipy.special import stdtrit  # Slow to import, and of no use where many are kept.
 
         logarithms = self.distances[:number].clamp(min=_LEAST_DISTANCE).log()
         spread = stdtrit(number - 1, 1 - _SHARE) * math.sqrt(1 + 1 / number)

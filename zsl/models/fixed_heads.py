@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from zsl.errors import require
-from zsl.models.ml_decoder import FixedMLDecoder, check_decoder
+from zsl.models.fixed_ml_decoder import FixedMLDecoder
+from zsl.models.ml_decoder import check_decoder
 from zsl.models.tokens import ToTokens
 
 

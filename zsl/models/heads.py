@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from zsl.models.grouped_ml_decoder import GroupedWordMLDecoder
 from zsl.models.grouping import group_labels
-from zsl.models.ml_decoder import GroupedWordMLDecoder, WordMLDecoder, check_decoder
+from zsl.models.ml_decoder import check_decoder
 from zsl.models.tokens import OnMeanToken
+from zsl.models.word_ml_decoder import WordMLDecoder
 
 
 class HeadConfig(ABC):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
@@ -28,6 +29,14 @@ class OwnClasses(NamedTuple):
     """All names and the definition of each, by WordNet."""
     weights: Tensor
     """float32 (K, C)."""
+
+    def vectors(self, encode: Callable[[list[str]], Tensor]) -> Tensor:
+        """Returns vectors (K, W) of length 1, of name and description in equal parts.
+
+        Args:
+            encode: Returns the vectors (K, W) of K texts, of length 1.
+        """
+        return F.normalize(encode(self.names) + encode(self.descriptions), dim=1)
 
 
 def own_classes(config: BackboneConfig, image_size: int) -> OwnClasses | None:
@@ -107,6 +116,13 @@ class OwnClassesConfig(HeadConfig):
         return OwnClassesHead(token_dim, seen_vectors, self.temperature)
 
 
+class MixedWeights(NamedTuple):
+    """What an `OwnClassesHead` computes of L labels before it sees an image."""
+
+    weights: Tensor
+    """(L, C), of length 1."""
+
+
 class OwnClassesHead(nn.Module):
     """Scores any labels, given as vectors, by the classes of a classifier that are like them.
 
@@ -143,8 +159,23 @@ class OwnClassesHead(nn.Module):
         centred = weights - weights.mean(dim=0)
         self.weights.copy_(centred / centred.norm(dim=1).mean())
 
-    def forward(self, features: Tensor, queries: Tensor) -> Tensor:
-        """Returns scores (B, L) of tokens (B, T, C) or a map for label vectors (L, W)."""
+    def prepare(self, queries: Tensor) -> MixedWeights:
+        """Returns what `forward` and `answer` need of label vectors (L, W), to keep for many calls.
+
+        It is valid only while the weights of the head, its dtype and its device stay the same.
+        """
+        with without_autocast(queries):
+            alike = cosine(queries, self.class_vectors) / self.temperature
+            mixed = alike.softmax(dim=1) @ self.weights.to(alike.dtype)
+            return MixedWeights(F.normalize(mixed, dim=1))
+
+    def forward(self, features: Tensor, queries: Tensor | MixedWeights) -> Tensor:
+        """Returns scores (B, L).
+
+        Args:
+            features: Tokens (B, T, C) or a map (B, C, H, W).
+            queries: (L, W) label vectors, or what `prepare` made of them.
+        """
         return self.answer(self.remember(features), queries)
 
     def remember(self, features: Tensor) -> Tensor:
@@ -156,9 +187,8 @@ class OwnClassesHead(nn.Module):
             deviation = of_classes.std(dim=1, correction=0, keepdim=True)
             return mean / deviation.clamp(min=_LEAST_DEVIATION)
 
-    def answer(self, remembered: Tensor, queries: Tensor) -> Tensor:
+    def answer(self, remembered: Tensor, queries: Tensor | MixedWeights) -> Tensor:
         """Returns the scores of `forward`, by what `remember` made of the features."""
+        prepared = queries if isinstance(queries, MixedWeights) else self.prepare(queries)
         with without_autocast(remembered):
-            alike = cosine(queries, self.class_vectors) / self.temperature
-            mixed = alike.softmax(dim=1).to(remembered.dtype) @ self.weights.to(remembered.dtype)
-            return remembered @ F.normalize(mixed, dim=1).T
+            return remembered @ prepared.weights.to(remembered.dtype).T

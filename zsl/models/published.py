@@ -17,7 +17,9 @@ from torch import Tensor, nn
 
 from zsl.errors import InputError, require
 from zsl.models.backbone import convert_checkpoint
-from zsl.models.ml_decoder import FixedMLDecoder, MLDecoder, WordMLDecoder
+from zsl.models.fixed_ml_decoder import FixedMLDecoder
+from zsl.models.ml_decoder import MLDecoder
+from zsl.models.word_ml_decoder import WordMLDecoder
 
 Style = Literal["official", "timm"]
 

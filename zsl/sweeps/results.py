@@ -42,7 +42,7 @@ def write_results(study: Study) -> str:
     if figure := charts.strength(points, trials, names):
         buffer = BytesIO()
         figure.savefig(buffer, dpi=110)
-        write_atomically(sweep.folder / "strength.png", buffer.getbuffer())
+        write_atomically(sweep.folder / "strength.png", buffer.getvalue())
     counts = trials["state"].value_counts()
     text = ", ".join(f"{number} {state}" for state, number in counts.items()) or "no"
     return (

@@ -31,6 +31,8 @@ from zsl.sweeps.study import DONE, STOPPED, Study
 
 FIT = [sys.executable, "-m", "zsl.fit"]
 POLL_SECONDS = 1.0
+WAIT_SECONDS = 5.0
+"""Between two looks at what other machines run, of which each reads all trials."""
 
 
 class Runner:
@@ -88,7 +90,7 @@ class Runner:
             elif self.study.patiently(self.study.is_over):
                 break
             else:  # Another machine may die.
-                self.study.stopped.wait(POLL_SECONDS)
+                self.study.stopped.wait(WAIT_SECONDS)
 
     def _take(self, bar: tqdm[Any]) -> optuna.Trial | None:
         with self.study.lock:

@@ -89,6 +89,29 @@ def read_sweep(
     content: dict[str, Any] = dict.fromkeys(KEYS) | {"name": Path(file).stem} | _load(file)
     content |= {key: value for key, value in given.items() if value is not None}
 
+    _check(file, content)
+    method, metric = content["method"], content["metric"]
+    own = _own_arguments(content["command"])
+    assert own is not None
+    return Sweep(
+        file=file,
+        name=str(content["name"]),
+        method=method,
+        metric=metric["name"],
+        maximize=metric["goal"] == "maximize",
+        parameters={
+            key: read_parameter(entry, f"{file}: parameter {key}", method, key == SEED)
+            for key, entry in content["parameters"].items()
+        },
+        early_terminate=content["early_terminate"],
+        count=content["run_cap"],
+        arguments=_join(own, args, wandb),
+    )
+
+
+def _check(file: str, content: dict[str, Any]) -> None:
+    """Refuses what can't be done here."""
+
     def expect(key: str, condition: object, expected: str) -> None:
         value = content[key]
         found = f"there is no {key}" if value is None else f"{key} is {value!r}"
@@ -111,24 +134,15 @@ def read_sweep(
     hyperband = "{type: hyperband}, min_iter or max_iter and s, and eta as whole numbers"
     expect("early_terminate", early is None or _is_hyperband(early), hyperband)
     expect("program", content["program"] == "zsl.fit", "zsl.fit")
-    command = "\n".join(map(str, content["command"] or ()))
-    _, runs_fit, own = command.removesuffix("\n${args}").partition("-m\n${program}")
-    is_command = command.endswith("\n${args}") and runs_fit and "${" not in own
-    expect("command", is_command, COMMAND)
-    return Sweep(
-        file=file,
-        name=str(name),
-        method=method,
-        metric=metric["name"],
-        maximize=metric["goal"] == "maximize",
-        parameters={
-            key: read_parameter(entry, f"{file}: parameter {key}", method, key == SEED)
-            for key, entry in entries.items()
-        },
-        early_terminate=early,
-        count=count,
-        arguments=_join(own.split("\n")[1:], args, wandb),
-    )
+    expect("command", _own_arguments(content["command"]) is not None, COMMAND)
+
+
+def _own_arguments(command: Sequence[Any] | None) -> list[str] | None:
+    """The arguments of `zsl.fit` in a command; None if it is another one."""
+    text = "\n".join(map(str, command or ()))
+    _, runs_fit, own = text.removesuffix("\n${args}").partition("-m\n${program}")
+    is_command = text.endswith("\n${args}") and runs_fit and "${" not in own
+    return own.split("\n")[1:] if is_command else None
 
 
 def read_parameter(

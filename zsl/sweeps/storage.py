@@ -91,7 +91,7 @@ def refusals(storage: str) -> Iterator[None]:
             raise
         reason = reason_of_storage(error, storage)
         advice = (
-            "; install its driver, for PostgreSQL by `pip install 'zsl[postgresql]'`"
+            "; install its driver, for PostgreSQL: pip install 'psycopg[binary]'"
             if isinstance(error, ImportError)
             else ""
         )

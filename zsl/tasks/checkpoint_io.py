@@ -35,4 +35,4 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             return
         buffer = BytesIO()
         torch.save(checkpoint, buffer)
-        write_atomically(Path(path), buffer.getbuffer())
+        write_atomically(Path(path), buffer.getvalue())

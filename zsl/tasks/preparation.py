@@ -165,14 +165,11 @@ def _own_class_map(
         return None
     plain = encoder.without_texts()
     try:
-        names, descriptions = (
-            F.normalize(plain.encode(texts).double(), dim=1)
-            for texts in (classes.names, classes.descriptions)
-        )
+        vectors = classes.vectors(lambda texts: F.normalize(plain.encode(texts).double(), dim=1))
     except InputError as error:  # Word vectors lack words.
         _log.info("The closed form begins at 0, not at the backbone's own classes: %s", error)
         return None
-    return own_class_map(F.normalize(names + descriptions, dim=1), classes.weights.double())
+    return own_class_map(vectors, classes.weights.double())
 
 
 class UntrainedTensors:

@@ -321,31 +321,24 @@ class Task(pl.LightningModule, ABC):
 
     def test_step(self, batch: Batch) -> None:
         """Scores all labels."""
-        self._predict(batch, Role.UNSEEN)
+        self.predictions.update(batch["index"], self._scores_of_all(batch), batch["target"])
 
     def on_test_epoch_end(self) -> None:
         """Logs `test/...`; keeps `predictions` and `evaluation` for the report."""
-        self.evaluation = self._evaluate(Role.UNSEEN)
+        _, scores, targets = self.predictions.compute()
+        self.evaluation = self.evaluate(scores, targets)
         self.log_dict(self.evaluation.logged("test"), sync_dist=True, reduce_fx="max")
-
-    def _predict(self, batch: Batch, last: Role) -> None:
-        """Collects the scores of the labels up to a role."""
-        targets = batch["target"][:, self.vocabulary.columns(Role.SEEN, last)]
-        scores = self.comparable(self.score(batch, self._queried, targets.shape[1]))
-        self.predictions.update(batch["index"], scores, targets)
 
     def predict_step(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Scores all labels: logits float32 (B, L) and targets int8 (B, L)."""
-        scores = self.comparable(self.score(batch, self._queried, len(self.vocabulary)))
-        return scores.float().cpu(), batch["target"].cpu()
+        return self._scores_of_all(batch).float().cpu(), batch["target"].cpu()
+
+    def _scores_of_all(self, batch: Batch) -> Tensor:
+        return self.comparable(self.score(batch, self._queried, len(self.vocabulary)))
 
     def comparable(self, logits: Tensor) -> Tensor:
         """Returns logits (B, L) as they rank images too: those of a softmax can be shifted."""
         return logits.float().log_softmax(dim=1) if self.scores_are_softmax else logits
-
-    def _evaluate(self, last: Role) -> Evaluation:
-        _, scores, targets = self.predictions.compute()
-        return self.evaluate(scores, targets, last)
 
     def evaluate(self, scores: Tensor, targets: Tensor, last: Role = Role.UNSEEN) -> Evaluation:
         """Computes the figures of scores (N, L) with targets (N, L) for labels up to a role."""

@@ -20,9 +20,7 @@ def test_near_pairs_are_those_of_a_comparison_of_all() -> None:
         np.uint64,
     )
     hashes = np.concatenate([hashes, hashes[:12] ^ flips, hashes[:3], np.zeros(2, np.uint64)])
-    found = {
-        pair for pairs in near_pairs(hashes) for pair in zip(*np.stack(pairs).tolist(), strict=True)
-    }
+    found = {pair for pairs in near_pairs(hashes) for pair in zip(*pairs.tolist(), strict=True)}
     values = hashes.tolist()
     expected = {
         (i, j)

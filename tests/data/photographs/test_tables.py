@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from zsl.data.photographs.image_names import ImageNames
-from zsl.data.photographs.tables import TaggedImages, read_tagged, split_cells
+from zsl.data.photographs.tables import TaggedImages, read_tagged
+from zsl.data.photographs.tags import split_cells
 from zsl.errors import InputError
 
 FILES = ["a/1.jpg", "a/2.jpg", "b/2.jpg", "b/3.png"]
@@ -108,6 +109,10 @@ def test_what_is_odd_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
         ("image,tags,tags\n1.jpg,dog,cat\n", "two columns"),
         ('{"image": 1', "begins as JSON does"),
         ("image,tags\n", "no rows"),
+        (
+            "image,tags\n" + "1.jpg,dog\n" * 300 + '2.jpg,"' + "dog," * 40_000,
+            "with commas: field larger than .*; look for a quote that is not closed",
+        ),
     ],
 )
 def test_what_cannot_be_understood_is_refused(tmp_path: Path, text: str, message: str) -> None:

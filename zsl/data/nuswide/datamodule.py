@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from zsl.data.datamodule import MultiLabelDataModule
+from zsl.data.datamodule import MultiLabelDataModule, absolute
 from zsl.data.dataset import ImageFileDataset
 from zsl.data.nuswide.build_index import lost_path, open_index
 from zsl.data.nuswide.check_images import check_shrunken
@@ -120,8 +120,7 @@ class NUSWideDataModule(MultiLabelDataModule):
         images: ImageConfig = ImageConfig(cutout=0.5, rand_augment="published"),
         **loading: Any,
     ) -> None:
-        # A checkpoint must find the data again from any working directory.
-        root = str(Path(root).expanduser().resolve())
+        root = absolute(root)
         super().__init__(images, **loading)
         for name, value in (
             ("held_out_fraction", held_out_fraction),

@@ -13,6 +13,8 @@ from zsl.files.output_text import aligned
 
 SAME_BYTES = 5
 """This many files with the same bytes are placeholders rather than images."""
+_EXTREMES = 4
+"""Labels that are named of the most frequent ones, and of the least frequent."""
 
 
 def files_table(layout: Layout) -> str:
@@ -88,12 +90,12 @@ def labels_table(index: NUSWideIndex, counts: pd.DataFrame) -> str:
     return frame.to_string(col_space=[len(str(name)) + 1 for name in frame])
 
 
-def extremes(counts: pd.DataFrame, number: int = 4) -> str:
+def extremes(counts: pd.DataFrame) -> str:
     """Names the most and the least frequent labels: seen in training, unseen in the test."""
     lines = []
     for role, split in (("seen", "train"), ("unseen", "test")):
         own = counts[counts["role"] == role].sort_values([split, "name"], ascending=[False, True])
-        for word, part in (("most", own.head(number)), ("least", own.tail(number))):
+        for word, part in (("most", own.head(_EXTREMES)), ("least", own.tail(_EXTREMES))):
             named = ", ".join(
                 f"{name} {count:,}" for name, count in zip(part["name"], part[split], strict=True)
             )

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zsl.data.datamodule import MultiLabelDataModule
+from zsl.data.datamodule import MultiLabelDataModule, absolute
 from zsl.data.dataset import ImageFileDataset
 from zsl.data.openimages.image_folders import MISSING
 from zsl.data.openimages.index import ALIASES, SplitIndex, open_index
@@ -115,8 +115,7 @@ class OpenImagesDataModule(MultiLabelDataModule):
         images: ImageConfig = ImageConfig(cutout=0.5, rand_augment="published"),
         **loading: Any,
     ) -> None:
-        # A checkpoint must find the data again from any working directory.
-        root = str(Path(root).expanduser().resolve())
+        root = absolute(root)
         super().__init__(images, **loading)
         require(
             unknown in ("ignore", "negative"),

@@ -185,8 +185,8 @@ def with_looks(photographs: Photographs, root: Path, num_workers: int) -> Photog
         example = np.flatnonzero(groups == sizes.argmax())[:2]
         names = " and ".join(kept.files[row] for row in example)
         kept.notes.append(
-            f"{num_alike:,} images are nearly the same as others, {sizes.max():,} of them at most, "
-            f"such as {names}; a split that is drawn keeps these together."
+            f"{num_alike:,} images are nearly the same as another one, such as {names}; a split "
+            "that is drawn keeps them together."
         )
     side = int(np.median([min(look.size) for look in looks]))
     return replace(kept, groups=groups, median_side=side)

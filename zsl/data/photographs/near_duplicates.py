@@ -82,7 +82,7 @@ def duplicate_groups(looks: Sequence[Look]) -> NDArray[np.int64]:
     hashes = np.array([look.hash for look in looks], np.uint64)
     copies = np.stack([look.copy for look in looks])
     links = [np.empty((2, 0), np.int64)]
-    for pairs in map(np.stack, near_pairs(hashes)):
+    for pairs in near_pairs(hashes):
         for some in np.array_split(pairs, 1 + pairs.shape[1] // _MOST_COMPARED, axis=1):
             links.append(some[:, _differences(*copies[some]) <= MAX_DIFFERENCE])
     first, second = np.concatenate(links, axis=1)
@@ -100,14 +100,14 @@ def _differences(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray
     return differences / np.maximum(detail, 1)
 
 
-def near_pairs(hashes: NDArray[np.uint64]) -> Iterator[tuple[NDArray[np.int64], ...]]:
+def near_pairs(hashes: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
     """Yields all pairs of hashes (N,) of which at most `MAX_DISTANCE` bits differ, some repeatedly.
 
     Seven bits in four parts of 16 are at most one in some part, so that only images are compared
     that have a part in common but for a bit: the time grows with N, not with its square.
 
     Yields:
-        Positions int64 (P,) of the first and of the second of each pair.
+        Positions int64 (2, P) of the first and of the second of each pair.
     """
     for part in range(4):
         keys = (hashes >> np.uint64(16 * part)).astype(np.uint16)
@@ -126,7 +126,7 @@ def near_pairs(hashes: NDArray[np.uint64]) -> Iterator[tuple[NDArray[np.int64], 
                     _num_bits(hashes[first] ^ hashes[second]) <= MAX_DISTANCE
                 )
                 if near.any():
-                    yield first[near], second[near]
+                    yield np.stack([first[near], second[near]])
 
 
 def _portions(counts: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from zsl.data.photographs.image_names import ImageNames
-from zsl.data.photographs.tables import TaggedImages, clean_tag, read_tagged, split_called
+from zsl.data.photographs.tables import TaggedImages, read_tagged, split_called
+from zsl.data.photographs.tags import clean_tag
 from zsl.errors import InputError, listing, require
 from zsl.files.digests import file_digest
 from zsl.files.keywords import read_keywords

