@@ -9,7 +9,7 @@ from configparser import ConfigParser
 from fnmatch import fnmatch
 from pathlib import Path
 
-from zsl.inference.export_formats import _LEAST_TORCH, PACKAGES
+from zsl.inference.export_formats import LEAST_TORCH, PACKAGES
 
 ROOT = Path(__file__).parents[1]
 BUILD = "import sys; from setuptools.build_meta import build_editable; build_editable(sys.argv[1])"
@@ -20,7 +20,7 @@ def test_the_packages_that_export_asks_for_are_those_of_its_extra() -> None:
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg")
     extra = setup["options.extras_require"]["export"].split()
-    assert extra[-1] == f"torch>={_LEAST_TORCH}"
+    assert extra[-1] == f"torch>={LEAST_TORCH}"
     assert [line.partition(">=")[0] for line in extra[:-1]] == list(PACKAGES)
 
 

@@ -375,6 +375,3 @@ def test_missing_packages_are_named(
     monkeypatch.setattr("zsl.inference.export_formats.find_spec", lambda name: None)
     assert export(["--checkpoint", checkpoint]) == 2
     assert "needs onnx, onnxruntime, onnxscript: pip install" in capsys.readouterr().err
-    monkeypatch.setattr("zsl.inference.export_formats._LEAST_TORCH", "99.0")
-    assert export(["--checkpoint", checkpoint]) == 2
-    assert "--format onnx needs torch 99.0 or newer, this is " in capsys.readouterr().err

@@ -80,7 +80,7 @@ def test_they_add_up_to_what_sets_the_image_apart_from_its_mean(
         at_mean = network.score(with_mean_tokens(tokens, slice(None)), prepared)
         expected = network.score(tokens, prepared) - at_mean
     assert found.shape == (3, 5, TOKENS)
-    torch.testing.assert_close(found.sum(dim=2), expected, rtol=0.02, atol=0.05)
+    torch.testing.assert_close(found.sum(dim=2), expected, rtol=0.02, atol=0.06)
     assert found.std() > 1e-3
 
 

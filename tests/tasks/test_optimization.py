@@ -160,7 +160,7 @@ def test_layer_decay_needs_a_model_of_timm() -> None:
 def test_the_cosine_is_that_of_timm_step_by_step(warmup: float) -> None:
     backbone = timm.create_model("test_resnet", num_classes=0)
     config = OptimizationConfig(
-        "lamb", 4e-3, schedule="cosine", warmup=warmup, layer_decay=0.5 if warmup else None
+        "adamw", 4e-3, schedule="cosine", warmup=warmup, layer_decay=0.5 if warmup else None
     )
     made: Any = config.configure(backbone.parameters(), 50, backbone)
     other: Any = config.configure(backbone.parameters(), 50, backbone)["optimizer"]

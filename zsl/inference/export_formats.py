@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from zsl.errors import InputError, reason_of, require
+from zsl.errors import InputError, reason_of
 from zsl.models import Answers, TaggerNetwork
 
 Format = Literal["onnx", "torch_export"]
@@ -23,8 +23,8 @@ TOLERANCE = 1e-4
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 """What ONNX needs: the extra `export`."""
-# Older exporters fail on batch normalisation.
-_LEAST_TORCH = "2.7"
+LEAST_TORCH = "2.11"
+"""Older exporters fail on batch normalisation, or on groups of any number of labels."""
 # Protocol buffers are limited to 2 GB; larger weights go to a second file.
 _ONE_FILE = 1_900_000_000
 _MOST = 2**24
@@ -75,13 +75,8 @@ def check_packages() -> None:
     """Checks that the packages for ONNX are installed.
 
     Raises:
-        InputError: A package is missing, or PyTorch is too old.
+        InputError: A package is missing.
     """
-    require(
-        torch.__version__ >= _LEAST_TORCH,
-        f"--format onnx needs torch {_LEAST_TORCH} or newer, this is {torch.__version__}; upgrade "
-        "it, or take --format torch_export.",
-    )
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise InputError(
@@ -133,9 +128,11 @@ def export_tagger(
         raise
     except Exception as error:  # Exporters fail in many ways.
         cause = error.__cause__ or error  # ONNX's exporter says what to read about it first.
-        reason = reason_of(cause)
+        reason = reason_of(cause).removesuffix(".")
+        is_old = torch.__version__ < LEAST_TORCH
+        advice = f"; PyTorch {LEAST_TORCH} writes more models" if is_old else ""
         raise InputError(
-            f"PyTorch {torch.__version__} can't write this model as {kind}: {reason}"
+            f"PyTorch {torch.__version__} can't write this model as {kind}: {reason}{advice}."
         ) from error
     numbers = ((1, 1), (2, len(queries)), (3, 2), (5, len(queries) + 4))  # Others than traced.
     trials = [_inputs(*pair, queries, image_size)[:num_inputs] for pair in numbers]
@@ -182,7 +179,7 @@ def _write_program(
     # Into memory, since PyTorch's own writer of files ends the process where the disk is full.
     buffer = BytesIO()
     torch.export.save(program, buffer)
-    path.write_bytes(buffer.getbuffer())
+    path.write_bytes(buffer.getvalue())
 
 
 def _run_onnx(path: Path, trials: list[tuple[Tensor, ...]]) -> list[Tensor]:
