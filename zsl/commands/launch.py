@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from zsl.commands.exit_codes import loading
 from zsl.errors import InputError, require
 from zsl.files.processes import die_with_parent
 from zsl.process_group import ALONE, ProcessGroup
@@ -117,10 +118,11 @@ def _environment(nodes: int) -> ClusterEnvironment:
 
 
 def _join(accelerator: str, devices: int | str, nodes: int) -> ProcessGroup:
-    from lightning_fabric import Fabric
-    from lightning_fabric.strategies.ddp import DDPStrategy
-    from lightning_fabric.utilities.exceptions import MisconfigurationException
-    from torch import distributed
+    with loading():
+        from lightning_fabric import Fabric
+        from lightning_fabric.strategies.ddp import DDPStrategy
+        from lightning_fabric.utilities.exceptions import MisconfigurationException
+        from torch import distributed
 
     if "LOCAL_RANK" in os.environ:  # It would wait for the first.
         die_with_parent()
