@@ -286,7 +286,8 @@ class Task(pl.LightningModule, ABC):
             # Some of each batch, so that they are from everywhere, and all fit in memory.
             kept = slice(max(1, ceil(KEPT / self._num_val_batches)))
             described = self.network.familiar.describe(tokens[kept])
-            self.descriptions.update(batch["index"][kept], described, targets[kept, :0])
+            # A column that nobody reads: PyTorch before 2.10 gathers no matrix without columns.
+            self.descriptions.update(batch["index"][kept], described, targets[kept, :1])
 
     @property
     def _num_val_batches(self) -> float:
