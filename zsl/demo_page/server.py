@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from zsl.errors import InputError, require
 from zsl.inference.tagger import Tagger
+from zsl.notes import waiting
 
 MAX_UPLOAD = "50mb"
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -205,9 +206,10 @@ def serve(
             "GRADIO_ANALYTICS_ENABLED": "False",
             "HF_HUB_DISABLE_TELEMETRY": "1",
         }
-        import uvicorn
+        with waiting("making the page"):
+            import uvicorn
 
-        app = make_app(taggers, roots, host, Path(folder), index)
+            app = make_app(taggers, roots, host, Path(folder), index)
         shown = f"[{host}]" if ":" in host else host
         print(f"http://{shown}:{at.getsockname()[1]}/ (Ctrl-C stops it)", flush=True)
         # A tab that is open holds a connection; that it is cut off is not worth a traceback.
