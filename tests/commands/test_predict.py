@@ -209,6 +209,7 @@ def test_the_checkpoint_is_not_written_over(
         (["album", "--labels=red", "--texts=own.yaml", "--output=own.yaml"], "which is read"),
         (["album", "--output=album"], "The output album can't be written (Is a directory)"),
         (["album", "--output=album/1.png"], "The output album/1.png is album/1.png, which is read"),
+        (["album/12.png", "--output=album/1.png"], "is an image, which this would overwrite"),
         (["album", "--output=link.csv"], "The output link.csv is album/1.png, which is read"),
         (["album", "--labels=own.txt", "--output=own.txt"], "own.txt is own.txt, which is read"),
         (["album", "--heatmaps=album"], "The folder album holds the images themselves"),

@@ -34,14 +34,14 @@ def json_text(content: dict[str, Any]) -> str:
 
 
 def check_not_read(output: str | None, read: Iterable[str | Path | None]) -> None:
-    """Refuses to write over what is read.
+    """Refuses to write over what is read, and over any image.
 
     Args:
         output: The file to write, if any.
         read: Files that are read; None and what is not there don't count.
 
     Raises:
-        InputError: It is one of them.
+        InputError: It is one of them, or an image.
     """
     if not output or not os.path.exists(output):
         return
@@ -50,3 +50,10 @@ def check_not_read(output: str | None, read: Iterable[str | Path | None]) -> Non
             path is None or not os.path.exists(path) or not os.path.samefile(path, output),
             f"The output {output} is {path}, which is read; name another file for --output.",
         )
+    from zsl.files.images import SUFFIXES  # Here, so that the help comes at once.
+
+    require(
+        Path(output).suffix.lower() not in SUFFIXES,
+        f"The output {output} is an image, which this would overwrite; name another file for "
+        "--output (of a pattern such as *.jpg it takes the first file).",
+    )
